@@ -1,0 +1,37 @@
+"""Where does the network look while it trains?
+
+`CAMCallback` watches a Lightning training; `compute_cams` is the engine without a trainer.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lightning_cam.callback import CAMCallback
+    from lightning_cam.explain.engine import CAMResult, compute_cams
+    from lightning_cam.explain.methods import METHODS
+    from lightning_cam.probe import Probe
+
+__version__ = "0.1.0"
+__all__ = ["METHODS", "CAMCallback", "CAMResult", "Probe", "compute_cams"]
+
+# Loaded on first use: the engine needs no Lightning, the package no second of import time.
+_HOME = {
+    "CAMCallback": "lightning_cam.callback",
+    "CAMResult": "lightning_cam.explain.engine",
+    "METHODS": "lightning_cam.explain.methods",
+    "Probe": "lightning_cam.probe",
+    "compute_cams": "lightning_cam.explain.engine",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

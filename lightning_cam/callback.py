@@ -1,0 +1,298 @@
+"""`CAMCallback`: when to look, who computes, who writes. No mathematics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import torch
+
+from lightning_cam import _lightning
+from lightning_cam.loggers import sinks_for
+from lightning_cam.options import Options
+from lightning_cam.probe import Probe
+from lightning_cam.probe.probe import first_loader
+from lightning_cam.watch import Watch
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule, Trainer
+    from torch import Tensor
+
+    from lightning_cam.explain.layers import LayersLike
+    from lightning_cam.explain.targets import TargetLike
+    from lightning_cam.loggers import PictureSink
+    from lightning_cam.watch import Look
+
+ProbeLike: TypeAlias = "Probe | Literal['train', 'val'] | Any"  # Any: a dataset or dataloader
+
+
+class CAMCallback(_lightning.CallbackBase):
+    """Watches where the network looks, at every validation, on the same images.
+
+    Args:
+        probe: the images to watch: a `Probe`, a dataset or dataloader to sample, `"val"` or
+            `"train"` for the trainer's own data, or a dict of these by name. By default a
+            class-balanced sample of the validation data.
+        method: one or several of `lightning_cam.METHODS`. The first one at the first layer gives
+            the metrics with plain names.
+        layers: `"auto"`, a layer's name, glob, negative position or module, or several.
+        target: what is explained: `"label"` (the prediction where there are no labels),
+            `"prediction"`, a class index, or a function of the model's output.
+        every_n_validations: look at every n-th validation only.
+        num_pictures: how many of the probe's images are drawn.
+        colormap: `turbo`, `cividis`, `viridis`, `inferno`, `magma`, `plasma`, `hot`, `jet`, `bone`.
+        alpha: weight of the colours over the image, 0 to 1.
+        tag: what the names of metrics and pictures start with.
+        probe_size: images sampled where `probe` is not given as one.
+        seed: of that sample.
+        chunk_size: images that run at a time.
+        strict: raise instead of warn when something fails during training.
+
+    Raises:
+        ValueError: arguments that do not fit, here; what needs the model or the data, before the
+            first training batch.
+
+    Logged metrics, all under `cam/` (`cam/<probe>/` with several probes, and with the suffix
+    `/<method>@<layer>` for every further map), NaN where no image defines them:
+
+    - `zero_map_fraction`, `evidence`, `entropy`, `border_mass`, `center_x`, `center_y`;
+    - with masks or boxes: `relevance_mass`, `enrichment`, `pointing_game`;
+    - against the previous validation and the first: `jsd_previous`, `jsd_first`,
+      `correlation_previous`, `correlation_first`, `center_shift_previous`, `center_shift_first`;
+    - `prediction_flips`, and with labels `label_confidence`.
+
+    Example:
+        >>> from lightning_cam import CAMCallback
+        >>> callback = CAMCallback(method=["gradcam", "layercam"], num_pictures=8)
+        >>> CAMCallback(method="grad-cam")
+        Traceback (most recent call last):
+        ...
+        ValueError: unknown method 'grad-cam'. Did you mean 'gradcam'? ...
+    """
+
+    def __init__(
+        self,
+        probe: ProbeLike | Mapping[str, ProbeLike] | None = None,
+        *,
+        method: str | Sequence[str] = "gradcam",
+        layers: LayersLike = "auto",
+        target: TargetLike = "label",
+        every_n_validations: int = 1,
+        num_pictures: int = 16,
+        colormap: str = "turbo",
+        alpha: float = 0.5,
+        tag: str = "cam",
+        probe_size: int = 16,
+        seed: int = 0,
+        chunk_size: int = 64,
+        strict: bool = False,
+    ) -> None:
+        super().__init__()
+        self._options = Options(
+            method=method,
+            layers=layers,
+            target=target,
+            num_pictures=num_pictures,
+            colormap=colormap,
+            alpha=alpha,
+            chunk_size=chunk_size,
+        )
+        if every_n_validations < 1:
+            raise ValueError(
+                f"expected every_n_validations of 1 or more, came {every_n_validations}"
+            )
+        if probe_size < 1:
+            raise ValueError(f"expected probe_size of 1 or more, came {probe_size}")
+        if not tag.strip("/"):
+            raise ValueError(f"expected a tag with letters, came {tag!r}")
+        self._sources = _named_sources(probe)
+        self._every = every_n_validations
+        self._tag = tag.strip("/")
+        self._probe_size = probe_size
+        self._seed = seed
+        self._strict = strict
+        self._watches: dict[str, Watch] = {}
+        self._validations = 0
+        self._restored: dict[str, Any] = {}
+        self._warned: set[str] = set()
+
+    @property
+    def state_key(self) -> str:
+        """Key of this callback's state in a checkpoint: several callbacks differ by their tag."""
+        return self._generate_state_key(tag=self._tag)
+
+    @property
+    def probes(self) -> dict[str, Probe]:
+        """The probes being watched, by name; empty until the data is there."""
+        return {name: watch.probe for name, watch in self._watches.items()}
+
+    # --- before the first batch ------------------------------------------------------------------
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Check that there will be something to watch."""
+        del pl_module
+        if stage != "fit":
+            return
+        needs_validation = "val" in self._sources.values()
+        if needs_validation and not _lightning.has_validation(trainer):
+            raise ValueError(
+                "expected validation data to choose a probe from, came a module or data without a "
+                "validation loop. Give CAMCallback(probe=Probe(images, targets)), probe='train', "
+                "or define validation_step and val_dataloader."
+            )
+        if trainer.limit_val_batches == 0:
+            _lightning.warn(
+                "CAMCallback looks at validation, and limit_val_batches=0 turns that off: nothing "
+                "will be logged."
+            )
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Check given probes against the model."""
+        self._prepare(trainer, pl_module)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Choose probes from the validation data, at the latest here."""
+        self._prepare(trainer, pl_module)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Choose probes from the training data."""
+        self._prepare(trainer, pl_module)
+
+    def _prepare(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for name, source in self._sources.items():
+            if name in self._watches:
+                continue
+            probe = self._probe_from(trainer, source)
+            if probe is None:  # its data is not loaded yet
+                continue
+            tag = self._tag if len(self._sources) == 1 else f"{self._tag}/{name}"
+            watch = Watch(tag, probe, self._options)
+            with _lightning.as_forward(trainer):
+                line = watch.prepare(
+                    pl_module, _lightning.on_device(trainer, pl_module, probe.images)
+                )
+            _lightning.info(f"lightning_cam: {line}")
+            if probe.mean is None and num_outside_unit_range(probe.images):
+                _lightning.info(
+                    f"lightning_cam: {tag}: mean and std of the images are not known, so pictures "
+                    "show their range rescaled to 0..1. Give Probe(..., mean=..., std=...)."
+                )
+            self._watches[name] = watch
+            self._restore(name, watch)
+
+    def _probe_from(self, trainer: Trainer, source: ProbeLike) -> Probe | None:
+        if isinstance(source, Probe):
+            return source
+        if isinstance(source, str):
+            loaders = _lightning.split_loader(trainer, source)
+            if loaders is None:
+                return None
+            return Probe.from_dataloader(first_loader(loaders), self._probe_size, seed=self._seed)
+        if hasattr(source, "dataset") and hasattr(source, "collate_fn"):
+            return Probe.from_dataloader(source, self._probe_size, seed=self._seed)
+        return Probe.from_dataset(source, self._probe_size, seed=self._seed)
+
+    # --- at validation ---------------------------------------------------------------------------
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look, log metrics, write pictures."""
+        if not trainer.sanity_checking:
+            self._validated(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look here when the module has no validation loop and the probe was given."""
+        if not _lightning.has_validation(trainer):
+            self._validated(trainer, pl_module)
+
+    def _validated(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        due = self._validations % self._every == 0
+        self._validations += 1
+        if not due:
+            return
+        try:
+            sinks = self._sinks(trainer)
+            for watch in self._watches.values():
+                look = self._look(trainer, pl_module, watch)
+                self._log(trainer, pl_module, look.metrics)
+                for sink in sinks:
+                    sink.write(look.pictures, _lightning.log_step(trainer))
+        except Exception as error:
+            if self._strict:
+                raise
+            self._warn_once(error)
+
+    def _look(self, trainer: Trainer, pl_module: LightningModule, watch: Watch) -> Look:
+        images = _lightning.on_device(trainer, pl_module, watch.probe.images)
+        with _lightning.as_forward(trainer):
+            return watch.look(
+                pl_module, images, trainer.current_epoch, _lightning.log_step(trainer)
+            )
+
+    def _log(
+        self, trainer: Trainer, pl_module: LightningModule, metrics: Mapping[str, float]
+    ) -> None:
+        several_ranks = (
+            trainer.world_size > 1
+        )  # every rank has the same value; Lightning cannot know
+        for name, value in metrics.items():
+            pl_module.log(name, value, on_step=False, on_epoch=True, sync_dist=several_ranks)
+
+    def _sinks(self, trainer: Trainer) -> list[PictureSink]:
+        folder = _lightning.agreed_log_dir(trainer)
+        if not trainer.is_global_zero or getattr(trainer, "fast_dev_run", False):
+            return []
+        return sinks_for(trainer.loggers, folder)
+
+    def _warn_once(self, error: Exception) -> None:
+        kind = f"{type(error).__name__}: {error}"
+        if kind not in self._warned:
+            self._warned.add(kind)
+            _lightning.warn(
+                f"CAMCallback skipped a validation, training goes on. {kind} (strict=True raises)"
+            )
+
+    # --- memory ----------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the validations counted and what each probe remembers."""
+        probes = {name: watch.state_dict() for name, watch in self._watches.items()}
+        return {"validations": self._validations, "probes": {**self._restored, **probes}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take back what a checkpoint remembers, as soon as the probes are there to compare."""
+        self._validations = int(state_dict["validations"])
+        self._restored = dict(state_dict["probes"])
+        for name, watch in self._watches.items():
+            self._restore(name, watch)
+
+    def _restore(self, name: str, watch: Watch) -> None:
+        state = self._restored.pop(name, None)
+        if state is None:
+            return
+        reason = watch.load_state_dict(state)
+        if reason:
+            _lightning.warn(f"CAMCallback starts its history afresh: {reason}.")
+
+
+def num_outside_unit_range(images: Tensor) -> int:
+    """Return how many values are not displayable as they are."""
+    return int(torch.count_nonzero((images < 0) | (images > 1)))
+
+
+def _named_sources(probe: Any) -> dict[str, ProbeLike]:
+    """Return the probes' sources by name, checked as far as can be without data."""
+    sources = (
+        dict(probe) if isinstance(probe, Mapping) else {"val": "val" if probe is None else probe}
+    )
+    if not sources:
+        raise ValueError("expected at least one probe, came an empty dict")
+    for name, source in sources.items():
+        if isinstance(source, str) and source not in ("train", "val"):
+            raise ValueError(f"expected probe 'train' or 'val', came {source!r}")
+        known = isinstance(source, (str, Probe)) or hasattr(source, "__getitem__")
+        if isinstance(source, torch.Tensor) or not (known or hasattr(source, "__iter__")):
+            raise TypeError(
+                f"expected probe {name!r} as a Probe, a dataset, a dataloader, 'train' or 'val', "
+                f"came a {type(source).__name__}. Wrap tensors: Probe(images, targets)."
+            )
+    return sources

@@ -1,0 +1,1 @@
+"""The engine: a model and images in, raw maps out. Plain torch."""

@@ -1,0 +1,99 @@
+"""Catch the activations of target layers so that gradients reach them and nothing before them.
+
+The forward pass runs without a graph until the first target layer. Its hook switches grad mode on
+and makes the layer's output a leaf, so the graph, its memory and the backward pass cover only what
+follows. Layers with frozen parameters work, since the leaf asks for the gradient; an in-place
+operation after the layer works, since the network goes on with a copy of the leaf.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from lightning_cam.explain.structure import map_tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
+
+    from torch import Tensor, nn
+    from torch.utils.hooks import RemovableHandle
+    from typing_extensions import Self
+
+_Record = list[tuple[str, "Tensor"]]  # the tensors of one call, each with its path in the output
+
+
+class Capture:
+    """Context manager that owns the hooks on `modules` during one forward pass.
+
+    Args:
+        modules: the target modules by name.
+        grad: record a graph from the start. Needed where the model runs its first part under its
+            own `no_grad`, which on leaving resets the grad mode that the hook had switched on.
+    """
+
+    def __init__(self, modules: Mapping[str, nn.Module], *, grad: bool = False) -> None:
+        self._modules = modules
+        self._grad = grad
+        self._calls: dict[str, list[_Record]] = {name: [] for name in modules}
+        self._handles: list[RemovableHandle] = []
+        self._modes = contextlib.ExitStack()
+        self._cut = False
+
+    def __enter__(self) -> Self:
+        # Leaving these restores whatever the hooks and the model did to grad and inference mode.
+        self._modes.enter_context(torch.inference_mode(mode=False))
+        self._modes.enter_context(torch.set_grad_enabled(self._grad))
+        for name, module in self._modules.items():
+            self._handles.append(module.register_forward_hook(self._hook(name)))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._modes.close()
+
+    def activations(self) -> dict[str, Tensor]:
+        """Return what was caught, by site name.
+
+        A site is the module's name, followed by `#k` for call k of a module that ran several times
+        and by the path (`[0]`, `[feat]`) of a tensor inside a container.
+        """
+        sites: dict[str, Tensor] = {}
+        for name, calls in self._calls.items():
+            for k, record in enumerate(calls):
+                call = f"#{k}" if len(calls) > 1 else ""
+                sites.update({f"{name}{call}{path}": tensor for path, tensor in record})
+        return sites
+
+    def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], Any]:
+        def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
+            record: _Record = []
+            replaced = map_tensors(output, lambda path, tensor: self._keep(record, path, tensor))
+            self._calls[name].append(record)
+            return replaced
+
+        return hook
+
+    def _keep(self, record: _Record, path: str, tensor: Tensor) -> Tensor:
+        if not tensor.is_floating_point():
+            return tensor
+        if torch.is_inference_mode_enabled():
+            # The model switched inference mode on inside its forward.
+            self._modes.enter_context(torch.inference_mode(mode=False))
+        if tensor.is_inference():
+            tensor = tensor.clone()
+        torch.set_grad_enabled(True)
+        if not self._cut or not tensor.requires_grad:
+            tensor = tensor.detach().requires_grad_()
+            self._cut = True
+        record.append((path, tensor))
+        return tensor.clone()  # an in-place operation downstream must not touch what we keep

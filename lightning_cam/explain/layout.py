@@ -1,0 +1,89 @@
+"""Where are height and width? Channels first, channels last, or a row of tokens."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_MAX_PREFIX_TOKENS = 17  # a class and sixteen registers; more have not been seen
+_CELL_SLACK = 1.35  # strides round up or down, so proportions are compared to within a good cell
+_PATCH_SLACK = 0.13  # relative difference of a token's height and width where padding was added
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a layer's output spells (B, C, H, W).
+
+    Attributes:
+        kind: `nchw`, `nhwc` or `tokens` (B, N, C).
+        grid: height and width in cells.
+        channels: number of channels.
+        prefix: class, distillation and register tokens before the grid's own.
+    """
+
+    kind: Literal["nchw", "nhwc", "tokens"]
+    grid: tuple[int, int]
+    channels: int
+    prefix: int = 0
+
+    def to_bchw(self, value: Tensor) -> Tensor:
+        """Return an activation or gradient of this layout as (B, C, H, W), without copying."""
+        if self.kind == "nchw":
+            return value
+        if self.kind == "nhwc":
+            return value.permute(0, 3, 1, 2)
+        batch, _, channels = value.shape
+        return value[:, self.prefix :].transpose(1, 2).reshape(batch, channels, *self.grid)
+
+    def __str__(self) -> str:
+        h, w = self.grid
+        notes = {"nchw": "", "nhwc": ", channels last", "tokens": ", tokens"}[self.kind]
+        prefix = f" after {self.prefix} prefix" if self.prefix else ""
+        return f"{self.channels}×{h}×{w}{notes}{prefix}"
+
+
+def infer_layout(shape: tuple[int, ...], image_hw: tuple[int, int]) -> Layout | None:
+    """Return the layout of an output of `shape`, or None when it has no spatial reading.
+
+    A reading counts as spatial when its grid has the image's proportions and is no finer than it.
+    Four dimensions are read as channels first unless only channels last fits; three as tokens
+    (B, N, C) with the fewest prefix tokens that leave a grid of the image's proportions.
+    """
+    if len(shape) == 4:  # noqa: PLR2004
+        _, a, b, c = shape
+        if _fits((b, c), image_hw):
+            return Layout("nchw", (b, c), a)
+        if _fits((a, b), image_hw):
+            return Layout("nhwc", (a, b), c)
+    if len(shape) == 3:  # noqa: PLR2004
+        _, n, c = shape
+        for slack in (1e-6, _PATCH_SLACK):  # an exact grid after registers beats a rough one
+            for prefix in range(min(_MAX_PREFIX_TOKENS + 1, n)):
+                grid = _grid_of(n - prefix, image_hw, slack)
+                if grid is not None:
+                    return Layout("tokens", grid, c, prefix)
+    return None
+
+
+def _fits(grid: tuple[int, int], image_hw: tuple[int, int]) -> bool:
+    """Tell whether a grid has more than one cell, the image's proportions and no finer cells."""
+    (h, w), (H, W) = grid, image_hw
+    if h * w <= 1 or h > H or w > W:
+        return False
+    return abs(h - w * H / W) < _CELL_SLACK * max(1.0, H / W)
+
+
+def _grid_of(cells: int, image_hw: tuple[int, int], slack: float) -> tuple[int, int] | None:
+    """Return the (h, w) with h·w = cells whose cells are square up to `slack`, if there is one."""
+    H, W = image_hw
+    ideal = math.sqrt(cells * H / W)
+    for h in (round(ideal), math.floor(ideal), math.ceil(ideal)):
+        if cells > 1 and 0 < h <= H and cells % h == 0 and cells // h <= W:
+            patch_h, patch_w = H / h, W * h / cells
+            if abs(patch_h - patch_w) <= slack * max(patch_h, patch_w):
+                return h, cells // h
+    return None

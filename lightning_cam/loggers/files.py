@@ -1,0 +1,37 @@
+"""PNG files under the log directory, for loggers that take no pictures and for none at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lightning_cam.render.encode import png
+
+if TYPE_CHECKING:
+    from lightning_cam.loggers.base import Picture
+
+
+class FileSink:
+    """Writes `<folder>/<tag>/epoch=E-step=S.png`, each file whole or not at all."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self._folder = Path(folder)
+
+    def write(self, pictures: Sequence[Picture], step: int) -> None:
+        """Write the pictures of one validation."""
+        for picture in pictures:
+            name = f"epoch={picture.epoch:04d}-step={step:08d}.png"
+            write_whole(self._folder / picture.tag / name, png(picture.pixels))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that nobody ever sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(f".{path.name}.part")
+    try:
+        half.write_bytes(data)
+        os.replace(half, path)  # noqa: PTH105 - Path.replace hides that it is atomic
+    finally:
+        half.unlink(missing_ok=True)

@@ -1,0 +1,61 @@
+"""Does attention rest on the object? Raw maps against foreground masks.
+
+Maps are (N, h, w), at least 0; masks (N, H, W) boolean in the images' resolution. The mask is
+brought to the map's grid, not the map to the image's: interpolation invents detail. A flat map, and
+a mask that is empty or full where that leaves nothing to compare, is NaN.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lightning_cam.metrics.shape import as_distribution, is_flat
+
+
+def coverage(masks: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Return the part of each grid cell that the mask covers, (N, h, w) in 0 to 1."""
+    return F.adaptive_avg_pool2d(masks[:, None].float(), grid)[:, 0]
+
+
+def relevance_mass(maps: Tensor, masks: Tensor) -> Tensor:
+    """Return Σ(a·m) / Σa, the share of the map on the object. Arras et al. 2022, eq. 6.
+
+    Mostly area and centre bias by itself: read `enrichment` beside it.
+    """
+    cover = coverage(masks, (maps.shape[1], maps.shape[2]))
+    mass = (as_distribution(maps) * cover).sum(dim=(1, 2))
+    return mass.masked_fill(_empty(masks), math.nan)
+
+
+def enrichment(maps: Tensor, masks: Tensor) -> Tensor:
+    """Return relevance mass over the mask's share of the area: 1 is a uniform map's.
+
+    A full mask can only give 1, whatever the map, so it is NaN.
+    """
+    grid = (maps.shape[1], maps.shape[2])
+    share = coverage(masks, grid).mean(dim=(1, 2))
+    ratio = relevance_mass(maps, masks) / share
+    return ratio.masked_fill(masks.flatten(1).all(dim=1), math.nan)
+
+
+def pointing_game(maps: Tensor, masks: Tensor) -> Tensor:
+    """Return 1 where the map's highest cell lies on the object, else 0. Zhang et al. 2018.
+
+    The cell counts by the pixel at its centre. A constant map points nowhere: a miss. A map that
+    is not finite is NaN.
+    """
+    _, h, w = maps.shape
+    highest = maps.flatten(1).nan_to_num(nan=-math.inf).argmax(dim=1)
+    y = ((highest // w) * 2 + 1) * masks.shape[1] // (2 * h)
+    x = ((highest % w) * 2 + 1) * masks.shape[2] // (2 * w)
+    hit = masks[torch.arange(len(maps), device=maps.device), y, x] & ~is_flat(maps)
+    undefined = ~maps.flatten(1).isfinite().all(dim=1) | _empty(masks)
+    return hit.float().masked_fill(undefined, math.nan)
+
+
+def _empty(masks: Tensor) -> Tensor:
+    return ~masks.flatten(1).any(dim=1)

@@ -1,0 +1,39 @@
+"""The choices that a watch is made with, checked when they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lightning_cam.explain.layers import LayersLike
+from lightning_cam.explain.methods import resolve_methods
+from lightning_cam.explain.targets import TargetLike
+from lightning_cam.render.colormaps import check_colormap
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a watch computes and draws: the arguments of `CAMCallback` of the same names."""
+
+    method: str | Sequence[str] = "gradcam"
+    layers: LayersLike = "auto"
+    target: TargetLike = "label"
+    num_pictures: int = 16
+    colormap: str = "turbo"
+    alpha: float = 0.5
+    chunk_size: int = 64
+
+    def __post_init__(self) -> None:
+        resolve_methods(self.method)
+        check_colormap(self.colormap)
+        if not 0 <= self.alpha <= 1:
+            raise ValueError(f"expected alpha between 0 and 1, came {self.alpha}")
+        if self.num_pictures < 0:
+            raise ValueError(f"expected num_pictures of 0 or more, came {self.num_pictures}")
+        if self.chunk_size < 1:
+            raise ValueError(f"expected chunk_size of at least 1, came {self.chunk_size}")
+        words = ("label", "prediction")
+        if isinstance(self.target, str) and self.target not in words:
+            raise ValueError(
+                f"expected target {' or '.join(map(repr, words))}, came {self.target!r}"
+            )

@@ -1,0 +1,276 @@
+"""`Probe`: images, labels, masks and names that stay the same through the whole training."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from lightning_cam._messages import shape_of
+from lightning_cam.explain.engine import check_images
+from lightning_cam.explain.targets import checked_classes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class Probe:
+    """A fixed batch to watch, checked and copied when it is made.
+
+    Args:
+        images: (B, C, H, W) floating point, exactly as the model is fed (normalised, resized).
+        targets: (B,) integer labels, the classes that are explained by default; None when unknown.
+        masks: (B, H, W) or (B, 1, H, W) boolean, true on the object; they turn the metrics of
+            attention into metrics of attention *on the object*. uint8 of 0 and 1 is taken too.
+        boxes: one (n, 4) tensor of `x1, y1, x2, y2` pixels an image, or (B, 4); where there are no
+            masks the boxes' area serves as one.
+        ids: a name for each image, unique; numbers by default.
+        class_names: the name of each class, by index.
+        mean: per channel mean that was subtracted from the images, for drawing them.
+        std: per channel standard deviation that they were divided by.
+
+    Raises:
+        ValueError: shapes, dtypes, lengths or ranges that do not fit together, or NaN in images.
+        TypeError: no tensors where tensors are expected.
+    """
+
+    images: Tensor
+    targets: Tensor | None
+    masks: Tensor | None
+    boxes: tuple[Tensor, ...] | None
+    ids: tuple[str, ...]
+    class_names: tuple[str, ...] | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+
+    def __init__(
+        self,
+        images: Tensor,
+        targets: Tensor | Sequence[int] | None = None,
+        *,
+        masks: Tensor | None = None,
+        boxes: Tensor | Sequence[Tensor] | None = None,
+        ids: Sequence[str] | None = None,
+        class_names: Sequence[str] | None = None,
+        mean: Sequence[float] | float | None = None,
+        std: Sequence[float] | float | None = None,
+    ) -> None:
+        check_images(images)
+        if not bool(torch.isfinite(images).all()):
+            bad = [i for i, image in enumerate(images) if not bool(torch.isfinite(image).all())]
+            raise ValueError(f"expected finite probe images, came NaN or infinity in images {bad}")
+        count, channels = len(images), images.shape[1]
+        names = None if class_names is None else tuple(str(name) for name in class_names)
+        fields: dict[str, Any] = {
+            "images": _own(images),
+            "targets": _checked_targets(targets, count, names),
+            "masks": _checked_masks(masks, images),
+            "boxes": _checked_boxes(boxes, images),
+            "ids": _checked_ids(ids, count),
+            "class_names": names,
+            "mean": _checked_channels("mean", mean, channels),
+            "std": _checked_channels("std", std, channels),
+        }
+        if (fields["mean"] is None) != (fields["std"] is None):
+            raise ValueError("expected mean and std together, came only one of them")
+        if fields["std"] is not None and min(fields["std"]) <= 0:
+            raise ValueError(f"expected std above 0, came {fields['std']}")
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        known = [n for n in ("targets", "masks", "boxes") if getattr(self, n) is not None]
+        extras = f" with {', '.join(known)}" if known else ""
+        return (
+            f"Probe({len(self)} images {tuple(self.images.shape[1:])}{extras}, {self.fingerprint})"
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits that change with any pixel, label or mask."""
+        digest = hashlib.sha256()
+        for tensor in (self.images, self.targets, self.foreground):
+            if tensor is None:
+                digest.update(b"none")
+            else:
+                digest.update(f"{tuple(tensor.shape)}{tensor.dtype}".encode())
+                digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+        return digest.hexdigest()[:12]
+
+    @cached_property
+    def foreground(self) -> Tensor | None:
+        """(B, H, W) boolean masks of the objects: the masks, else the boxes filled, else None."""
+        if self.masks is not None or self.boxes is None:
+            return self.masks
+        height, width = self.images.shape[2:]
+        y, x = torch.arange(height).view(1, -1, 1) + 0.5, torch.arange(width).view(1, 1, -1) + 0.5
+        filled = []
+        for boxes in self.boxes:
+            x1, y1, x2, y2 = (side.view(-1, 1, 1) for side in boxes.float().cpu().unbind(1))
+            filled.append(((x >= x1) & (x < x2) & (y >= y1) & (y < y2)).any(dim=0))
+        return torch.stack(filled)
+
+    def name_of(self, label: int) -> str:
+        """Return a class's name, its index where it has none, and `?` for -1."""
+        if self.class_names is not None and 0 <= label < len(self.class_names):
+            return self.class_names[label]
+        return str(label) if label >= 0 else "?"
+
+    @classmethod
+    def from_dataset(cls, dataset: Any, size: int = 16, *, seed: int = 0, **known: Any) -> Probe:
+        """Choose `size` samples of a dataset, as equal in number a class as can be.
+
+        The choice depends on `seed` alone, and the global random streams stay as they were. Labels,
+        masks, boxes, class names, mean and std are taken along where the dataset shows them.
+
+        Args:
+            dataset: map-style or iterable; items are tuples or dicts holding an image, and, if
+                known, an integer label, a mask (a `tv_tensors.Mask` or the key `mask`) and boxes
+                (`tv_tensors.BoundingBoxes` or the key `boxes`).
+            size: number of images at most.
+            seed: which samples are drawn.
+            **known: arguments of `Probe` that replace what the dataset shows.
+
+        Raises:
+            ValueError: the dataset is empty, or its items hold no images of one size.
+        """
+        from lightning_cam.probe.sampling import probe_from_dataset  # a cycle
+
+        return probe_from_dataset(dataset, size, seed, known)
+
+    @classmethod
+    def from_dataloader(cls, loader: Any, size: int = 16, *, seed: int = 0, **known: Any) -> Probe:
+        """Choose samples of a dataloader's dataset: see `from_dataset`.
+
+        The loader's own iterator, sampler and workers are not touched; its `collate_fn` is used.
+        """
+        from lightning_cam.probe.sampling import probe_from_dataset
+
+        collate: Callable[[list[Any]], Any] | None = getattr(loader, "collate_fn", None)
+        if not hasattr(loader, "dataset"):
+            raise TypeError(f"expected a dataloader with a dataset, came {shape_of(loader)}")
+        return probe_from_dataset(loader.dataset, size, seed, known, collate)
+
+    @classmethod
+    def from_datamodule(
+        cls, datamodule: Any, size: int = 16, *, split: str = "val", seed: int = 0, **known: Any
+    ) -> Probe:
+        """Choose samples of a datamodule's `train`, `val`, `test` or `predict` loader.
+
+        The datamodule must have been set up. Of several loaders the first is used.
+        """
+        if split not in ("train", "val", "test", "predict"):
+            raise ValueError(f"expected split 'train', 'val', 'test' or 'predict', came {split!r}")
+        from lightning_cam.explain.model_state import isolated_rng
+
+        with isolated_rng():
+            loaders = getattr(datamodule, f"{split}_dataloader")()
+        return cls.from_dataloader(first_loader(loaders), size, seed=seed, **known)
+
+
+def first_loader(loaders: Any) -> Any:
+    """Return the first dataloader of a loader, a list, a dict or a `CombinedLoader`."""
+    if hasattr(loaders, "iterables"):
+        loaders = loaders.iterables
+    if isinstance(loaders, dict):
+        loaders = list(loaders.values())
+    if isinstance(loaders, Sequence):
+        if not loaders:
+            raise ValueError("expected at least one dataloader, came none")
+        return first_loader(loaders[0])
+    return loaders
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """Return a private copy that nobody else writes to and no graph holds."""
+    with torch.inference_mode(mode=False):
+        return tensor.detach().clone(memory_format=torch.contiguous_format)
+
+
+def _checked_targets(
+    targets: Tensor | Sequence[int] | None, count: int, names: tuple[str, ...] | None
+) -> Tensor | None:
+    if targets is None:
+        return None
+    values = checked_classes(torch.as_tensor(targets), count)
+    if names is not None and int(values.max()) >= len(names):
+        raise ValueError(
+            f"expected targets below {len(names)}, the number of class names, came "
+            f"{int(values.max())}"
+        )
+    return _own(values)
+
+
+def _checked_masks(masks: Tensor | None, images: Tensor) -> Tensor | None:
+    if masks is None:
+        return None
+    if not isinstance(masks, Tensor):
+        raise TypeError(f"expected masks as a tensor (B, H, W), came {shape_of(masks)}")
+    count, _, height, width = images.shape
+    if masks.ndim == 4 and masks.shape[1] == 1:  # noqa: PLR2004
+        masks = masks[:, 0]
+    if masks.shape != (count, height, width):
+        raise ValueError(
+            f"expected masks of the images' size, shape {(count, height, width)}, came "
+            f"{shape_of(masks)}"
+        )
+    if masks.dtype == torch.uint8 and int(masks.max()) <= 1:
+        masks = masks.bool()
+    if masks.dtype != torch.bool:
+        raise ValueError(f"expected boolean masks, true on the object, came {shape_of(masks)}")
+    return _own(masks)
+
+
+def _checked_boxes(
+    boxes: Tensor | Sequence[Tensor] | None, images: Tensor
+) -> tuple[Tensor, ...] | None:
+    if boxes is None:
+        return None
+    if isinstance(boxes, Tensor) and boxes.ndim == 2:  # noqa: PLR2004
+        boxes = boxes[:, None]
+    count = len(images)
+    if len(boxes) != count:
+        raise ValueError(f"expected boxes for each of {count} images, came {len(boxes)}")
+    for i, each in enumerate(boxes):
+        if not isinstance(each, Tensor) or each.ndim != 2 or each.shape[1] != 4:  # noqa: PLR2004
+            raise ValueError(f"expected boxes of shape (n, 4), came {shape_of(each)} for image {i}")
+        if bool((each[:, 2:] < each[:, :2]).any()):
+            raise ValueError(
+                "expected boxes as x1, y1, x2, y2 with x1 <= x2 and y1 <= y2, came "
+                f"{each.tolist()} for image {i}"
+            )
+    return tuple(_own(each) for each in boxes)
+
+
+def _checked_ids(ids: Iterable[str] | None, count: int) -> tuple[str, ...]:
+    if ids is None:
+        digits = max(2, len(str(count - 1)))
+        return tuple(f"{i:0{digits}d}" for i in range(count))
+    names = tuple(str(i) for i in ids)
+    if len(names) != count or len(set(names)) != count:
+        raise ValueError(
+            f"expected {count} different ids, came {len(set(names))} different of {len(names)}"
+        )
+    return names
+
+
+def _checked_channels(
+    what: str, values: Sequence[float] | float | None, channels: int
+) -> tuple[float, ...] | None:
+    if values is None:
+        return None
+    numbers = torch.as_tensor(values, dtype=torch.float32).flatten().tolist()
+    if len(numbers) == 1:
+        numbers = numbers * channels
+    if len(numbers) != channels:
+        raise ValueError(f"expected {what} for each of {channels} channels, came {len(numbers)}")
+    return tuple(numbers)

@@ -1,0 +1,171 @@
+"""Choose a few samples of a dataset: balanced over classes, by seed, disturbing nothing."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from lightning_cam.explain.model_state import isolated_rng
+from lightning_cam.probe.normalization import find_normalization
+from lightning_cam.probe.probe import Probe
+from lightning_cam.probe.samples import Sample, read_sample
+
+_LABEL_HOLDERS = ("targets", "labels", "_labels", "y")
+_SCAN_LIMIT = 512  # samples loaded at most to learn labels that a dataset does not list
+_CLASS_HOLDERS = ("classes", "class_names", "categories")
+
+
+def probe_from_dataset(
+    dataset: Any,
+    size: int,
+    seed: int,
+    known: Mapping[str, Any],
+    collate: Callable[[list[Any]], Any] | None = None,
+) -> Probe:
+    """Build a `Probe` from a dataset: see `Probe.from_dataset`."""
+    if size < 1:
+        raise ValueError(f"expected a probe of at least 1 image, came {size}")
+    with isolated_rng():
+        _seed_everything(seed)  # random transforms draw from the global streams
+        if hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__"):
+            indices = _choose(dataset, size, seed)
+            _seed_everything(seed)  # choosing may have loaded samples too
+            items = [dataset[index] for index in indices]
+        else:
+            items = list(itertools.islice(iter(dataset), size))
+            indices = list(range(len(items)))
+        if not items:
+            raise ValueError("expected a dataset with samples, came an empty one")
+        samples = [_read(item, collate) for item in items]
+    return _assembled(samples, indices, dataset, known)
+
+
+def _seed_everything(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - the stream that users' transforms draw from
+    torch.manual_seed(seed)
+
+
+def _choose(dataset: Any, size: int, seed: int) -> list[int]:
+    """Return indices, as many of each class as of any other, sorted by class."""
+    count = len(dataset)
+    order = np.random.default_rng(seed).permutation(count).tolist()
+    listed = labels_of(dataset)
+    if listed is None and count > size:
+        order = order[:_SCAN_LIMIT]
+    queues: dict[int, list[int]] = defaultdict(list)
+    for index in order:
+        if listed is not None:
+            label: int | None = listed[index]
+        else:
+            label = read_sample(dataset[index]).label if count > size else None
+        queues[-1 if label is None else label].append(index)
+    # In turn from each class, classes in random order: of a thousand classes sixteen random ones.
+    turns = itertools.chain.from_iterable(itertools.zip_longest(*queues.values()))
+    chosen = set(itertools.islice((index for index in turns if index is not None), size))
+    return [index for label in sorted(queues) for index in queues[label] if index in chosen]
+
+
+def labels_of(dataset: Any) -> Sequence[int] | None:
+    """Return the labels that a dataset lists without loading its images, or None."""
+    if hasattr(dataset, "indices") and hasattr(dataset, "dataset"):  # torch's Subset
+        inner = labels_of(dataset.dataset)
+        return None if inner is None else [inner[int(i)] for i in dataset.indices]
+    if isinstance(dataset, torch.utils.data.ConcatDataset):
+        parts = [labels_of(part) for part in dataset.datasets]
+        listed = [part for part in parts if part is not None]
+        whole = len(listed) == len(parts)
+        return list(itertools.chain.from_iterable(listed)) if whole else None
+    held = [getattr(dataset, name, None) for name in _LABEL_HOLDERS]
+    held.append(getattr(dataset, "tensors", (None, None))[1:2])  # torch's TensorDataset
+    pairs = getattr(dataset, "samples", None)  # torchvision's ImageFolder
+    if isinstance(pairs, Sequence) and pairs and isinstance(pairs[0], tuple):
+        held.append([pair[-1] for pair in pairs])
+    for values in held:
+        labels = _as_labels(values, len(dataset))
+        if labels is not None:
+            return labels
+    return None
+
+
+def _as_labels(values: Any, count: int) -> list[int] | None:
+    if isinstance(values, tuple) and len(values) == 1:
+        values = values[0]
+    try:
+        labels = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    if labels.shape != (count,) or labels.is_floating_point():
+        return None
+    return [int(label) for label in labels.tolist()]
+
+
+def _read(item: Any, collate: Callable[[list[Any]], Any] | None) -> Sample:
+    """Return the sample in an item, collated as a batch of one where that shows more."""
+    sample = read_sample(item)
+    if sample.image is not None or collate is None:
+        return sample
+    batch = collate([item])  # some loaders make tensors of images only here
+    return read_sample(_first_of(batch))
+
+
+def _first_of(batch: Any) -> Any:
+    if isinstance(batch, torch.Tensor):
+        return batch[0]
+    if isinstance(batch, Mapping):
+        return {key: _first_of(value) for key, value in batch.items()}
+    if isinstance(batch, Sequence) and not isinstance(batch, str):
+        return [_first_of(value) for value in batch]
+    return batch
+
+
+def _assembled(
+    samples: list[Sample], indices: list[int], dataset: Any, known: Mapping[str, Any]
+) -> Probe:
+    images = [sample.image for sample in samples if sample.image is not None]
+    if len(images) != len(samples):
+        raise ValueError(
+            "expected the dataset's items to hold an image as a floating point tensor (C, H, W), "
+            "alone, in a tuple or under a key such as 'image'; found none. Add a transform to "
+            "tensors, or build Probe(images, targets) yourself."
+        )
+    if len({image.shape for image in images}) > 1:
+        shapes = sorted({str(tuple(image.shape)) for image in images})
+        raise ValueError(
+            f"expected probe images of one size, came {', '.join(shapes)}. Resize them in the "
+            "dataset's transform, or build Probe(images, targets) yourself."
+        )
+    found: dict[str, Any] = {"ids": [f"{index:05d}" for index in indices]}
+    found["targets"] = _all_or_none(sample.label for sample in samples)
+    masks = _all_or_none(sample.mask for sample in samples)
+    if masks is not None and all(mask.shape == images[0].shape[1:] for mask in masks):
+        found["masks"] = torch.stack(masks)
+    found["boxes"] = _all_or_none(sample.boxes for sample in samples)
+    found["class_names"] = _class_names(dataset, found["targets"])
+    normalization = find_normalization(dataset)
+    if normalization is not None and len(normalization[0]) in (1, len(images[0])):
+        found["mean"], found["std"] = normalization
+    return Probe(torch.stack(images), **{**found, **known})
+
+
+def _all_or_none(values: Iterable[Any]) -> list[Any] | None:
+    listed = list(values)
+    return None if any(value is None for value in listed) else listed
+
+
+def _class_names(dataset: Any, targets: list[int] | None) -> list[str] | None:
+    while dataset is not None:
+        for holder in _CLASS_HOLDERS:
+            names = getattr(dataset, holder, None)
+            if isinstance(names, Sequence) and not isinstance(names, str):
+                fits = targets is None or max(targets) < len(names)
+                return [str(name) for name in names] if fits else None
+        parts = getattr(dataset, "datasets", None)
+        dataset = parts[0] if parts else getattr(dataset, "dataset", None)
+    return None

@@ -1,0 +1,51 @@
+"""Words on pictures: what TensorBoard has no field for."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+INK, PAPER = (32, 33, 36), (255, 255, 255)
+_MARGIN = 6
+
+
+@functools.lru_cache(maxsize=8)
+def font(size: int) -> Any:
+    """Return Pillow's own font, which needs no file on the machine."""
+    return ImageFont.load_default(size)
+
+
+def shortened(text: str, width: float, size: int) -> str:
+    """Return `text`, cut with an ellipsis where it is wider than `width` pixels."""
+    text = " ".join(text.split())
+    if font(size).getlength(text) <= width:
+        return text
+    while text and font(size).getlength(f"{text}…") > width:
+        text = text[:-1]
+    return f"{text}…"
+
+
+def with_caption(picture: NDArray[np.uint8], lines: Sequence[str]) -> NDArray[np.uint8]:
+    """Return the picture with lines of text on a white strip below it.
+
+    Args:
+        picture: (H, W, 3) uint8 RGB.
+        lines: each is cut to the picture's width.
+    """
+    width = picture.shape[1]
+    size = max(12, min(20, width // 18))
+    step = round(size * 1.35)
+    strip = Image.new("RGB", (width, step * len(lines) + _MARGIN), PAPER)
+    draw = ImageDraw.Draw(strip)
+    for i, line in enumerate(lines):
+        text = shortened(line, width - 2 * _MARGIN, size)
+        draw.text((_MARGIN, _MARGIN // 2 + i * step), text, fill=INK, font=font(size))
+    return np.concatenate([picture, np.asarray(strip)])

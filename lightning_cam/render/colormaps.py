@@ -1,0 +1,40 @@
+"""Colour maps by name, as tables of 256 colours."""
+
+from __future__ import annotations
+
+import functools
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_cam._messages import unknown
+
+# `turbo` reads in equal steps; `cividis`, `viridis` and `inferno` also for colour-blind readers.
+COLORMAPS = (
+    "turbo",
+    "cividis",
+    "viridis",
+    "inferno",
+    "magma",
+    "plasma",
+    "hot",
+    "jet",
+    "bone",
+)
+
+
+def check_colormap(name: str) -> None:
+    """Raise ValueError when there is no such colour map, naming the near miss."""
+    if name not in COLORMAPS:
+        raise ValueError(unknown("colour map", name, COLORMAPS))
+
+
+@functools.lru_cache(maxsize=8)
+def table(name: str, device: torch.device) -> Tensor:
+    """Return a colour map as (256, 3) float32 RGB in 0 to 1 on `device`."""
+    check_colormap(name)
+    ramp = np.arange(256, dtype=np.uint8)[:, None]
+    bgr = cv2.applyColorMap(ramp, getattr(cv2, f"COLORMAP_{name.upper()}"))[:, 0]
+    return torch.from_numpy(bgr[:, ::-1].copy()).to(device).float() / 255
