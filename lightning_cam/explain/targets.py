@@ -62,8 +62,8 @@ def logits_of(output: Any, batch: int) -> Tensor:
         came = ", ".join(f"{path or 'tensor'}: {shape_of(t)}" for path, t in tensors_in(output))
         raise ValueError(
             f"expected the model's output to hold class logits of shape ({batch}, classes), came "
-            f"{came or f'a {type(output).__name__} without tensors'}. If the model returns "
-            "something else, give a target: a function of the output that returns one score per image."
+            f"{came or f'a {type(output).__name__} without tensors'}. For another kind of "
+            "model give a target: a function of the output that returns one score per image."
         )
     found.sort(key=lambda item: _LOGIT_KEYS.index(item[0]) if item[0] in _LOGIT_KEYS else 99)
     logits = found[0][1]

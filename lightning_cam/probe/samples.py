@@ -91,7 +91,7 @@ def _looks_like_mask(value: Tensor) -> bool:
 
 def _one_mask(value: Tensor) -> Tensor:
     """Return one (H, W) boolean mask: several instances are united, any non-zero is object."""
-    mask = _plain(value) != 0
+    mask: Tensor = _plain(value) != 0
     return mask.any(dim=0) if mask.ndim == 3 else mask  # noqa: PLR2004
 
 
@@ -107,4 +107,4 @@ def _xyxy(boxes: Tensor) -> Tensor:
 
 def _plain(tensor: Tensor) -> Tensor:
     """Return a `tv_tensor` as the plain tensor it is."""
-    return cast("Tensor", tensor.as_subclass(Tensor))
+    return tensor.as_subclass(Tensor)

@@ -1,0 +1,41 @@
+# Each target sets up what it needs by itself, in .venv, and reuses what is there.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+CPU_THREADS ?= 2
+
+.PHONY: setup demo test lint bench clean
+
+setup: $(VENV)/.dev
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --upgrade pip
+
+# The demo needs little; the tests need the development set. Stamps remember which is there.
+$(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing the package and its demo (PyTorch is large: a few minutes the first time) ..."
+	$(RUN) -m pip install --quiet --editable ".[demo]"
+	touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing the package and its development tools (a few minutes the first time) ..."
+	$(RUN) -m pip install --quiet --editable ".[dev]"
+	touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo
+	$(RUN) examples/demo.py
+
+test: $(VENV)/.dev
+	OMP_NUM_THREADS=$(CPU_THREADS) $(RUN) -m pytest
+
+lint: $(VENV)/.dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+bench: $(VENV)/.dev
+	$(RUN) -m benchmarks.speed --json benchmarks/results/speed-cpu.json
+
+clean:
+	rm -rf $(VENV) runs dist .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,1 @@
+"""Measurements: ratios with both sides in one process, never absolute times."""

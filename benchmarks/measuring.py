@@ -1,0 +1,115 @@
+"""How things are measured here: interleaved, repeated, as ratios with their spread."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import multiprocessing
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """One side's time over the other's, pair by pair."""
+
+    median: float
+    low: float
+    high: float
+    pairs: int
+
+    def __str__(self) -> str:
+        return f"{self.median:.3f} ({self.low:.3f}–{self.high:.3f}, {self.pairs} pairs)"
+
+
+def ratio(
+    side: Callable[[], object],
+    reference: Callable[[], object],
+    *,
+    pairs: int = 15,
+    warmup: int = 2,
+    synchronize: Callable[[], None] = lambda: None,
+) -> Ratio:
+    """Return time(side) / time(reference), taken in turn so that both see the machine's moods.
+
+    The order alternates, so that what the first leaves in the caches favours neither.
+    """
+
+    def timed(call: Callable[[], object]) -> float:
+        synchronize()
+        start = time.perf_counter()
+        call()
+        synchronize()
+        return time.perf_counter() - start
+
+    for _ in range(warmup):
+        timed(side)
+        timed(reference)
+    quotients = []
+    for pair in range(pairs):
+        first, second = (side, reference) if pair % 2 else (reference, side)
+        one, two = timed(first), timed(second)
+        quotients.append(one / two if pair % 2 else two / one)
+    low, _, high = statistics.quantiles(quotients, n=4)
+    return Ratio(statistics.median(quotients), low, high, pairs)
+
+
+def _memory(field: str) -> int:
+    """Return a KiB figure of this process, as Linux counts it."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(field))
+
+
+def _peak_in_child(build: Callable[[], Callable[[], object]], pipe: Any) -> None:
+    torch.set_num_threads(2)
+    call = build()
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # forget the peak of building
+    before = _memory("VmRSS")
+    call()
+    pipe.send((before, _memory("VmHWM")))
+
+
+def peak_memory(build: Callable[[], Callable[[], object]]) -> float:
+    """Return the MiB by which a call raises a fresh process's peak, model and inputs built before.
+
+    Args:
+        build: makes everything and returns the call to be measured; importable by name.
+    """
+    here, there = multiprocessing.Pipe(duplex=False)
+    context = multiprocessing.get_context("spawn")
+    child = context.Process(target=_peak_in_child, args=(build, there))
+    child.start()
+    before, after = here.recv()
+    child.join()
+    return float(after - before) / 1024
+
+
+def environment(device: str) -> dict[str, str]:
+    """Return machine, versions and date, to stand beside every figure."""
+    name = torch.cuda.get_device_name() if device == "cuda" else platform.processor() or "CPU"
+    versions = {
+        package: importlib.metadata.version(package)
+        for package in ("torch", "torchvision", "lightning")
+    }
+    return {
+        "device": f"{name}, {torch.get_num_threads()} threads",
+        "python": platform.python_version(),
+        **versions,
+        "date": date.today().isoformat(),  # noqa: DTZ011 - the day, for readers
+    }
+
+
+def write_json(path: str | None, content: dict[str, Any]) -> None:
+    """Write results where `--json` says, if it does."""
+    if path:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        print(f"wrote {path}")
