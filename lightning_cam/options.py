@@ -32,7 +32,7 @@ class Options:
             raise ValueError(f"expected num_pictures of 0 or more, came {self.num_pictures}")
         if self.chunk_size < 1:
             raise ValueError(f"expected chunk_size of at least 1, came {self.chunk_size}")
-        words = ("label", "prediction")
+        words = ("label", "mean_label", "prediction", "difference", "box")
         if isinstance(self.target, str) and self.target not in words:
             raise ValueError(
                 f"expected target {' or '.join(map(repr, words))}, came {self.target!r}"

@@ -8,7 +8,7 @@ from lightning_cam import render
 from lightning_cam.loggers.base import Picture, safe_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import torch
     from torch import Tensor
@@ -54,12 +54,15 @@ class Panels:
         """
         if self._count == 0:
             return []
+        drawn = [n for n, row in enumerate(snapshot.rows.tolist()) if row < self._count]
+        if not drawn:
+            return []
         pictures: list[Picture] = []
         for key, each in maps.items():
             folder = safe_name(suffix_of(key, maps)[1:]) if suffix_of(key, maps) else ""
-            pictures += self._overlays(each[: self._count], snapshot, folder)
+            pictures += self._overlays(each[drawn], drawn, snapshot, folder)
         first = next(iter(maps))
-        return [*pictures, self._timeline(first, maps[first].device, history)]
+        return [*pictures, self._timeline(first, drawn, maps[first].device, history)]
 
     def _shown(self, device: torch.device) -> Tensor:
         """Return the drawn images in display range, kept on the device between validations."""
@@ -68,46 +71,76 @@ class Panels:
             self._images = render.displayable(images, self._probe.mean, self._probe.std)
         return self._images
 
-    def _overlays(self, maps: Tensor, snapshot: Snapshot, folder: str) -> list[Picture]:
-        images = self._shown(maps.device)
+    def _overlays(
+        self, maps: Tensor, drawn: Sequence[int], snapshot: Snapshot, folder: str
+    ) -> list[Picture]:
+        rows = snapshot.rows[list(drawn)]
+        images = self._shown(maps.device)[rows.to(maps.device)]
         foreground = self._probe.foreground
-        drawn = render.overlay(
+        pixels_BHW3 = render.overlay(
             images,
             maps,
-            masks=None if foreground is None else foreground[: len(maps)].to(maps.device),
+            masks=None if foreground is None else foreground[rows].to(maps.device),
             size=render.picture_size(images.shape[2], images.shape[3]),
             colormap=self._options.colormap,
             alpha=self._options.alpha,
         )
         pictures = []
-        for i, pixels in enumerate(drawn.cpu().numpy()):
-            lines = self._caption(i, snapshot)
-            place = (self._tag, "overlay", folder, safe_name(self._probe.ids[i]))
-            tag = "/".join(part for part in place if part)
+        for n, pixels in zip(drawn, pixels_BHW3.cpu().numpy(), strict=True):
+            lines = self._caption(n, snapshot)
+            place = (self._tag, "overlay", folder, self._place(n, snapshot))
             captioned = render.with_caption(pixels, lines)
+            tag = "/".join(part for part in place if part)
             pictures.append(Picture(tag, captioned, " · ".join(lines), snapshot.epoch))
         return pictures
 
-    def _caption(self, i: int, snapshot: Snapshot) -> list[str]:
-        predicted = self._probe.name_of(int(snapshot.predictions[i]))
-        prediction = f"predicted {predicted} {float(snapshot.confidences[i]):.0%}"
-        if self._probe.targets is None:
-            return [f"epoch {snapshot.epoch}", prediction]
-        label = self._probe.name_of(int(self._probe.targets[i]))
-        return [f"{label}, epoch {snapshot.epoch}", prediction]
+    def _place(self, n: int, snapshot: Snapshot) -> str:
+        """Return the last part of a map's tag: the image, and the class where it has several."""
+        row = int(snapshot.rows[n])
+        name = safe_name(self._probe.ids[row])
+        same = (snapshot.rows == row).nonzero()[:, 0].tolist()
+        if len(same) == 1 and not self._probe.multi_label:
+            return name
+        label = safe_name(self._probe.name_of(int(snapshot.classes[n])))
+        twins = [m for m in same if snapshot.classes[m] == snapshot.classes[n]]
+        return f"{name}/{label}" + (f"-{twins.index(n)}" if len(twins) > 1 else "")
 
-    def _timeline(self, key: MapKey, device: torch.device, history: History) -> Picture:
-        images = self._shown(device)
+    def _caption(self, n: int, snapshot: Snapshot) -> list[str]:
+        row, explained = int(snapshot.rows[n]), int(snapshot.classes[n])
+        when = f"epoch {snapshot.epoch}"
+        if self._probe.multi_label:
+            if explained < 0:
+                return [f"all labels, {when}"]
+            sure = float(snapshot.confidences[row, explained])
+            return [f"{self._probe.name_of(explained)} {sure:.0%}, {when}"]
+        predicted = int(snapshot.predictions[row])
+        lines = [self._label(row, explained, when)]
+        if predicted >= 0:
+            sure = float(snapshot.confidences[row])
+            lines.append(f"predicted {self._probe.name_of(predicted)} {sure:.0%}")
+        return lines
+
+    def _label(self, row: int, explained: int, when: str) -> str:
+        if self._probe.targets is not None:
+            return f"{self._probe.name_of(int(self._probe.targets[row]))}, {when}"
+        return f"{self._probe.name_of(explained)}, {when}" if explained >= 0 else when
+
+    def _timeline(
+        self, key: MapKey, drawn: Sequence[int], device: torch.device, history: History
+    ) -> Picture:
+        latest = history.timeline()[-1]
+        images = self._shown(device)[latest.rows[list(drawn)].to(device)]
         longest = max(images.shape[2:])
         size = (
             max(1, images.shape[2] * _THUMBNAIL // longest),
             max(1, images.shape[3] * _THUMBNAIL // longest),
         )
-        snapshots = [s for s in history.timeline() if key in s.maps]
+        shape = latest.maps[key].shape  # of other maps (another number of labels) it tells nothing
+        snapshots = [s for s in history.timeline() if key in s.maps and s.maps[key].shape == shape]
         columns = [
             render.overlay(
                 images,
-                snapshot.maps[key][: self._count].to(device),
+                snapshot.maps[key][list(drawn)].to(device),
                 size=size,
                 colormap=self._options.colormap,
                 alpha=self._options.alpha,
@@ -119,11 +152,12 @@ class Panels:
         epochs = [snapshot.epoch for snapshot in snapshots]
         several = len(set(epochs)) < len(epochs)  # validations within an epoch
         titles = [f"step {s.step}" if several else f"epoch {s.epoch}" for s in snapshots]
-        rows = [self._row_name(i) for i in range(self._count)]
+        rows = [self._row_name(n, latest) for n in drawn]
         pixels = render.timeline(columns, titles, rows)
         return Picture(f"{self._tag}/timeline", pixels, f"{key[0]} at {key[1]}", epochs[-1])
 
-    def _row_name(self, i: int) -> str:
-        if self._probe.targets is None:
-            return self._probe.ids[i]
-        return self._probe.name_of(int(self._probe.targets[i]))
+    def _row_name(self, n: int, snapshot: Snapshot) -> str:
+        row, explained = int(snapshot.rows[n]), int(snapshot.classes[n])
+        if self._probe.targets is not None and not self._probe.multi_label:
+            return self._probe.name_of(int(self._probe.targets[row]))
+        return self._probe.name_of(explained) if explained >= 0 else self._probe.ids[row]

@@ -12,11 +12,14 @@ from torch import Tensor, nn
 from lightning_cam.explain.engine import CAMResult, compute_cams
 from lightning_cam.explain.layers import cached_survey, choose, resolve_layers, unwrap
 from lightning_cam.explain.methods import resolve_methods
+from lightning_cam.explain.outputs import predictions, probabilities
 from lightning_cam.explain.targets import (
-    TargetLike,
+    ClassTarget,
+    DetectionTarget,
+    DifferenceTarget,
+    MultiLabelTarget,
+    Target,
     check_range,
-    predictions,
-    probabilities,
     resolve_target,
 )
 from lightning_cam.monitor import History, Snapshot
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from lightning_cam.loggers import Picture
     from lightning_cam.options import Options
     from lightning_cam.probe import Probe
+
+_LIKELY = 0.5  # from which probability a label of several counts as predicted
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,7 @@ class Watch:
 
     def __post_init__(self) -> None:
         self._panels = Panels(self.tag, self.probe, self.options)
+        self._target = target_of(self.probe, self.options)
 
     def prepare(self, model: nn.Module, images: Tensor) -> str:
         """Settle the layers, run a first small look, and return a line that says what was chosen.
@@ -67,49 +73,44 @@ class Watch:
         Raises:
             ValueError: whatever of layers, methods, targets and outputs does not fit together.
         """
-        model = unwrap(model)
-        few = images[:2]
-        target = resolve_target(self._targets(slice(0, len(few))), len(few))
-        self.layers = tuple(resolve_layers(model, few, target, self.options.layers))
-        first = self._compute(model, few, slice(0, len(few)))
-        self._check_labels(first)
-        self.layers = tuple(dict.fromkeys(layer for _, layer in first.maps))
-        return self._describe(model, few, first)
+        model, few = unwrap(model), images[:2]
+        methods = resolve_methods(self.options.method)
+        if any(method.place == "layer" for method in methods):
+            self.layers = tuple(resolve_layers(model, few, self._target, self.options.layers))
+        first = self._compute(model, few)
+        if self.probe.targets is not None and first.logits.shape[1]:
+            self._check_labels(self.probe.targets, first.logits)
+        masks = "with" if self.probe.foreground is not None else "without"
+        titles = ", ".join(method.title for method in methods)
+        where = self._describe(model, few, first)
+        return f"{self.tag}: watching {len(self.probe)} images {masks} masks, {titles} at {where}"
 
-    def _check_labels(self, result: CAMResult) -> None:
-        classes = result.logits.shape[1]
-        if self.probe.targets is not None and classes:
-            check_range(self.probe.targets, classes)
+    def _check_labels(self, targets: Tensor, logits: Tensor) -> None:
+        if not self.probe.multi_label:
+            check_range(targets, logits.shape[1])
+        elif targets.shape[1] != logits.shape[1]:
+            raise ValueError(
+                f"expected as many labels as the model's {logits.shape[1]} logits, came "
+                f"{targets.shape[1]}"
+            )
 
     def _describe(self, model: nn.Module, images: Tensor, result: CAMResult) -> str:
-        if self.options.layers == "auto":
-            target = resolve_target(self._targets(slice(0, len(images))), len(images))
-            chosen = choose(cached_survey(model, images, target))
-            where = (
+        if self.options.layers == "auto" and self.layers:
+            chosen = choose(cached_survey(model, images, self._target))
+            return (
                 f"{chosen.name!r} ({chosen.kind}, {chosen.layout}), chosen as the last spatial "
                 "layer before the pooling that the score depends on"
             )
-        else:
-            shapes = {
-                layer: "×".join(map(str, m.shape[1:])) for (_, layer), m in result.maps.items()
-            }
-            where = ", ".join(f"{layer!r} ({shape})" for layer, shape in shapes.items())
-        methods = ", ".join(m.title for m in resolve_methods(self.options.method))
-        masks = "with" if self.probe.foreground is not None else "without"
-        return f"{self.tag}: watching {len(self.probe)} images {masks} masks, {methods} at {where}"
+        shapes = {layer: "×".join(map(str, m.shape[1:])) for (_, layer), m in result.maps.items()}
+        return ", ".join(f"{layer!r} ({shape})" for layer, shape in shapes.items())
 
-    def _targets(self, rows: slice) -> TargetLike:
-        if isinstance(self.options.target, str) and self.options.target == "label":
-            return None if self.probe.targets is None else self.probe.targets[rows]
-        return self.options.target
-
-    def _compute(self, model: nn.Module, images: Tensor, rows: slice) -> CAMResult:
+    def _compute(self, model: nn.Module, images: Tensor) -> CAMResult:
         return compute_cams(
             model,
             images,
-            self._targets(rows),
+            self._target,
             method=self.options.method,
-            layers=self.layers,
+            layers=self.layers or "auto",
             chunk_size=self.options.chunk_size,
         )
 
@@ -122,38 +123,49 @@ class Watch:
             epoch: the trainer's epoch.
             step: the step under which the trainer logs scalars now.
         """
-        result = self._compute(model, images, slice(0, len(images)))
-        predicted, confidences = _predicted(result.logits)
+        result = self._compute(model, images)
+        confidences, predicted = self._predicted(result.logits)
+        best = confidences if self.probe.multi_label else confidences.amax(dim=1)
         snapshot = Snapshot(
             validation=self.history.count,
             epoch=epoch,
             step=step,
             maps={key: maps.cpu() for key, maps in result.maps.items()},
-            predictions=predicted.cpu(),
-            confidences=confidences.cpu(),
+            rows=result.rows.cpu(),
+            classes=result.classes.cpu(),
+            predictions=predicted,
+            confidences=best,
         )
         metrics = self._metrics(result)
+        if result.logits.shape[1]:
+            before = self.history.previous.predictions if self.history.previous else None
+            found = measure_predictions(confidences, predicted, before, self.probe.targets)
+            metrics.update({f"{self.tag}/{name}": average(each) for name, each in found.items()})
         self.history.add(snapshot)
         return Look(metrics, self._panels.draw(result.maps, snapshot, self.history))
 
-    # --- numbers ---------------------------------------------------------------------------------
+    def _predicted(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Return probabilities (B, K) and predictions, on the CPU; NaN and -1 without logits."""
+        if logits.shape[1] == 0:
+            return torch.full((len(logits), 1), math.nan), torch.full((len(logits),), -1)
+        confidences = probabilities(logits, multi_label=self.probe.multi_label).cpu()
+        if self.probe.multi_label:
+            return confidences, confidences > _LIKELY
+        return confidences, predictions(logits).cpu()
 
     def _metrics(self, result: CAMResult) -> dict[str, float]:
         foreground = self.probe.foreground
+        masks = None
+        if foreground is not None:
+            masks = foreground[result.rows.cpu()].to(result.rows.device)
         values: dict[str, float] = {}
         for key, maps in result.maps.items():
-            masks = None if foreground is None else foreground.to(maps.device)
             first = self.history.first.maps.get(key) if self.history.first else None
             previous = self.history.previous.maps.get(key) if self.history.previous else None
             suffix = suffix_of(key, result.maps)
             for name, each in measure(maps, masks, first, previous).items():
                 values[f"{self.tag}/{name}{suffix}"] = average(each)
-        if result.logits.shape[1]:
-            found = measure_predictions(result.logits, self.probe.targets, self.history)
-            values.update({f"{self.tag}/{name}": average(each) for name, each in found.items()})
         return values
-
-    # --- memory ----------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs: the probe's fingerprint, the layers and the history."""
@@ -173,8 +185,23 @@ class Watch:
         return ""
 
 
-def _predicted(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Return predicted classes and their probabilities; -1 and NaN where there are no logits."""
-    if logits.shape[1] == 0:
-        return torch.full((len(logits),), -1), torch.full((len(logits),), math.nan)
-    return predictions(logits), probabilities(logits).amax(dim=1)
+def target_of(probe: Probe, options: Options) -> Target:
+    """Return what is explained on a probe: the words of `Options.target` need its labels.
+
+    Raises:
+        ValueError: a word that needs labels or boxes which the probe has not.
+    """
+    word, labels = options.target, probe.targets
+    single = labels if labels is not None and not probe.multi_label else None
+    if word == "difference":
+        return DifferenceTarget(single)
+    if word == "box":
+        if probe.boxes is None or single is None:
+            raise ValueError("expected a probe with boxes and (B,) targets for target='box'")
+        per_box = [label.repeat(len(box)) for label, box in zip(single, probe.boxes, strict=True)]
+        return DetectionTarget(probe.boxes, tuple(per_box))
+    if word in ("label", "mean_label"):
+        if labels is None or not probe.multi_label:
+            return ClassTarget(single)
+        return MultiLabelTarget(labels, "mean" if word == "mean_label" else "each")
+    return resolve_target(word, len(probe))

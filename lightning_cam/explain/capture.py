@@ -9,6 +9,7 @@ operation after the layer works, since the network goes on with a copy of the le
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,6 +25,24 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _Record = list[tuple[str, "Tensor"]]  # the tensors of one call, each with its path in the output
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a tensor was caught.
+
+    Attributes:
+        module: the module's name.
+        call: which of its calls, None when it ran once.
+        path: where in the output, `[0]` or `[feat]`, empty when the output is the tensor.
+    """
+
+    module: str
+    call: int | None = None
+    path: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.module}{'' if self.call is None else f'#{self.call}'}{self.path}"
 
 
 class Capture:
@@ -61,18 +80,14 @@ class Capture:
             handle.remove()
         self._modes.close()
 
-    def activations(self) -> dict[str, Tensor]:
-        """Return what was caught, by site name.
-
-        A site is the module's name, followed by `#k` for call k of a module that ran several times
-        and by the path (`[0]`, `[feat]`) of a tensor inside a container.
-        """
-        sites: dict[str, Tensor] = {}
-        for name, calls in self._calls.items():
-            for k, record in enumerate(calls):
-                call = f"#{k}" if len(calls) > 1 else ""
-                sites.update({f"{name}{call}{path}": tensor for path, tensor in record})
-        return sites
+    def activations(self) -> dict[Site, Tensor]:
+        """Return what was caught, in the order of the modules and of their calls."""
+        return {
+            Site(name, k if len(calls) > 1 else None, path): tensor
+            for name, calls in self._calls.items()
+            for k, record in enumerate(calls)
+            for path, tensor in record
+        }
 
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], Any]:
         def hook(_module: nn.Module, _args: Any, output: Any) -> Any:

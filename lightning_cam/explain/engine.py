@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lightning_cam._messages import shape_of
-from lightning_cam.explain.capture import Capture
-from lightning_cam.explain.layers import LayersLike, resolve_layers, unwrap
-from lightning_cam.explain.layout import Layout, infer_layout
+from lightning_cam.explain.capture import Site
+from lightning_cam.explain.chunk import Chunk
+from lightning_cam.explain.layers import LayersLike, module_of, resolve_layers, unwrap
 from lightning_cam.explain.methods import Method, resolve_methods
 from lightning_cam.explain.model_state import undisturbed
-from lightning_cam.explain.targets import Scores, Target, TargetLike, logits_of, resolve_target
+from lightning_cam.explain.outputs import find_logits
+from lightning_cam.explain.targets import NoTarget, TargetLike, resolve_target
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+_BRIGHTNESS = (0.9, 1.0, 1.1)
+_FUSION_GAIN = 2.0
+_TINY = torch.finfo(torch.float32).tiny
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,13 @@ def compute_cams(
     images: Tensor,
     targets: TargetLike = None,
     *,
-    method: str | Sequence[str] = "gradcam",
+    method: str | Method | Sequence[str | Method] = "gradcam",
     layers: LayersLike = "auto",
     chunk_size: int = 64,
+    aug_smooth: bool = False,
+    eigen_smooth: bool = False,
+    fuse_layers: bool = False,
+    seed: int = 0,
 ) -> CAMResult:
     """Compute class activation maps and leave the model as it was found.
 
@@ -67,6 +74,11 @@ def compute_cams(
         layers: `"auto"`, a name, glob, negative position or module, or several of these. `"auto"`
             takes the last spatial layer before the pooling that the score depends on.
         chunk_size: images that run at a time; bounds the memory.
+        aug_smooth: average the maps of the images as they are, mirrored, darker and brighter.
+        eigen_smooth: keep the first principal component of the contributions a map is summed from.
+        fuse_layers: add for each method one map that fuses all layers, keyed by their names joined
+            by `+`; dimensionless, 0 to 1. Jiang et al. 2021.
+        seed: of methods that draw noise, from a private stream.
 
     Returns:
         A `CAMResult` with a map tensor for each method and layer.
@@ -92,14 +104,32 @@ def compute_cams(
     if chunk_size < 1:
         raise ValueError(f"expected chunk_size of at least 1, came {chunk_size}")
     target = resolve_target(targets, len(images))
+    if all(each.class_free for each in methods) and targets is None:
+        target = NoTarget()
     model = unwrap(model)
-    modules = resolve_layers(model, images, target, layers)
+    modules: dict[str, nn.Module] = {}
+    if any(each.place == "layer" for each in methods):
+        modules = resolve_layers(model, images, target, layers)
     parts = []
     with undisturbed(model, images.device):
         for start in range(0, len(images), chunk_size):
             rows = slice(start, min(start + chunk_size, len(images)))
-            parts.append(_look(model, images[rows], rows, target, methods, modules))
-    return _joined(parts)
+            # Inference tensors cannot be part of a graph; a clone made outside their mode can.
+            few = images[rows].clone() if images.is_inference() else images[rows]
+            chunk = Chunk(
+                model=model,
+                images=few,
+                rows=rows,
+                target=target,
+                modules={module_of(name): module for name, module in modules.items()},
+                wanted=frozenset(modules),
+                limit=chunk_size,
+                seed=seed,
+                principal=eigen_smooth,
+            )
+            parts.append(_examined(chunk, methods, aug_smooth=aug_smooth))
+    result = _joined(parts)
+    return _with_fusion(result, methods) if fuse_layers else result
 
 
 def check_images(images: Tensor) -> None:
@@ -115,140 +145,81 @@ def check_images(images: Tensor) -> None:
         raise ValueError(f"expected at least one image, came {shape_of(images)}")
 
 
-@dataclass(frozen=True)
-class _Part:
-    """One chunk's share of a `CAMResult`, rows counted from the whole batch's first image."""
-
-    maps: dict[tuple[str, str], Tensor]
-    logits: Tensor
-    classes: Tensor
-    rows: Tensor
-
-
-def _look(
-    model: nn.Module,
-    images: Tensor,
-    rows: slice,
-    target: Target,
-    methods: Sequence[Method],
-    modules: Mapping[str, nn.Module],
-) -> _Part:
-    """Run one chunk forward, and back as far as the target layers."""
-    images = images.clone() if images.is_inference() else images
-    output, scores, acts = _forward(model, images, rows, target, modules)
-    layouts = _layouts(acts, images)
+def _examined(chunk: Chunk, methods: Sequence[Method], *, aug_smooth: bool) -> CAMResult:
+    """Return one chunk's share of the result."""
+    views = _views(chunk) if aug_smooth else [(chunk, _same)]
     maps: dict[tuple[str, str], Tensor] = {}
-    with torch.enable_grad():
-        rounds = _rounds(scores.rows)
-        grads_of_rounds = [
-            torch.autograd.grad(
-                scores.values[picked].sum(),
-                list(acts.values()),
-                allow_unused=True,
-                retain_graph=k + 1 < len(rounds),
-            )
-            for k, picked in enumerate(rounds)
-        ]
-    order = torch.cat(rounds).argsort()
-    with torch.autocast(images.device.type, enabled=False):
-        for index, (site, act) in enumerate(acts.items()):
-            to_bchw = layouts[site].to_bchw
-            for method in methods:
-                found = []
-                for picked, grads in zip(rounds, grads_of_rounds, strict=True):
-                    grad = grads[index]
-                    if grad is None:
-                        raise ValueError(_unconnected(site))
-                    which = scores.rows[picked]
-                    acts_BCHW, grads_BCHW = to_bchw(act.detach()), to_bchw(grad)
-                    if len(which) != len(act):  # later rounds: images with several scores only
-                        acts_BCHW, grads_BCHW = acts_BCHW[which], grads_BCHW[which]
-                    found.append(method.compute(acts_BCHW.float(), grads_BCHW.float()))
-                maps[method.name, site] = torch.cat(found)[order]
-    logits = _logits_or_empty(output, len(images))
-    return _Part(maps, logits, scores.classes, scores.rows + rows.start)
+    with torch.autocast(chunk.images.device.type, enabled=False):
+        for view, undo in views:
+            for key, found in _maps(view, methods).items():
+                share = undo(found) / len(views)
+                maps[key] = maps[key] + share if key in maps else share
+    scores = chunk.clean.scores
+    logits = _logits_or_empty(chunk.clean.output, len(chunk.images))
+    return CAMResult(maps, logits, scores.classes, scores.rows + chunk.rows.start)
 
 
-def _forward(
-    model: nn.Module,
-    images: Tensor,
-    rows: slice,
-    target: Target,
-    modules: Mapping[str, nn.Module],
-) -> tuple[Any, Scores, dict[str, Tensor]]:
-    """Return the output, the scores and the activations, the latter two joined by a graph."""
-    for grad in (False, True):
-        with Capture(modules, grad=grad) as capture:
-            output = model(images)
-        acts = capture.activations()
-        _check_ran(modules, acts)
-        with torch.enable_grad():
-            scores = target.scores(output, rows)
-        if scores.values.requires_grad:
-            return output, scores, acts
-        # The model left a `no_grad` of its own behind the target layers: see `Capture`.
-    raise ValueError(_unconnected(", ".join(modules)))
+def _maps(chunk: Chunk, methods: Sequence[Method]) -> dict[tuple[str, str], Tensor]:
+    maps = {}
+    for method in methods:
+        for site in chunk.sites if method.place == "layer" else [Site(method.place)]:
+            maps[method.name, str(site)] = method.run(chunk, site).detach().float()
+    return maps
 
 
-def _check_ran(modules: Mapping[str, nn.Module], acts: Mapping[str, Tensor]) -> None:
-    for name in modules:
-        if not any(site == name or site.startswith((f"{name}#", f"{name}[")) for site in acts):
-            raise ValueError(
-                f"layer {name!r} did not run in the model's forward pass, or returned no floating "
-                "point tensor. Name a layer that forward calls."
-            )
+def _views(chunk: Chunk) -> list[tuple[Chunk, Callable[[Tensor], Tensor]]]:
+    """Return the chunk as it is, mirrored, darker and brighter, each with its maps' way back."""
+    views: list[tuple[Chunk, Callable[[Tensor], Tensor]]] = []
+    for undo in (_same, _mirrored):
+        for factor in _BRIGHTNESS:
+            images = undo(chunk.images) * factor
+            plain = undo is _same and factor == 1
+            other = replace(chunk, images=images, target=chunk.pinned)
+            views.append((chunk if plain else other, undo))
+    return views
 
 
-def _layouts(acts: dict[str, Tensor], images: Tensor) -> dict[str, Layout]:
-    """Return the layouts of the sites, dropping tensors of a container that have none."""
-    image_hw = (images.shape[2], images.shape[3])
-    layouts = {}
-    for site, act in list(acts.items()):
-        layout = infer_layout(tuple(act.shape), image_hw)
-        if layout is None and "[" in site and len(acts) > 1:
-            del acts[site]
-        elif layout is None:
-            raise ValueError(
-                f"layer {site!r} has no spatial output: expected (B, C, H, W), (B, H, W, C) or "
-                f"tokens (B, N, C) with a grid of the image's proportions, came "
-                f"{shape_of(act)} for images of {image_hw[0]}×{image_hw[1]}. Name an earlier layer."
-            )
-        else:
-            layouts[site] = layout
-    return layouts
+def _same(tensor: Tensor) -> Tensor:
+    return tensor
 
 
-def _unconnected(site: str) -> str:
-    return (
-        f"the explained score does not depend on layer {site!r} through differentiable operations. "
-        "Name a layer between the images and the logits, or use layers='auto'."
-    )
+def _mirrored(tensor: Tensor) -> Tensor:
+    return tensor.flip(-1)
 
 
-def _rounds(rows: Tensor) -> list[Tensor]:
-    """Split scores so that each round holds at most one score of an image.
+def _with_fusion(result: CAMResult, methods: Sequence[Method]) -> CAMResult:
+    """Add each method's maps of all layers fused into one, under the layers' names joined by `+`.
 
-    Scores of different images share a backward pass, since images do not influence each other.
+    Each map is scaled by its maximum and compressed by tanh(2·), then the largest value of any
+    layer stands at each place of the finest grid. Jiang et al. 2021, section III-C.
     """
-    seen: dict[int, int] = {}
-    rounds: list[list[int]] = []
-    for index, row in enumerate(rows.tolist()):
-        turn = seen.get(row, 0)
-        seen[row] = turn + 1
-        if turn == len(rounds):
-            rounds.append([])
-        rounds[turn].append(index)
-    return [torch.tensor(picked, device=rows.device) for picked in rounds]
+    maps = dict(result.maps)
+    for method in methods:
+        layers = [layer for name, layer in maps if name == method.name]
+        if method.place != "layer" or len(layers) == 1:
+            continue
+        each = [maps[method.name, layer] for layer in layers]
+        size = max((tuple(m.shape[1:]) for m in each), key=lambda hw: hw[0] * hw[1])
+        scaled = [
+            torch.tanh(_FUSION_GAIN * m / m.amax(dim=(1, 2), keepdim=True).clamp(min=_TINY))
+            for m in each
+        ]
+        grown = [
+            F.interpolate(m[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+            for m in scaled
+        ]
+        maps[method.name, "+".join(layers)] = torch.stack(grown).amax(dim=0)
+    return replace(result, maps=maps)
 
 
 def _logits_or_empty(output: Any, batch: int) -> Tensor:
-    try:
-        return logits_of(output, batch).detach().float()
-    except ValueError:  # a function target was satisfied with something else
-        return torch.empty(batch, 0)
+    logits = find_logits(output, batch)
+    return torch.empty(batch, 0) if logits is None else logits.detach().float()
 
 
-def _joined(parts: Sequence[_Part]) -> CAMResult:
+def _joined(parts: Sequence[CAMResult]) -> CAMResult:
+    if len(parts) == 1:
+        return parts[0]
     return CAMResult(
         maps={key: torch.cat([part.maps[key] for part in parts]) for key in parts[0].maps},
         logits=torch.cat([part.logits for part in parts]),

@@ -6,7 +6,7 @@ import fnmatch
 import math
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from lightning_cam._messages import unknown
 from lightning_cam.explain.layout import Layout, infer_layout
 from lightning_cam.explain.model_state import undisturbed
+from lightning_cam.explain.outputs import find_dense_logits, find_detections, find_logits
 from lightning_cam.explain.structure import tensors_in
 
 if TYPE_CHECKING:
@@ -86,8 +87,9 @@ def resolve_layers(
         model: the network, already unwrapped.
         images: a batch whose first image may be run to look at the network.
         target: the score that the layer must be connected to.
-        layers: `"auto"`, a name, a glob (`"layer*"`), a negative position among the candidates
-            (-1 is the last), a module, or several of these.
+        layers: `"auto"`, a name (its end will do where that is unambiguous), a site's name
+            (`fpn[0]`, `relu#1`), a glob (`"layer*"`), a negative position among the candidates (-1
+            is the last), a module, or several of these.
 
     Raises:
         ValueError: no such layer (near misses named), or `"auto"` finds none.
@@ -101,8 +103,13 @@ def resolve_layers(
     chosen: dict[str, nn.Module] = {}
     for item in wanted:
         for name in _names_of(item, model, modules, images, target):
-            chosen[name] = modules[name]
+            chosen[name] = modules[module_of(name)]
     return chosen
+
+
+def module_of(name: str) -> str:
+    """Return the module's name in a site's: `fpn` of `fpn[0]`, `relu` of `relu#1`."""
+    return name if "*" in name else name.split("#", maxsplit=1)[0].split("[", maxsplit=1)[0]
 
 
 def _names_of(
@@ -127,9 +134,8 @@ def _names_of(
         raise TypeError(f"expected a layer's name, negative position or module, came {item!r}")
     if item == "auto":
         return [choose(cached_survey(model, images, target)).name]
-    if item in modules:
-        return [item]
-    if any(sign in item for sign in "*?[") and (found := fnmatch.filter(modules, item)):
+    found = _matching(item, modules)
+    if found:
         return found
     message = unknown_layer(item, modules)
     try:
@@ -137,6 +143,17 @@ def _names_of(
     except Exception:  # noqa: BLE001 - the list is a courtesy; the name is the news
         message += " The model's layers are the names in model.named_modules()."
     raise ValueError(message)
+
+
+def _matching(item: str, modules: dict[str, nn.Module]) -> list[str]:
+    """Return the modules or sites that a name means: itself, the end of one name, or a glob."""
+    name = module_of(item)
+    if name in modules:
+        return [item]
+    inner = [other for other in modules if other.endswith(f".{name}")]
+    if len(inner) == 1:  # `layer4` of a LightningModule that keeps its network in `self.net`
+        return [inner[0] + item[len(name) :]]
+    return fnmatch.filter(modules, item) if any(sign in item for sign in "*?[") else []
 
 
 def unknown_layer(name: str, modules: dict[str, nn.Module]) -> str:
@@ -159,8 +176,10 @@ class _Seen:
     tensor: Tensor
     layout: Layout
     version: int
-    names: list[str] = field(default_factory=list)
-    inside_attention: bool = False
+    names: list[str]
+    levels: int  # different sizes among the tensors that came in one container with it
+    narrowest: int  # fewest channels among them
+    inside_attention: bool
 
 
 def survey(model: nn.Module, images: Tensor, target: Target) -> list[Candidate]:
@@ -173,12 +192,8 @@ def survey(model: nn.Module, images: Tensor, target: Target) -> list[Candidate]:
     """
     image = images[:1]
     modules = named_modules(model)
-    attention = {name for name, module in modules.items() if _is_attention(module)}
-    seen: dict[tuple[int, int], _Seen] = {}
-    handles = [
-        module.register_forward_hook(_noting(name, seen, image, attention))
-        for name, module in modules.items()
-    ]
+    notes = _Notes(image, {name for name, module in modules.items() if _is_attention(module)})
+    handles = [module.register_forward_hook(notes.hook(name)) for name, module in modules.items()]
     with undisturbed(model, image.device), torch.enable_grad():
         try:
             output = model(image.clone().requires_grad_())
@@ -186,35 +201,61 @@ def survey(model: nn.Module, images: Tensor, target: Target) -> list[Candidate]:
             for handle in handles:
                 handle.remove()
         score = target.scores(output, slice(0, 1)).values.sum()
-        found = list(seen.values())
-        reached = _reached(score, found)
-    streams = [item.layout.channels for item in found if item.layout.kind == "tokens"]
+        seen = list(notes.seen.values())
+        reached = _reached(score, seen)
+    judge = _Judge(modules, output, seen)
     return [
-        _candidate(item, modules, _drawback(item, modules, output, streams, reached=hit))
-        for item, hit in zip(found, reached, strict=True)
+        _candidate(item, modules, judge.drawback(item, reached=hit))
+        for item, hit in zip(seen, reached, strict=True)
     ]
 
 
-def _noting(
-    name: str, seen: dict[tuple[int, int], _Seen], image: Tensor, attention: set[str]
-) -> Any:
-    inside = any(name != other and name.startswith(f"{other}.") for other in attention)
+class _Notes:
+    """Collects what each module returns while the survey runs.
 
-    def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-        for path, tensor in tensors_in(output):
-            layout = infer_layout(tuple(tensor.shape), (image.shape[2], image.shape[3]))
-            if path or layout is None or not tensor.is_floating_point():
-                continue
-            # A container returns its last child's tensor and a permutation its input's memory: one
-            # place, several names, until an in-place operation overwrites it. Everything is kept
-            # alive, so addresses are unique.
-            key = (tensor.data_ptr(), tensor.numel())
-            before = seen.pop(key, None)  # its place in the order is its last writer's
-            same = before is not None and before.version == tensor._version  # noqa: SLF001
-            names = before.names if before is not None and same else []
-            seen[key] = _Seen(tensor, layout, tensor._version, [*names, name], inside)  # noqa: SLF001
+    A container returns its last child's tensor and a permutation its input's memory: one place,
+    several names, until an in-place operation overwrites it. Everything is kept alive, so that
+    addresses are unique.
+    """
 
-    return hook
+    def __init__(self, image: Tensor, attention: set[str]) -> None:
+        self._image_hw = (image.shape[2], image.shape[3])
+        self._attention = attention
+        self.seen: dict[tuple[int, int], _Seen] = {}
+
+    def hook(self, name: str) -> Any:
+        """Return the forward hook of the module of that name."""
+        inside = any(name.startswith(f"{other}.") for other in self._attention)
+
+        def note(_module: nn.Module, _args: Any, output: Any) -> None:
+            spatial = [
+                (tensor, layout)
+                for _, tensor in tensors_in(output)
+                if (layout := self._layout(tensor)) is not None
+            ]
+            levels = len({layout.grid for _, layout in spatial})
+            narrowest = min((layout.channels for _, layout in spatial), default=0)
+            for tensor, layout in spatial[:1]:  # of a pyramid the finest stands for all
+                key = (tensor.data_ptr(), tensor.numel())
+                before = self.seen.pop(key, None)  # its place in the order is its last writer's
+                same = before is not None and before.version == tensor._version  # noqa: SLF001
+                names = before.names if before is not None and same else []
+                self.seen[key] = _Seen(
+                    tensor=tensor,
+                    layout=layout,
+                    version=tensor._version,  # noqa: SLF001
+                    names=[*names, name],
+                    levels=levels,
+                    narrowest=narrowest,
+                    inside_attention=inside,
+                )
+
+        return note
+
+    def _layout(self, tensor: Tensor) -> Layout | None:
+        if not tensor.is_floating_point() or tensor.ndim == 0 or len(tensor) != 1:
+            return None
+        return infer_layout(tuple(tensor.shape), self._image_hw)
 
 
 def _is_attention(module: nn.Module) -> bool:
@@ -244,28 +285,45 @@ def _marked(grad: Tensor | None, layout: Layout) -> bool:
     return grad is not None and bool(layout.to_bchw(grad).isnan().any())
 
 
-def _drawback(
-    item: _Seen, modules: dict[str, nn.Module], output: Any, streams: list[int], *, reached: bool
-) -> str:
-    if not reached:
-        return "the score does not depend on it"
-    if item.inside_attention:
-        return "inside an attention block"
-    if item.layout.kind == "tokens" and item.layout.channels != streams[-1]:
-        return "not the stream of tokens"  # hidden layers of its MLPs, queries, keys
-    if any(isinstance(modules[name], _POOLING) for name in item.names):
-        return "after a pooling"
-    if _is_score_map(item.tensor, output):
-        return "the class scores themselves"
-    return ""
+_POOLED = "after a pooling"
+_SCORES = "the class scores themselves"
 
 
-def _is_score_map(tensor: Tensor, output: Any) -> bool:
-    """Tell whether a (1, K, h, w) tensor is the map of class scores that is averaged to logits."""
-    logits = [t for _, t in tensors_in(output) if t.ndim == 2]  # noqa: PLR2004
-    if tensor.ndim != 4 or not logits or logits[0].shape[1] != tensor.shape[1]:  # noqa: PLR2004
-        return False
-    return torch.allclose(tensor.detach().mean(dim=(2, 3)), logits[0].detach(), atol=1e-4)
+class _Judge:
+    """Says why a place is no good for a map, given all that the survey saw."""
+
+    def __init__(self, modules: dict[str, nn.Module], output: Any, seen: list[_Seen]) -> None:
+        self._modules = modules
+        self._logits = find_logits(output, 1)
+        self._dense = None if self._logits is not None else find_dense_logits(output, 1)
+        # A detector reads a pyramid of features; its heads return pyramids of a few channels too.
+        pyramids = seen if find_detections(output, 1) is not None else []
+        self._pyramid = max(pyramids, key=lambda p: (p.levels, p.narrowest), default=None)
+        streams = [item.layout.channels for item in seen if item.layout.kind == "tokens"]
+        self._stream = streams[-1] if streams else None
+
+    def drawback(self, item: _Seen, *, reached: bool) -> str:
+        """Return the first reason, or an empty string."""
+        if self._pyramid is not None:
+            # Which level a detection came from changes with the image; the pyramid serves all.
+            return "" if item is self._pyramid else "not the pyramid that the detector reads"
+        if not reached:
+            return "the score does not depend on it"
+        if item.inside_attention:
+            return "inside an attention block"
+        if item.layout.kind == "tokens" and item.layout.channels != self._stream:
+            return "not the stream of tokens"  # hidden layers of its MLPs, queries, keys
+        if any(isinstance(self._modules[name], _POOLING) for name in item.names):
+            return _POOLED
+        return _SCORES if self._is_score_map(item) else ""
+
+    def _is_score_map(self, item: _Seen) -> bool:
+        if self._dense is not None:
+            return item.layout.channels == self._dense.shape[1]
+        if self._logits is None or item.layout.channels != self._logits.shape[1]:
+            return False
+        mean = item.layout.to_bchw(item.tensor.detach()).mean(dim=(2, 3))
+        return torch.allclose(mean, self._logits.detach(), atol=1e-4)
 
 
 def _candidate(item: _Seen, modules: dict[str, nn.Module], drawback: str) -> Candidate:
@@ -273,7 +331,7 @@ def _candidate(item: _Seen, modules: dict[str, nn.Module], drawback: str) -> Can
     # module with weights says more than the permutation after it.
     def rank(name: str) -> tuple[int, bool, int]:
         bare = next(modules[name].parameters(), None) is None
-        return name.count("."), bare, -item.names.index(name)
+        return name.count("."), bare, item.names.index(name)
 
     ranked = sorted(dict.fromkeys(item.names), key=rank)
     kind = type(modules[ranked[0]]).__name__
@@ -286,7 +344,7 @@ def choose(candidates: Sequence[Candidate]) -> Candidate:
     Raises:
         ValueError: there is none.
     """
-    for accepted in ("", "after a pooling", "the class scores themselves"):
+    for accepted in ("", _POOLED, _SCORES):
         for candidate in reversed(candidates):
             if candidate.drawback == accepted:
                 return candidate

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _MAX_PREFIX_TOKENS = 17  # a class and sixteen registers; more have not been seen
+_MAX_ENLARGED = 8  # detectors enlarge small images before their first layer
 _CELL_SLACK = 1.35  # strides round up or down, so proportions are compared to within a good cell
+_PADDING_SLACK = 0.045  # detectors pad to multiples of 32 pixels
 _PATCH_SLACK = 0.13  # relative difference of a token's height and width where padding was added
 
 
@@ -39,6 +41,15 @@ class Layout:
         batch, _, channels = value.shape
         return value[:, self.prefix :].transpose(1, 2).reshape(batch, channels, *self.grid)
 
+    def zero_channel(self, value: Tensor, rows: slice, channel: int) -> None:
+        """Set a channel to zero on the grid of some images, in place."""
+        if self.kind == "nchw":
+            value[rows, channel] = 0
+        elif self.kind == "nhwc":
+            value[rows, :, :, channel] = 0
+        else:
+            value[rows, self.prefix :, channel] = 0
+
     def __str__(self) -> str:
         h, w = self.grid
         notes = {"nchw": "", "nhwc": ", channels last", "tokens": ", tokens"}[self.kind]
@@ -46,12 +57,20 @@ class Layout:
         return f"{self.channels}×{h}×{w}{notes}{prefix}"
 
 
-def infer_layout(shape: tuple[int, ...], image_hw: tuple[int, int]) -> Layout | None:
+def infer_layout(
+    shape: tuple[int, ...], image_hw: tuple[int, int], *, distorted: bool = False
+) -> Layout | None:
     """Return the layout of an output of `shape`, or None when it has no spatial reading.
 
-    A reading counts as spatial when its grid has the image's proportions and is no finer than it.
+    A reading counts as spatial when its grid has more than one cell and the image's proportions.
     Four dimensions are read as channels first unless only channels last fits; three as tokens
     (B, N, C) with the fewest prefix tokens that leave a grid of the image's proportions.
+
+    Args:
+        shape: of the output.
+        image_hw: the image's height and width.
+        distorted: take four dimensions as channels first where nothing fits, as after a resize
+            that does not keep the proportions.
     """
     if len(shape) == 4:  # noqa: PLR2004
         _, a, b, c = shape
@@ -59,6 +78,8 @@ def infer_layout(shape: tuple[int, ...], image_hw: tuple[int, int]) -> Layout | 
             return Layout("nchw", (b, c), a)
         if _fits((a, b), image_hw):
             return Layout("nhwc", (a, b), c)
+        if distorted and b * c > 1:
+            return Layout("nchw", (b, c), a)
     if len(shape) == 3:  # noqa: PLR2004
         _, n, c = shape
         for slack in (1e-6, _PATCH_SLACK):  # an exact grid after registers beats a rough one
@@ -70,11 +91,12 @@ def infer_layout(shape: tuple[int, ...], image_hw: tuple[int, int]) -> Layout | 
 
 
 def _fits(grid: tuple[int, int], image_hw: tuple[int, int]) -> bool:
-    """Tell whether a grid has more than one cell, the image's proportions and no finer cells."""
+    """Tell whether a grid has more than one cell and the image's proportions."""
     (h, w), (H, W) = grid, image_hw
-    if h * w <= 1 or h > H or w > W:
+    if h * w <= 1 or h > _MAX_ENLARGED * H or w > _MAX_ENLARGED * W:
         return False
-    return abs(h - w * H / W) < _CELL_SLACK * max(1.0, H / W)
+    slack = max(_CELL_SLACK * max(1.0, H / W), _PADDING_SLACK * h)
+    return abs(h - w * H / W) < slack
 
 
 def _grid_of(cells: int, image_hw: tuple[int, int], slack: float) -> tuple[int, int] | None:

@@ -12,21 +12,25 @@ MapKey = tuple[str, str]  # method, layer
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What one validation saw on one probe. Tensors are on the CPU, a row an image.
+    """What one validation saw on one probe. Tensors are on the CPU.
 
     Attributes:
         validation: how many validations came before.
         epoch: the trainer's epoch.
         step: the step under which the trainer's scalars of this validation are logged.
-        maps: raw maps float32 (B, h, w) by (method, layer).
-        predictions: (B,) long.
-        confidences: (B,) float32, the probability of the predicted class.
+        maps: raw maps float32 (N, h, w) by (method, layer), a row a score.
+        rows: (N,) long, the image of each map.
+        classes: (N,) long, the class that each map explains, -1 where there is none.
+        predictions: (B,) long, or (B, K) boolean where images have several labels.
+        confidences: (B,) float32, the probability of the predicted class; (B, K) of each label.
     """
 
     validation: int
     epoch: int
     step: int
     maps: dict[MapKey, Tensor]
+    rows: Tensor
+    classes: Tensor
     predictions: Tensor
     confidences: Tensor
 

@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from lightning_cam import metrics
-from lightning_cam.explain.targets import predictions, probabilities
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from lightning_cam.monitor.history import History
 
 
 def measure(
@@ -21,11 +18,11 @@ def measure(
     first: Tensor | None,
     previous: Tensor | None,
 ) -> dict[str, Tensor]:
-    """Return the metrics of one method and layer, each (B,), NaN where undefined.
+    """Return the metrics of one method and layer, each (N,), NaN where undefined.
 
     Args:
-        maps: raw maps (B, h, w).
-        foreground: (B, H, W) boolean masks, or None.
+        maps: raw maps (N, h, w).
+        foreground: (N, H, W) boolean masks, or None.
         first: the first validation's maps; None at the first, which is then its own reference, so
             that a monitored metric is there from the start.
         previous: the previous validation's maps; None likewise.
@@ -53,22 +50,23 @@ def measure(
 
 
 def measure_predictions(
-    logits: Tensor, targets: Tensor | None, history: History
+    confidences: Tensor, predicted: Tensor, before: Tensor | None, targets: Tensor | None
 ) -> dict[str, Tensor]:
-    """Return the metrics of the predictions, each (B,), NaN where undefined.
+    """Return the metrics of the predictions, one value an image or label, NaN where undefined.
 
     Args:
-        logits: (B, K).
-        targets: (B,) labels, or None.
-        history: of this probe, before this validation is added.
+        confidences: (B, K) probabilities.
+        predicted: (B,) classes, or (B, K) whether each label is predicted.
+        before: the previous validation's; None at the first, which is then its own reference.
+        targets: (B,) labels, (B, K) labels of 0 and 1, or None.
     """
     values = {}
-    if targets is not None:
-        confidence = probabilities(logits).gather(1, targets.to(logits.device)[:, None])[:, 0]
-        values["label_confidence"] = confidence
-    predicted = predictions(logits)
-    before = history.previous.predictions if history.previous is not None else predicted
-    values["prediction_flips"] = (predicted != before.to(predicted.device)).float()
+    if targets is not None and targets.ndim == 1:
+        values["label_confidence"] = confidences.gather(1, targets[:, None])[:, 0]
+    elif targets is not None:
+        values["label_confidence"] = confidences[targets]
+    changed = predicted != (predicted if before is None else before)
+    values["prediction_flips"] = changed.reshape(len(changed), -1).any(dim=1).float()
     return values
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lightning_cam._messages import shape_of
 from lightning_cam.explain.engine import check_images
-from lightning_cam.explain.targets import checked_classes
+from lightning_cam.explain.targets import checked_classes, checked_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,8 @@ class Probe:
 
     Args:
         images: (B, C, H, W) floating point, exactly as the model is fed (normalised, resized).
-        targets: (B,) integer labels, the classes that are explained by default; None when unknown.
+        targets: (B,) integer labels, the classes that are explained by default, or (B, K) labels of
+            0 and 1, each positive one of which is explained; None when unknown.
         masks: (B, H, W) or (B, 1, H, W) boolean, true on the object; they turn the metrics of
             attention into metrics of attention *on the object*. uint8 of 0 and 1 is taken too.
         boxes: one (n, 4) tensor of `x1, y1, x2, y2` pixels an image, or (B, 4); where there are no
@@ -93,6 +94,11 @@ class Probe:
         return (
             f"Probe({len(self)} images {tuple(self.images.shape[1:])}{extras}, {self.fingerprint})"
         )
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether images have several labels each."""
+        return self.targets is not None and self.targets.ndim == 2  # noqa: PLR2004
 
     @cached_property
     def fingerprint(self) -> str:
@@ -201,7 +207,10 @@ def _checked_targets(
 ) -> Tensor | None:
     if targets is None:
         return None
-    values = checked_classes(torch.as_tensor(targets), count)
+    values = torch.as_tensor(targets)
+    if values.ndim == 2:  # noqa: PLR2004
+        return _own(checked_labels(values, count))
+    values = checked_classes(values, count)
     if names is not None and int(values.max()) >= len(names):
         raise ValueError(
             f"expected targets below {len(names)}, the number of class names, came "

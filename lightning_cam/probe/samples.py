@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,13 +21,13 @@ class Sample:
 
     Attributes:
         image: (C, H, W) floating point, or None.
-        label: class index, or None.
+        label: class index, or a (K,) vector of 0 and 1 for several labels, or None.
         mask: (H, W) boolean, or None.
         boxes: (n, 4) `x1, y1, x2, y2`, or None.
     """
 
     image: Tensor | None = None
-    label: int | None = None
+    label: int | Tensor | None = None
     mask: Tensor | None = None
     boxes: Tensor | None = None
 
@@ -63,7 +63,9 @@ def _recognise(sample: Sample, key: str, value: Any) -> None:
     if not isinstance(value, Tensor):
         return
     kind = type(value).__name__
-    if kind == "BoundingBoxes" or key in _BOX_KEYS:
+    if value.ndim == 1 and key in ("", *_LABEL_KEYS) and _zeros_and_ones(value):
+        sample.label = _plain(value) if sample.label is None else sample.label
+    elif kind == "BoundingBoxes" or key in _BOX_KEYS:
         sample.boxes = _xyxy(value) if sample.boxes is None else sample.boxes
     elif kind == "Mask" or key in _MASK_KEYS or (not key and _looks_like_mask(value)):
         sample.mask = _one_mask(value) if sample.mask is None else sample.mask
@@ -84,9 +86,11 @@ def _looks_like_mask(value: Tensor) -> bool:
     """Tell whether an unnamed tensor is an (H, W) mask: boolean, or whole numbers 0 and 1."""
     if not (value.ndim == 2 or (value.ndim == 3 and value.shape[0] == 1)):  # noqa: PLR2004
         return False
-    if value.dtype == torch.bool:
-        return True
-    return not value.is_floating_point() and bool(((value == 0) | (value == 1)).all())
+    return not value.is_floating_point() and _zeros_and_ones(value)
+
+
+def _zeros_and_ones(value: Tensor) -> bool:
+    return bool(((value == 0) | (value == 1)).all())
 
 
 def _one_mask(value: Tensor) -> Tensor:
@@ -102,7 +106,8 @@ def _xyxy(boxes: Tensor) -> Tensor:
         return plain
     from torchvision.ops import box_convert  # heavy, and seldom needed
 
-    return box_convert(plain, form.lower(), "xyxy")
+    converted: Tensor = box_convert(plain, form.lower(), "xyxy")
+    return converted
 
 
 def _plain(tensor: Tensor) -> Tensor:

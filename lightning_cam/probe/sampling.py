@@ -62,14 +62,22 @@ def _choose(dataset: Any, size: int, seed: int) -> list[int]:
     queues: dict[int, list[int]] = defaultdict(list)
     for index in order:
         if listed is not None:
-            label: int | None = listed[index]
+            label: Any = listed[index]
         else:
             label = read_sample(dataset[index]).label if count > size else None
-        queues[-1 if label is None else label].append(index)
+        queues[_class_of(label)].append(index)
     # In turn from each class, classes in random order: of a thousand classes sixteen random ones.
     turns = itertools.chain.from_iterable(itertools.zip_longest(*queues.values()))
     chosen = set(itertools.islice((index for index in turns if index is not None), size))
     return [index for label in sorted(queues) for index in queues[label] if index in chosen]
+
+
+def _class_of(label: Any) -> int:
+    """Return what a sample counts as: of several labels the first, -1 without any."""
+    if isinstance(label, torch.Tensor):
+        positive = label.nonzero()
+        return int(positive[0, 0]) if len(positive) else -1
+    return -1 if label is None else int(label)
 
 
 def labels_of(dataset: Any) -> Sequence[int] | None:
@@ -142,12 +150,15 @@ def _assembled(
             "dataset's transform, or build Probe(images, targets) yourself."
         )
     found: dict[str, Any] = {"ids": [f"{index:05d}" for index in indices]}
-    found["targets"] = _all_or_none(sample.label for sample in samples)
+    labels = _all_or_none(sample.label for sample in samples)
+    several = labels is not None and isinstance(labels[0], torch.Tensor)
+    found["targets"] = torch.stack(labels) if labels is not None and several else labels
     masks = _all_or_none(sample.mask for sample in samples)
     if masks is not None and all(mask.shape == images[0].shape[1:] for mask in masks):
         found["masks"] = torch.stack(masks)
     found["boxes"] = _all_or_none(sample.boxes for sample in samples)
-    found["class_names"] = _class_names(dataset, found["targets"])
+    highest = -1 if several or labels is None else max(labels)
+    found["class_names"] = _class_names(dataset, highest)
     normalization = find_normalization(dataset)
     if normalization is not None and len(normalization[0]) in (1, len(images[0])):
         found["mean"], found["std"] = normalization
@@ -159,13 +170,12 @@ def _all_or_none(values: Iterable[Any]) -> list[Any] | None:
     return None if any(value is None for value in listed) else listed
 
 
-def _class_names(dataset: Any, targets: list[int] | None) -> list[str] | None:
+def _class_names(dataset: Any, highest: int) -> list[str] | None:
     while dataset is not None:
         for holder in _CLASS_HOLDERS:
             names = getattr(dataset, holder, None)
             if isinstance(names, Sequence) and not isinstance(names, str):
-                fits = targets is None or max(targets) < len(names)
-                return [str(name) for name in names] if fits else None
+                return [str(name) for name in names] if highest < len(names) else None
         parts = getattr(dataset, "datasets", None)
         dataset = parts[0] if parts else getattr(dataset, "dataset", None)
     return None

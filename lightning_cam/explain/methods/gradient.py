@@ -1,34 +1,137 @@
 """Maps from a layer's activations and the gradients of the score with respect to them.
 
+Each function returns contributions (N, C, h, w); the map is the ReLU of their sum over channels.
 Notation: A_k activation of channel k, g_k = dS/dA_k its gradient, both (h, w).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
+from lightning_cam.explain.capture import Site
+from lightning_cam.explain.chunk import Chunk
+from lightning_cam.explain.methods.component import first_component
 from lightning_cam.explain.methods.registry import register
+from lightning_cam.explain.outputs import logits_of
 
-if TYPE_CHECKING:
-    from torch import Tensor
+Contributions = Callable[[Tensor, Tensor], Tensor]
 
-
-@register("gradcam", "Grad-CAM")
-def gradcam(acts_BCHW: Tensor, grads_BCHW: Tensor) -> Tensor:
-    """ReLU(Σ_k mean(g_k) · A_k). Selvaraju et al. 2017, eq. 1 and 2."""
-    weights_BC = grads_BCHW.mean(dim=(2, 3))
-    return torch.einsum("bc,bchw->bhw", weights_BC, acts_BCHW).relu()
+FINER_WEIGHT = 1.0
+FINER_RIVALS = 3
+NOISE_SAMPLES = 8
+NOISE_LEVEL = 0.15  # of each image's range
 
 
-@register("hirescam", "HiResCAM")
-def hirescam(acts_BCHW: Tensor, grads_BCHW: Tensor) -> Tensor:
-    """ReLU(Σ_k g_k ⊙ A_k). Draelos and Carin 2020, eq. 4."""
-    return (grads_BCHW * acts_BCHW).sum(dim=1).relu()
+def summed(contributions: Tensor, *, principal: bool) -> Tensor:
+    """Return the map of contributions: their sum over channels, or their first component."""
+    total = first_component(contributions) if principal else contributions.sum(dim=1)
+    return total.relu()
 
 
-@register("layercam", "LayerCAM")
-def layercam(acts_BCHW: Tensor, grads_BCHW: Tensor) -> Tensor:
-    """ReLU(Σ_k ReLU(g_k) ⊙ A_k). Jiang et al. 2021, eq. 7 and 8."""
-    return (grads_BCHW.relu() * acts_BCHW).sum(dim=1).relu()
+def _by_gradient(name: str, title: str) -> Callable[[Contributions], Contributions]:
+    """Return a decorator that enters a function of activations and gradients into `METHODS`."""
+
+    def enter(function: Contributions) -> Contributions:
+        @register(name, title)
+        def run(chunk: Chunk, site: Site) -> Tensor:
+            contributions = function(chunk.acts_of(site), chunk.grads_of(site))
+            return summed(contributions, principal=chunk.principal)
+
+        return function
+
+    return enter
+
+
+@_by_gradient("gradcam", "Grad-CAM")
+def gradcam(acts_NChw: Tensor, grads_NChw: Tensor) -> Tensor:
+    """mean(g_k) · A_k. Selvaraju et al. 2017, eq. 1 and 2."""
+    return grads_NChw.mean(dim=(2, 3), keepdim=True) * acts_NChw
+
+
+@_by_gradient("gradcam++", "Grad-CAM++")
+def gradcam_plus_plus(acts_NChw: Tensor, grads_NChw: Tensor) -> Tensor:
+    """Σ_ij α_k ReLU(g_k) · A_k. Chattopadhyay et al. 2018, eq. 10, 13 and 19.
+
+    For S = exp(y) the paper's α = g² / (2g² + ΣA_k · g³) is 1 / (2 + ΣA_k · g) where g is not 0.
+    """
+    return plus_plus_weights(acts_NChw, grads_NChw, grads_NChw**2, grads_NChw**3) * acts_NChw
+
+
+def plus_plus_weights(acts: Tensor, first: Tensor, second: Tensor, third: Tensor) -> Tensor:
+    """Return Grad-CAM++'s channel weights (N, C, 1, 1) from derivatives up to the third."""
+    below = 2 * second + acts.sum(dim=(2, 3), keepdim=True) * third
+    alpha = torch.where(below == 0, 0.0, second / torch.where(below == 0, 1.0, below))
+    return (alpha * first.relu()).sum(dim=(2, 3), keepdim=True)
+
+
+@_by_gradient("xgradcam", "XGrad-CAM")
+def xgradcam(acts_NChw: Tensor, grads_NChw: Tensor) -> Tensor:
+    """Σ_ij (A_k / ΣA_k) g_k · A_k. Fu et al. 2020, eq. 8; a channel that sums to 0 weighs 0."""
+    total = acts_NChw.sum(dim=(2, 3), keepdim=True)
+    weight = (acts_NChw * grads_NChw).sum(dim=(2, 3), keepdim=True)
+    return torch.where(total == 0, 0.0, weight / torch.where(total == 0, 1.0, total)) * acts_NChw
+
+
+@_by_gradient("hirescam", "HiResCAM")
+def hirescam(acts_NChw: Tensor, grads_NChw: Tensor) -> Tensor:
+    """g_k ⊙ A_k. Draelos and Carin 2020, eq. 4."""
+    return grads_NChw * acts_NChw
+
+
+@_by_gradient("elementwise_gradcam", "Element-wise Grad-CAM")
+def elementwise_gradcam(acts_NChw: Tensor, grads_NChw: Tensor) -> Tensor:
+    """ReLU(g_k ⊙ A_k): HiResCAM that counts positive parts alone. Pillai and Pirsiavash 2021."""
+    return (grads_NChw * acts_NChw).relu()
+
+
+@_by_gradient("layercam", "LayerCAM")
+def layercam(acts_NChw: Tensor, grads_NChw: Tensor) -> Tensor:
+    """ReLU(g_k) ⊙ A_k. Jiang et al. 2021, eq. 7 and 8."""
+    return grads_NChw.relu() * acts_NChw
+
+
+@register("finercam", "Finer-CAM")
+def finercam(chunk: Chunk, site: Site, weight: float = FINER_WEIGHT) -> Tensor:
+    """Grad-CAM of y_c - γ y_d, d the classes closest to c. Zhang et al. 2025, eq. 5.
+
+    The three closest logits are averaged by their probabilities, which count as constants.
+    """
+    caught = chunk.clean
+    rows, classes = caught.scores.rows, caught.scores.classes
+    with torch.enable_grad():
+        logits_NK = logits_of(caught.output, len(chunk.images))[rows]
+        own = caught.scores.values
+        distance = (logits_NK.detach() - own.detach()[:, None]).abs()
+        known = classes.clamp(min=0)[:, None]
+        distance.scatter_(1, known, torch.inf)  # a class is not its own rival
+        rivals = distance.argsort(dim=1)[:, : min(FINER_RIVALS, logits_NK.shape[1] - 1)]
+        shares = logits_NK.detach().softmax(dim=1).gather(1, rivals)
+        shares = shares / shares.sum(dim=1, keepdim=True)
+        values = own - weight * (shares * logits_NK.gather(1, rivals)).sum(dim=1)
+    grads = chunk.grads_of(site, caught.gradients(values))
+    return summed(gradcam(chunk.acts_of(site), grads), principal=chunk.principal)
+
+
+@register("smooth_gradcam++", "Smooth Grad-CAM++")
+def smooth_gradcam_plus_plus(
+    chunk: Chunk, site: Site, samples: int = NOISE_SAMPLES, level: float = NOISE_LEVEL
+) -> Tensor:
+    """Grad-CAM++ with derivatives averaged over noisy images. Omeiza et al. 2019, eq. 8 to 10."""
+    powers: list[Tensor] = [torch.zeros(())] * 3
+    for sample in range(samples):
+        caught = chunk.look_again(noisy(chunk, sample, level))
+        grads = chunk.grads_of(site, caught.gradients())
+        powers = [total.to(grads) + grads ** (k + 1) / samples for k, total in enumerate(powers)]
+    acts = chunk.acts_of(site)
+    weights = plus_plus_weights(acts, powers[0], powers[1], powers[2])
+    return summed(weights * acts, principal=chunk.principal)
+
+
+def noisy(chunk: Chunk, sample: int, level: float) -> Tensor:
+    """Return the chunk's images with noise, whose deviation is `level` of each image's range."""
+    images = chunk.images
+    spread = images.amax(dim=(1, 2, 3), keepdim=True) - images.amin(dim=(1, 2, 3), keepdim=True)
+    return images + level * spread * chunk.noise(sample, images)

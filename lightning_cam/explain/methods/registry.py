@@ -1,4 +1,4 @@
-"""The one list of methods. A new one is a function and a `@register` line."""
+"""The one list of methods. A new one is a function and a decorator."""
 
 from __future__ import annotations
 
@@ -8,51 +8,65 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from lightning_cam._messages import unknown
+from lightning_cam.explain.capture import Site
+from lightning_cam.explain.chunk import Chunk
 
-MapFunction = Callable[[Tensor, Tensor], Tensor]
+Run = Callable[[Chunk, Site], Tensor]
 
 
 @dataclass(frozen=True)
 class Method:
-    """A way to turn what one pass caught into maps.
+    """A way to make maps.
 
     Attributes:
         name: the word users write.
         title: how the paper spells it.
-        compute: `(activations (B, C, H, W), gradients (B, C, H, W)) -> maps (B, H, W)`, float32.
+        run: `(chunk, site) -> maps (N, h, w)`, float32, a row a score.
+        place: `layer` when it makes a map for each target layer; otherwise it needs none and makes
+            one map, which is named after the place: `input` or `attention`.
+        class_free: it asks nothing of the output, so any model will do.
     """
 
     name: str
     title: str
-    compute: MapFunction
+    run: Run
+    place: str = "layer"
+    class_free: bool = False
 
 
 METHODS: dict[str, Method] = {}
 
 
-def register(name: str, title: str) -> Callable[[MapFunction], MapFunction]:
-    """Return a decorator that enters a function into `METHODS`."""
+def register(
+    name: str, title: str, *, place: str = "layer", class_free: bool = False
+) -> Callable[[Run], Run]:
+    """Return a decorator that enters a function of a chunk and a site into `METHODS`."""
 
-    def enter(function: MapFunction) -> MapFunction:
-        METHODS[name] = Method(name, title, function)
-        return function
+    def enter(run: Run) -> Run:
+        METHODS[name] = Method(name, title, run, place, class_free)
+        return run
 
     return enter
 
 
-def resolve_methods(method: str | Sequence[str]) -> list[Method]:
-    """Return the methods named, in order, once each.
+def resolve_methods(method: str | Method | Sequence[str | Method]) -> list[Method]:
+    """Return the methods named, in order, once each; a `Method` of one's own is taken as it is.
 
     Raises:
         ValueError: unknown name, with the near miss, or none given.
         TypeError: not a name or a sequence of names.
     """
-    names = [method] if isinstance(method, str) else list(method)
-    if not names:
+    wanted = [method] if isinstance(method, (str, Method)) else list(method)
+    if not wanted:
         raise ValueError(f"expected at least one method, came none. Known: {', '.join(METHODS)}.")
-    for name in names:
-        if not isinstance(name, str):
-            raise TypeError(f"expected a method's name, came {name!r}")
-        if name not in METHODS:
-            raise ValueError(unknown("method", name, METHODS))
-    return [METHODS[name] for name in dict.fromkeys(names)]
+    found: dict[str, Method] = {}
+    for each in wanted:
+        if isinstance(each, Method):
+            found[each.name] = each
+        elif not isinstance(each, str):
+            raise TypeError(f"expected a method's name, came {each!r}")
+        elif each not in METHODS:
+            raise ValueError(unknown("method", each, METHODS))
+        else:
+            found[each] = METHODS[each]
+    return list(found.values())

@@ -1,0 +1,297 @@
+"""One chunk of images under examination: what methods may ask of it.
+
+The clean pass (activations, scores, gradients) runs once, when the first method asks, and serves
+them all. Methods that need more passes (noise, masks, ablations) run them here too, so that they
+all keep the same question, the same memory bound and the same private randomness.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_cam._messages import shape_of
+from lightning_cam.explain.capture import Capture, Site
+from lightning_cam.explain.layout import Layout, infer_layout
+from lightning_cam.explain.outputs import find_detections
+from lightning_cam.explain.structure import map_tensors
+from lightning_cam.explain.targets import NoTarget, Scores, Target
+
+
+@dataclass(frozen=True)
+class Caught:
+    """What one forward pass gave: activations and scores, joined by a graph.
+
+    Attributes:
+        output: the model's.
+        scores: N scores over the B images.
+        acts: activations by site, as the layers returned them.
+        batch: number of images B.
+    """
+
+    output: Any
+    scores: Scores
+    acts: dict[Site, Tensor]
+    batch: int
+
+    def gradients(self, values: Tensor | None = None) -> dict[Site, Tensor]:
+        """Return d score / d activation by site, a row a score, as the layers lay them out.
+
+        Args:
+            values: (N,) other scalars than the scores, computed from the output.
+
+        Raises:
+            ValueError: a site that the scores do not depend on.
+        """
+        values = self.scores.values if values is None else values
+        sites, tensors = list(self.acts), list(self.acts.values())
+        rounds = _rounds(self.scores.rows)
+        parts: list[list[Tensor]] = [[] for _ in sites]
+        for picked in rounds:
+            with torch.enable_grad():
+                total = values[picked].sum()
+            grads = torch.autograd.grad(total, tensors, allow_unused=True, retain_graph=True)
+            reached = {
+                site.module for site, grad in zip(sites, grads, strict=True) if grad is not None
+            }
+            for part, site, act, found in zip(parts, sites, tensors, grads, strict=True):
+                if site.module not in reached:
+                    raise ValueError(unconnected(str(site)))
+                # A level of a pyramid that this score does not use.
+                grad = torch.zeros_like(act) if found is None else found
+                if len(grad) != self.batch:  # heads folded into the batch
+                    grad = grad.reshape(self.batch, -1, *grad.shape[1:])
+                part.append(of_scores(grad, self.scores.rows[picked]))
+        order = torch.cat(rounds).argsort()
+        return {
+            site: part[0] if len(part) == 1 else torch.cat(part)[order]
+            for site, part in zip(sites, parts, strict=True)
+        }
+
+
+@dataclass
+class Chunk:
+    """A chunk of B images with the question that is asked of the model.
+
+    Args:
+        model: in evaluation mode, inside `undisturbed`.
+        images: (B, C, H, W).
+        rows: which images of the whole batch these are.
+        target: which scores are explained.
+        modules: the target layers by name; may be empty for methods that use none.
+        wanted: names of the modules, or of single sites of theirs, that maps are made for.
+        limit: how many images may run at a time.
+        seed: of the private randomness.
+        principal: keep only the first principal component of each map's contributions.
+    """
+
+    model: nn.Module
+    images: Tensor
+    rows: slice
+    target: Target
+    modules: Mapping[str, nn.Module]
+    wanted: frozenset[str]
+    limit: int = 64
+    seed: int = 0
+    principal: bool = False
+    _layouts: dict[Site, Layout] = field(default_factory=dict)
+
+    # --- the clean pass --------------------------------------------------------------------------
+
+    @cached_property
+    def clean(self) -> Caught:
+        """The pass on the images as they are."""
+        return self.look(self.images, self.target)
+
+    @cached_property
+    def gradients(self) -> dict[Site, Tensor]:
+        """Gradients of the clean pass: see `Caught.gradients`."""
+        return self.clean.gradients()
+
+    @cached_property
+    def pinned(self) -> Target:
+        """The clean pass's question, for altered images."""
+        return self.target.pinned(self.clean.scores)
+
+    @property
+    def sites(self) -> list[Site]:
+        """The target layers' places, in order."""
+        return list(self.clean.acts)
+
+    def layout(self, site: Site) -> Layout:
+        """Return how a site spells height and width."""
+        _ = self.clean
+        return self._layouts[site]
+
+    def acts_of(self, site: Site) -> Tensor:
+        """Return a site's activations as (N, C, h, w) float32, a row a score."""
+        acts = self.layout(site).to_bchw(self.clean.acts[site].detach())
+        return of_scores(acts, self.clean.scores.rows).float()
+
+    def grads_of(self, site: Site, gradients: Mapping[Site, Tensor] | None = None) -> Tensor:
+        """Return a site's gradients as (N, C, h, w) float32."""
+        grads = self.gradients if gradients is None else gradients
+        return self.layout(site).to_bchw(grads[site]).float()
+
+    def image_of_scores(self, pixels: Tensor) -> Tensor:
+        """Return a tensor that has a row an image with a row a score."""
+        return of_scores(pixels, self.clean.scores.rows)
+
+    # --- further passes --------------------------------------------------------------------------
+
+    def look(self, images: Tensor, target: Target) -> Caught:
+        """Run a forward pass whose graph starts at the target layers."""
+        for grad in (False, True):
+            with Capture(self.modules, grad=grad) as capture:
+                output = self.model(images)
+            acts = capture.activations()
+            _check_ran(self.modules, acts)
+            with torch.enable_grad():
+                scores = target.scores(output, self.rows)
+            free = isinstance(target, NoTarget) or not self.modules
+            if free or scores.values.requires_grad:
+                self._layouts = {
+                    site: layout
+                    for site, layout in _layouts(acts, images).items()
+                    if site.module in self.wanted or str(site) in self.wanted
+                }
+                if self.modules and not self._layouts:
+                    raise ValueError(_no_site(self.wanted, acts))
+                kept = {site: acts[site] for site in self._layouts}
+                return Caught(output, scores, kept, len(images))
+            # The model left a `no_grad` of its own behind the target layers: see `Capture`.
+        raise ValueError(unconnected(", ".join(self.modules)))
+
+    def look_again(self, images: Tensor) -> Caught:
+        """Run altered images, as many as the clean ones, with the same question."""
+        return self.look(images, self.pinned)
+
+    def image_gradient(self, images: Tensor | None = None) -> Tensor:
+        """Return d score / d image, (N, C, H, W)."""
+        source = self.images if images is None else images
+        with torch.enable_grad():
+            leaf = source.detach().clone().requires_grad_()
+            scores = self.pinned.scores(self.model(leaf), self.rows)
+        if not scores.values.requires_grad:
+            raise ValueError(unconnected("input"))
+        caught = Caught(None, scores, {Site("input"): leaf}, len(leaf))
+        return caught.gradients()[Site("input")]
+
+    def scores_of(
+        self,
+        variants: Iterable[Tensor],
+        around: Callable[[int, int], contextlib.AbstractContextManager[Any]] | None = None,
+    ) -> Tensor:
+        """Return the scores of altered copies of the chunk, (V, N), without gradients.
+
+        Copies run together up to the memory bound and are made only then.
+
+        Args:
+            variants: V tensors (B, C, H, W).
+            around: `(first, count)` of the variants to a context to run them in.
+        """
+        batch = len(self.images)
+        together = max(1, self.limit // batch)
+        variants = iter(variants)
+        found: list[Tensor] = []
+        for group in iter(lambda: list(itertools.islice(variants, together)), []):
+            context = around(len(found), len(group)) if around else contextlib.nullcontext()
+            with torch.no_grad(), context:
+                output = self.model(torch.cat(group))
+            for j in range(len(group)):
+                rows = slice(j * batch, (j + 1) * batch)
+                share = _share(output, rows, len(group) * batch)
+                found.append(self.pinned.scores(share, self.rows).values.float())
+        return torch.stack(found)
+
+    def noise(self, sample: int, like: Tensor) -> Tensor:
+        """Return standard normal noise of one image's shape, the same for all images of a batch.
+
+        Drawn from a private stream, so that neither the batch nor the run around it matters.
+        """
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + sample)
+        return torch.randn(like.shape[1:], generator=generator).to(like)
+
+
+def of_scores(tensor: Tensor, rows: Tensor) -> Tensor:
+    """Return `tensor[rows]`, without a copy in the usual case of one score an image."""
+    if rows.tolist() == list(range(len(tensor))):
+        return tensor
+    return tensor[rows]
+
+
+def _share(output: Any, rows: slice, whole: int) -> Any:
+    """Return the part of an output that is of some of its `whole` images."""
+    if find_detections(output, whole) is not None:
+        return output[rows]
+
+    def share(_path: str, tensor: Tensor) -> Tensor:
+        return tensor[rows] if tensor.ndim and len(tensor) == whole else tensor
+
+    return map_tensors(output, share)
+
+
+def _rounds(rows: Tensor) -> list[Tensor]:
+    """Split scores so that each round holds at most one score of an image.
+
+    Scores of different images share a backward pass, since images do not influence each other.
+    """
+    turns: dict[int, int] = {}
+    rounds: list[list[int]] = []
+    for index, row in enumerate(rows.tolist()):
+        turn = turns.get(row, 0)
+        turns[row] = turn + 1
+        if turn == len(rounds):
+            rounds.append([])
+        rounds[turn].append(index)
+    return [torch.tensor(picked, device=rows.device) for picked in rounds]
+
+
+def _check_ran(modules: Mapping[str, nn.Module], acts: Mapping[Site, Tensor]) -> None:
+    ran = {site.module for site in acts}
+    for name in modules:
+        if name not in ran:
+            raise ValueError(
+                f"layer {name!r} did not run in the model's forward pass, or returned no floating "
+                "point tensor. Name a layer that forward calls."
+            )
+
+
+def _layouts(acts: Mapping[Site, Tensor], images: Tensor) -> dict[Site, Layout]:
+    """Return the layouts of the sites, leaving out tensors of a container that have none."""
+    image_hw = (images.shape[2], images.shape[3])
+    layouts: dict[Site, Layout] = {}
+    for site, act in acts.items():
+        if len(act) != len(images):
+            continue
+        layout = infer_layout(tuple(act.shape), image_hw, distorted=True)
+        if layout is not None:
+            layouts[site] = layout
+    for site, act in acts.items():
+        if not any(other.module == site.module for other in layouts):
+            raise ValueError(
+                f"layer {str(site)!r} has no spatial output: expected (B, C, H, W), (B, H, W, C) "
+                f"or tokens (B, N, C) with a grid of the image's proportions, came "
+                f"{shape_of(act)} for images of {image_hw[0]}×{image_hw[1]}. Name an earlier layer."
+            )
+    return layouts
+
+
+def _no_site(wanted: Iterable[str], acts: Iterable[Site]) -> str:
+    there = ", ".join(map(str, acts))
+    return f"expected layers among {there}, came {', '.join(sorted(wanted))}"
+
+
+def unconnected(site: str) -> str:
+    """Return the message for a layer that the score does not depend on."""
+    return (
+        f"the explained score does not depend on layer {site!r} through differentiable operations. "
+        "Name a layer between the images and the logits, or use layers='auto'."
+    )

@@ -1,0 +1,184 @@
+"""Maps from the attention matrices of a vision transformer."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from lightning_cam.explain.capture import Site
+from lightning_cam.explain.chunk import Caught, Chunk
+from lightning_cam.explain.layout import infer_layout
+from lightning_cam.explain.methods.registry import register
+
+_MATRIX_NDIM = 4  # (B, heads, N, N)
+_SOFTMAXES = {torch.softmax, Tensor.softmax, F.softmax}
+
+
+@register("rollout", "Attention rollout", place="attention", class_free=True)
+def rollout(chunk: Chunk, site: Site) -> Tensor:
+    """Product over blocks of (A + I)/2, A averaged over heads. Abnar and Zuidema 2020, eq. 1.
+
+    What the class token (or, without one, the average token) draws from each patch. No class is
+    asked for, so the map is the same for all.
+    """
+    del site
+    with torch.no_grad():
+        steps = [weights.matrix().float().mean(dim=1) for weights in _attention(chunk)[1]]
+        joint = _identity(steps[0])
+        for step in steps:
+            mixed = (step + _identity(step)) / 2
+            joint = mixed / mixed.sum(dim=-1, keepdim=True) @ joint
+    return chunk.image_of_scores(_patches(chunk, joint))
+
+
+@register("gradient_attention", "Gradient-weighted attention", place="attention")
+def gradient_attention(chunk: Chunk, site: Site) -> Tensor:
+    """R ← R + mean_heads(ReLU(dS/dA ⊙ A)) R. Chefer et al. 2021 (ICCV), eq. 5 and 6."""
+    del site
+    with torch.enable_grad():
+        output, found = _attention(chunk)
+        scores = chunk.pinned.scores(output, chunk.rows)
+        sites = {Site("attention", k): weights.source for k, weights in enumerate(found)}
+        grads = Caught(output, scores, sites, len(chunk.images)).gradients()
+    relevance = _identity(found[0].matrix().detach()[scores.rows, 0].float())
+    for weights, grad in zip(found, grads.values(), strict=True):
+        matrix = weights.matrix().detach()[scores.rows].float()
+        weighted = (grad.float().view_as(matrix) * matrix).relu().mean(dim=1)
+        relevance = relevance + weighted @ relevance
+    return _patches(chunk, relevance - _identity(relevance))
+
+
+def _identity(like: Tensor) -> Tensor:
+    return torch.eye(like.shape[-1], dtype=like.dtype, device=like.device).expand_as(like)
+
+
+def _patches(chunk: Chunk, relevance_BNN: Tensor) -> Tensor:
+    """Return what the read-out token draws from the patches, (B, h, w)."""
+    count = relevance_BNN.shape[-1]
+    size = (chunk.images.shape[2], chunk.images.shape[3])
+    layout = infer_layout((1, count, 1), size)
+    if layout is None:
+        raise ValueError(f"cannot lay {count} tokens out as a grid of the image's proportions")
+    drawn = relevance_BNN[:, 0] if layout.prefix else relevance_BNN.mean(dim=1)
+    return drawn[:, layout.prefix :].reshape(-1, *layout.grid)
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """One block's attention.
+
+    Attributes:
+        source: the tensor that the block's output is computed from, so that gradients reach it.
+        shape: (B, heads, N, N), which the source may hold with heads folded into the batch.
+    """
+
+    source: Tensor
+    shape: tuple[int, ...]
+
+    def matrix(self) -> Tensor:
+        return self.source.view(self.shape)
+
+
+def _attention(chunk: Chunk) -> tuple[Any, list[_Weights]]:
+    """Run the images and return the output and each block's attention.
+
+    Raises:
+        ValueError: no attention over all tokens runs in the network.
+    """
+    images = chunk.images.detach().clone().requires_grad_(torch.is_grad_enabled())
+    with _fast_path_off(), _Recorder(len(images)) as recorder:
+        output = chunk.model(images)
+    sizes = {weights.shape[-1] for weights in recorder.found}
+    if len(sizes) != 1:
+        came = "none" if not sizes else f"matrices over {sorted(sizes)} tokens"
+        raise ValueError(
+            "attention methods need a plain vision transformer, whose blocks all attend over the "
+            f"same tokens; came {came}. Use 'gradcam' for windowed and hierarchical transformers."
+        )
+    return output, recorder.found
+
+
+@contextlib.contextmanager
+def _fast_path_off() -> Iterator[None]:
+    """Make `nn.MultiheadAttention` compute in Python, where its weights can be seen."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+class _Recorder(TorchFunctionMode):
+    """Records attention matrices, however they are computed.
+
+    Fused attention never forms the matrix, so it is replaced by its definition; the functions of
+    `nn.MultiheadAttention` are asked for their weights; elsewhere the softmax's result is the
+    matrix.
+    """
+
+    def __init__(self, batch: int) -> None:
+        super().__init__()
+        self._batch = batch
+        self.found: list[_Weights] = []
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        del types
+        kwargs = kwargs or {}
+        if func is F.scaled_dot_product_attention:
+            return self._explicit(*args, **kwargs)
+        if func is F.multi_head_attention_forward:
+            wanted = kwargs.get("need_weights", True)
+            averaged = kwargs.get("average_attn_weights", True)
+            asked = {**kwargs, "need_weights": True, "average_attn_weights": False}
+            call: Any = func
+            output, weights = call(*args, **asked)
+            # The weights are a view of what the output is made of, and only the base has gradients.
+            source = weights._base if weights._base is not None else weights  # noqa: SLF001
+            self._note(source, weights.shape)
+            if not wanted:
+                return output, None
+            return output, weights.mean(dim=1) if averaged else weights
+        result = func(*args, **kwargs)
+        if func in _SOFTMAXES:
+            self._note(result, result.shape)
+        return result
+
+    def _note(self, source: Tensor, shape: torch.Size) -> None:
+        if len(shape) == _MATRIX_NDIM and shape[0] == self._batch and shape[-1] == shape[-2]:
+            self.found.append(_Weights(source, tuple(shape)))
+
+    def _explicit(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> Tensor:
+        del dropout_p  # evaluation mode
+        if is_causal or enable_gqa:
+            raise ValueError("attention methods do not handle causal or grouped attention")
+        factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+        logits = query @ key.transpose(-2, -1) * factor
+        if attn_mask is not None:
+            bias = attn_mask
+            if bias.dtype == torch.bool:
+                bias = torch.zeros_like(logits).masked_fill(~attn_mask, -math.inf)
+            logits = logits + bias
+        weights = logits.softmax(dim=-1)
+        self._note(weights, weights.shape)
+        return weights @ value

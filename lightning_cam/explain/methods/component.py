@@ -1,0 +1,59 @@
+"""Maps from the principal components of a layer's activations."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lightning_cam.explain.capture import Site
+from lightning_cam.explain.chunk import Chunk
+from lightning_cam.explain.methods.registry import register
+
+
+def first_component(values_NChw: Tensor) -> Tensor:
+    """Return each image's projection on its first right singular vector, (N, h, w).
+
+    The vector's sign is free; it is chosen so that the projection's sum is not negative, without
+    which a map could turn into its negative from one epoch to the next. Not centred, as in the
+    paper. Found from the smaller of the two Gram matrices: cells × cells or channels × channels.
+    """
+    count, channels, h, w = values_NChw.shape
+    values_NMC = values_NChw.flatten(2).transpose(1, 2)
+    if h * w <= channels:
+        eigenvalues, vectors = torch.linalg.eigh(values_NMC @ values_NMC.transpose(1, 2))
+        projected: Tensor = vectors[:, :, -1] * eigenvalues[:, -1:].clamp(min=0).sqrt()
+    else:
+        _, vectors = torch.linalg.eigh(values_NMC.transpose(1, 2) @ values_NMC)
+        projected = (values_NMC @ vectors[:, :, -1:])[:, :, 0]
+    sign = torch.where(projected.sum(dim=1, keepdim=True) < 0, -1.0, 1.0)
+    return (projected * sign).reshape(count, h, w)
+
+
+@register("eigencam", "Eigen-CAM", class_free=True)
+def eigencam(chunk: Chunk, site: Site) -> Tensor:
+    """First principal component of A. Muhammad and Yeasin 2020, eq. 3 and 4. Knows no class."""
+    return first_component(chunk.acts_of(site)).relu()
+
+
+@register("eigengradcam", "EigenGrad-CAM")
+def eigengradcam(chunk: Chunk, site: Site) -> Tensor:
+    """First principal component of g ⊙ A: Eigen-CAM that knows the class."""
+    return first_component(chunk.acts_of(site) * chunk.grads_of(site)).relu()
+
+
+@register("channel_mean", "Channel mean", class_free=True)
+def channel_mean(chunk: Chunk, site: Site) -> Tensor:
+    """Mean over channels of A, ReLU'd: how strongly a place excites the layer, for any class."""
+    return chunk.acts_of(site).mean(dim=1).relu()
+
+
+@register("random", "Random map", class_free=True)
+def random_map(chunk: Chunk, site: Site) -> Tensor:
+    """Uniform noise in the layer's shape: what a metric says of a map that knows nothing."""
+    acts = chunk.acts_of(site)
+    rows = chunk.clean.scores.rows.tolist()
+    maps = []
+    for row in rows:
+        generator = torch.Generator().manual_seed(chunk.seed * 1_000_003 + chunk.rows.start + row)
+        maps.append(torch.rand(acts.shape[2:], generator=generator))
+    return torch.stack(maps).to(acts.device)

@@ -1,0 +1,144 @@
+"""Maps in the image's own resolution, from the gradient of the score with respect to pixels.
+
+Guided backpropagation and the deconvnet draw fine pictures that hardly depend on the weights
+(Adebayo et al. 2018; Nie et al. 2018): they show edges, not evidence. They are here to be compared
+with, not to be trusted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from lightning_cam.explain.capture import Site
+from lightning_cam.explain.chunk import Chunk
+from lightning_cam.explain.methods.gradient import gradcam, noisy, summed
+from lightning_cam.explain.methods.registry import register
+
+SMOOTHGRAD_SAMPLES = 8
+SMOOTHGRAD_LEVEL = 0.15
+
+_RELUS = {
+    torch.relu,
+    torch.relu_,
+    Tensor.relu,
+    Tensor.relu_,
+    F.relu,
+    F.relu_,
+}
+
+
+def _largest(gradient_NCHW: Tensor) -> Tensor:
+    """Return the largest magnitude over channels. Simonyan et al. 2014, section 3.1."""
+    return gradient_NCHW.float().abs().amax(dim=1)
+
+
+@register("gradient", "Input gradient", place="input")
+def gradient(chunk: Chunk, site: Site) -> Tensor:
+    """max_c |dS/dx_c|. Simonyan et al. 2014."""
+    del site
+    return _largest(chunk.image_gradient())
+
+
+@register("smoothgrad", "SmoothGrad", place="input")
+def smoothgrad(
+    chunk: Chunk, site: Site, samples: int = SMOOTHGRAD_SAMPLES, level: float = SMOOTHGRAD_LEVEL
+) -> Tensor:
+    """Input gradient averaged over noisy images. Smilkov et al. 2017, eq. 1."""
+    del site
+    total = torch.zeros(())
+    for sample in range(samples):
+        found = chunk.image_gradient(noisy(chunk, sample, level)).float()
+        total = total.to(found) + found / samples
+    return _largest(total)
+
+
+@register("guided_backprop", "Guided backpropagation", place="input")
+def guided_backprop(chunk: Chunk, site: Site) -> Tensor:
+    """Input gradient that passes ReLUs only where input and gradient are positive.
+
+    Springenberg et al. 2015, section 3.4. Nearly independent of the weights: see the module.
+    """
+    del site
+    return _largest(_altered(chunk, _GuidedReLU))
+
+
+@register("deconvnet", "Deconvnet", place="input")
+def deconvnet(chunk: Chunk, site: Site) -> Tensor:
+    """Input gradient that passes ReLUs only where the gradient is positive.
+
+    Zeiler and Fergus 2014, section 2.1. Nearly independent of the weights: see the module.
+    """
+    del site
+    return _largest(_altered(chunk, _DeconvReLU))
+
+
+@register("guided_gradcam", "Guided Grad-CAM")
+def guided_gradcam(chunk: Chunk, site: Site) -> Tensor:
+    """Guided backpropagation ⊙ upsampled Grad-CAM, (N, H, W). Selvaraju et al. 2017, 3.2."""
+    coarse = summed(gradcam(chunk.acts_of(site), chunk.grads_of(site)), principal=chunk.principal)
+    size = chunk.images.shape[2:]
+    fine = F.interpolate(coarse[:, None], size=size, mode="bilinear", align_corners=False)
+    return _largest(_altered(chunk, _GuidedReLU).float() * fine)
+
+
+class _GuidedReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        ctx.save_for_backward(value)
+        return value.clamp(min=0)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        value: Tensor = ctx.saved_tensors[0]
+        return grads[0].clamp(min=0) * (value > 0)
+
+
+class _DeconvReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        del ctx
+        return value.clamp(min=0)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        del ctx
+        return grads[0].clamp(min=0)
+
+
+class _ReplacingReLU(TorchFunctionMode):
+    """Runs another function wherever a ReLU would run: module, function or method, in place or not.
+
+    Hooks on `nn.ReLU` would miss functional ones and break on in-place ones.
+    """
+
+    def __init__(self, function: type[torch.autograd.Function]) -> None:
+        super().__init__()
+        self._apply: Callable[[Tensor], Tensor] = function.apply
+        self.count = 0
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        del types
+        if func in _RELUS:
+            self.count += 1
+            return self._apply(args[0] if args else kwargs["input"])
+        return func(*args, **(kwargs or {}))
+
+
+def _altered(chunk: Chunk, function: type[torch.autograd.Function]) -> Tensor:
+    _ = chunk.pinned  # the question is settled by the unaltered network
+    with _ReplacingReLU(function) as mode:
+        found = chunk.image_gradient()
+    if mode.count == 0:
+        raise ValueError(
+            "guided methods alter the gradient of ReLUs, and this network has none. Use 'gradient' "
+            "or 'smoothgrad'."
+        )
+    return found

@@ -1,0 +1,38 @@
+"""CAM: maps from the weights of a linear head behind a global average pooling."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from lightning_cam.explain.capture import Site
+from lightning_cam.explain.chunk import Chunk
+from lightning_cam.explain.methods.registry import register
+
+
+@register("cam", "CAM")
+def cam(chunk: Chunk, site: Site) -> Tensor:
+    """ReLU(Σ_k w_ck A_k). Zhou et al. 2016, eq. 2, negative evidence cut off as in later methods.
+
+    Raises:
+        ValueError: the network does not end in one linear layer from the site's channels.
+    """
+    acts = chunk.acts_of(site)
+    classes = chunk.clean.scores.classes
+    weight_KC = _head(chunk.model, acts.shape[1]).weight.detach().flatten(1)
+    if len(classes) and int(classes.min()) < 0:
+        raise ValueError("CAM explains classes; this target names none. Use 'gradcam'.")
+    return (weight_KC[classes].float()[:, :, None, None] * acts).sum(dim=1).relu()
+
+
+def _head(model: nn.Module, channels: int) -> nn.Linear | nn.Conv2d:
+    """Return the last layer with weights, if it is linear over the channels."""
+    layers = [m for m in model.modules() if next(m.parameters(recurse=False), None) is not None]
+    last = layers[-1] if layers else None
+    if isinstance(last, nn.Linear) and last.in_features == channels:
+        return last
+    if isinstance(last, nn.Conv2d) and last.kernel_size == (1, 1) and last.in_channels == channels:
+        return last
+    raise ValueError(
+        f"CAM needs a network that ends in a global average pooling and one linear layer of "
+        f"{channels} inputs, came {last}. Use 'gradcam', which is equal there and works elsewhere."
+    )

@@ -1,0 +1,84 @@
+"""Find what a model's output says: class logits, a map of logits, or detections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_cam._messages import shape_of
+from lightning_cam.explain.structure import tensors_in
+
+_LOGIT_KEYS = ("[logits]", "[out]", "[output]", "[y]", "[0]")
+_DENSE_NDIM = 4
+
+
+def find_logits(output: Any, batch: int) -> Tensor | None:
+    """Return the (B, K) logits inside a model's output, or None.
+
+    Takes a (B, K) tensor as it is, else the entry named `logits`, `out`, `output` or `y`, else the
+    first (B, K) tensor of a tuple, list, dict, dataclass or Hugging Face output. A (B,) tensor
+    counts as (B, 1): one binary logit.
+    """
+    found = _best(output, lambda t: t.ndim in (1, 2) and len(t) == batch)
+    return found[:, None] if found is not None and found.ndim == 1 else found
+
+
+def find_dense_logits(output: Any, batch: int) -> Tensor | None:
+    """Return the (B, K, H, W) map of class logits inside a segmentation's output, or None."""
+    return _best(output, lambda t: t.ndim == _DENSE_NDIM and len(t) == batch)
+
+
+def find_detections(output: Any, batch: int) -> Sequence[Mapping[str, Tensor]] | None:
+    """Return a detector's output, B dicts with `boxes`, `labels` and `scores`, or None."""
+    if not isinstance(output, Sequence) or len(output) != batch:
+        return None
+    wanted = {"boxes", "labels", "scores"}
+    fits = all(isinstance(each, Mapping) and wanted <= set(each) for each in output)
+    return output if fits else None
+
+
+def logits_of(output: Any, batch: int) -> Tensor:
+    """Return `find_logits`, or raise ValueError that says what came."""
+    logits = find_logits(output, batch)
+    if logits is None:
+        raise ValueError(no_logits(output, batch))
+    return logits
+
+
+def no_logits(output: Any, batch: int) -> str:
+    """Return the message for an output that nothing explainable was found in."""
+    came = ", ".join(f"{path or 'tensor'}: {shape_of(t)}" for path, t in tensors_in(output))
+    return (
+        f"expected the model's output to hold class logits of shape ({batch}, classes), came "
+        f"{came or f'a {type(output).__name__} without tensors'}. For another kind of model give "
+        "a target: a function of the output that returns one score per image."
+    )
+
+
+def _best(output: Any, fits: Any) -> Tensor | None:
+    found = [(p, t) for p, t in tensors_in(output) if t.is_floating_point() and fits(t)]
+    found.sort(key=lambda item: _LOGIT_KEYS.index(item[0]) if item[0] in _LOGIT_KEYS else 99)
+    return found[0][1] if found else None
+
+
+def predictions(logits_BK: Tensor) -> Tensor:
+    """Return the predicted class of each image, (B,) long; a single logit predicts by its sign."""
+    if logits_BK.shape[1] == 1:
+        return (logits_BK[:, 0] > 0).long()
+    return logits_BK.detach().argmax(dim=1)
+
+
+def probabilities(logits_BK: Tensor, *, multi_label: bool = False) -> Tensor:
+    """Return probabilities (B, K): softmax, or a sigmoid for each of several labels.
+
+    A single logit becomes the probabilities (B, 2) of classes 0 and 1.
+    """
+    if multi_label:
+        return logits_BK.float().sigmoid()
+    if logits_BK.shape[1] == 1:
+        positive_B1 = logits_BK.float().sigmoid()
+        return torch.cat([1 - positive_B1, positive_B1], dim=1)
+    return logits_BK.float().softmax(dim=1)
