@@ -10,20 +10,52 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lightning_cam.callback import CAMCallback
+    from lightning_cam.checkpoints import load_weights
     from lightning_cam.explain.engine import CAMResult, compute_cams
+    from lightning_cam.explain.layers import survey
     from lightning_cam.explain.methods import METHODS
+    from lightning_cam.explain.targets import (
+        ClassTarget,
+        DetectionTarget,
+        DifferenceTarget,
+        MultiLabelTarget,
+        SegmentationTarget,
+        Target,
+    )
     from lightning_cam.probe import Probe
 
 __version__ = "0.1.0"
-__all__ = ["METHODS", "CAMCallback", "CAMResult", "Probe", "compute_cams"]
+__all__ = [
+    "METHODS",
+    "CAMCallback",
+    "CAMResult",
+    "ClassTarget",
+    "DetectionTarget",
+    "DifferenceTarget",
+    "MultiLabelTarget",
+    "Probe",
+    "SegmentationTarget",
+    "Target",
+    "compute_cams",
+    "load_weights",
+    "survey",
+]
 
 # Loaded on first use: the engine needs no Lightning, the package no second of import time.
 _HOME = {
     "CAMCallback": "lightning_cam.callback",
     "CAMResult": "lightning_cam.explain.engine",
+    "ClassTarget": "lightning_cam.explain.targets",
+    "DetectionTarget": "lightning_cam.explain.targets",
+    "DifferenceTarget": "lightning_cam.explain.targets",
     "METHODS": "lightning_cam.explain.methods",
+    "MultiLabelTarget": "lightning_cam.explain.targets",
     "Probe": "lightning_cam.probe",
+    "SegmentationTarget": "lightning_cam.explain.targets",
+    "Target": "lightning_cam.explain.targets",
     "compute_cams": "lightning_cam.explain.engine",
+    "load_weights": "lightning_cam.checkpoints",
+    "survey": "lightning_cam.explain.layers",
 }
 
 

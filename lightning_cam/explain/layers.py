@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import math
 import weakref
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -201,7 +202,7 @@ def survey(model: nn.Module, images: Tensor, target: Target) -> list[Candidate]:
             for handle in handles:
                 handle.remove()
         score = target.scores(output, slice(0, 1)).values.sum()
-        seen = list(notes.seen.values())
+        seen = notes.finished()
         reached = _reached(score, seen)
     judge = _Judge(modules, output, seen)
     return [
@@ -221,6 +222,7 @@ class _Notes:
     def __init__(self, image: Tensor, attention: set[str]) -> None:
         self._image_hw = (image.shape[2], image.shape[3])
         self._attention = attention
+        self._calls: Counter[str] = Counter()
         self.seen: dict[tuple[int, int], _Seen] = {}
 
     def hook(self, name: str) -> Any:
@@ -233,6 +235,8 @@ class _Notes:
                 for _, tensor in tensors_in(output)
                 if (layout := self._layout(tensor)) is not None
             ]
+            site = f"{name}#{self._calls[name]}"
+            self._calls[name] += 1
             levels = len({layout.grid for _, layout in spatial})
             narrowest = min((layout.channels for _, layout in spatial), default=0)
             for tensor, layout in spatial[:1]:  # of a pyramid the finest stands for all
@@ -244,13 +248,21 @@ class _Notes:
                     tensor=tensor,
                     layout=layout,
                     version=tensor._version,  # noqa: SLF001
-                    names=[*names, name],
+                    names=[*names, site],
                     levels=levels,
                     narrowest=narrowest,
                     inside_attention=inside,
                 )
 
         return note
+
+    def finished(self) -> list[_Seen]:
+        """Return what was seen in order, calls numbered only where there were several."""
+        for item in self.seen.values():
+            item.names = [
+                site if self._calls[module_of(site)] > 1 else module_of(site) for site in item.names
+            ]
+        return list(self.seen.values())
 
     def _layout(self, tensor: Tensor) -> Layout | None:
         if not tensor.is_floating_point() or tensor.ndim == 0 or len(tensor) != 1:
@@ -313,7 +325,7 @@ class _Judge:
             return "inside an attention block"
         if item.layout.kind == "tokens" and item.layout.channels != self._stream:
             return "not the stream of tokens"  # hidden layers of its MLPs, queries, keys
-        if any(isinstance(self._modules[name], _POOLING) for name in item.names):
+        if any(isinstance(self._modules[module_of(name)], _POOLING) for name in item.names):
             return _POOLED
         return _SCORES if self._is_score_map(item) else ""
 
@@ -330,11 +342,11 @@ def _candidate(item: _Seen, modules: dict[str, nn.Module], drawback: str) -> Can
     # The shortest path is the name people know (`layer4`, not `layer4.2.relu`); among equals a
     # module with weights says more than the permutation after it.
     def rank(name: str) -> tuple[int, bool, int]:
-        bare = next(modules[name].parameters(), None) is None
+        bare = next(modules[module_of(name)].parameters(), None) is None
         return name.count("."), bare, item.names.index(name)
 
     ranked = sorted(dict.fromkeys(item.names), key=rank)
-    kind = type(modules[ranked[0]]).__name__
+    kind = type(modules[module_of(ranked[0])]).__name__
     return Candidate(ranked[0], kind, item.layout, drawback, tuple(ranked[1:]))
 
 
