@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 def unknown(kind: str, came: object, known: Iterable[str]) -> str:
     """Return the message for a name that is not among `known`, the near miss first."""
     names = list(known)
-    near = difflib.get_close_matches(str(came), names, n=3, cutoff=0.5)
+    by_folded = {name.casefold(): name for name in names}
+    close = difflib.get_close_matches(str(came).casefold(), by_folded, n=3, cutoff=0.5)
+    near = [by_folded[each] for each in close]
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     return f"unknown {kind} {came!r}.{hint} Known: {', '.join(names)}."
 

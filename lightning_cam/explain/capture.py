@@ -18,7 +18,6 @@ from lightning_cam.explain.structure import map_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from types import TracebackType
 
     from torch import Tensor, nn
     from torch.utils.hooks import RemovableHandle
@@ -45,40 +44,64 @@ class Site:
         return f"{self.module}{'' if self.call is None else f'#{self.call}'}{self.path}"
 
 
+class GradientStart:
+    """Context manager inside which hooks can start a graph wherever the forward pass is.
+
+    A model may run parts of itself under `no_grad` or `inference_mode` of its own; leaving this
+    context restores whatever the hooks and the model did to the two modes.
+
+    Args:
+        grad: record a graph from the beginning.
+    """
+
+    def __init__(self, *, grad: bool) -> None:
+        self._grad = grad
+        self._modes = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        self._modes.enter_context(torch.inference_mode(mode=False))
+        self._modes.enter_context(torch.set_grad_enabled(self._grad))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._modes.close()
+
+    def lift(self, tensor: Tensor) -> Tensor:
+        """Switch grad mode on for what follows, and return a tensor that can be in a graph."""
+        if torch.is_inference_mode_enabled():
+            self._modes.enter_context(torch.inference_mode(mode=False))
+        torch.set_grad_enabled(True)
+        return tensor.clone() if tensor.is_inference() else tensor
+
+
 class Capture:
     """Context manager that owns the hooks on `modules` during one forward pass.
 
     Args:
         modules: the target modules by name.
-        grad: record a graph from the start. Needed where the model runs its first part under its
-            own `no_grad`, which on leaving resets the grad mode that the hook had switched on.
+        grad: record a graph from the start. Needed where the model runs a part under its own
+            `no_grad`, which on leaving resets the grad mode that the hook had switched on.
     """
 
     def __init__(self, modules: Mapping[str, nn.Module], *, grad: bool = False) -> None:
         self._modules = modules
-        self._grad = grad
+        self._start = GradientStart(grad=grad)
         self._calls: dict[str, list[_Record]] = {name: [] for name in modules}
         self._handles: list[RemovableHandle] = []
-        self._modes = contextlib.ExitStack()
-        self._cut = False
+        self._first: str | None = None
+        self.torn = False
+        """Whether a later layer's output was no part of the first one's graph."""
 
     def __enter__(self) -> Self:
-        # Leaving these restores whatever the hooks and the model did to grad and inference mode.
-        self._modes.enter_context(torch.inference_mode(mode=False))
-        self._modes.enter_context(torch.set_grad_enabled(self._grad))
+        self._start.__enter__()
         for name, module in self._modules.items():
             self._handles.append(module.register_forward_hook(self._hook(name)))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for handle in self._handles:
             handle.remove()
-        self._modes.close()
+        self._start.__exit__(*error)
 
     def activations(self) -> dict[Site, Tensor]:
         """Return what was caught, in the order of the modules and of their calls."""
@@ -92,23 +115,19 @@ class Capture:
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], Any]:
         def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
             record: _Record = []
-            replaced = map_tensors(output, lambda path, tensor: self._keep(record, path, tensor))
+            replaced = map_tensors(output, lambda path, t: self._keep(name, record, path, t))
             self._calls[name].append(record)
             return replaced
 
         return hook
 
-    def _keep(self, record: _Record, path: str, tensor: Tensor) -> Tensor:
+    def _keep(self, name: str, record: _Record, path: str, tensor: Tensor) -> Tensor:
         if not tensor.is_floating_point():
             return tensor
-        if torch.is_inference_mode_enabled():
-            # The model switched inference mode on inside its forward.
-            self._modes.enter_context(torch.inference_mode(mode=False))
-        if tensor.is_inference():
-            tensor = tensor.clone()
-        torch.set_grad_enabled(True)
-        if not self._cut or not tensor.requires_grad:
+        tensor = self._start.lift(tensor)
+        if self._first is None or not tensor.requires_grad:
             tensor = tensor.detach().requires_grad_()
-            self._cut = True
+            self.torn |= self._first not in (None, name)
+            self._first = self._first or name
         record.append((path, tensor))
         return tensor.clone()  # an in-place operation downstream must not touch what we keep

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -69,6 +70,8 @@ class Caught:
                 if len(grad) != self.batch:  # heads folded into the batch
                     grad = grad.reshape(self.batch, -1, *grad.shape[1:])
                 part.append(of_scores(grad, self.scores.rows[picked]))
+        if not rounds:  # no image has a score, e.g. none has a positive label
+            return {site: t.new_zeros((0, *t.shape[1:])) for site, t in self.acts.items()}
         order = torch.cat(rounds).argsort()
         return {
             site: part[0] if len(part) == 1 else torch.cat(part)[order]
@@ -90,6 +93,7 @@ class Chunk:
         limit: how many images may run at a time.
         seed: of the private randomness.
         principal: keep only the first principal component of each map's contributions.
+        autocast: makes the context that the model runs in.
     """
 
     model: nn.Module
@@ -101,6 +105,7 @@ class Chunk:
     limit: int = 64
     seed: int = 0
     principal: bool = False
+    autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
     _layouts: dict[Site, Layout] = field(default_factory=dict)
 
     # --- the clean pass --------------------------------------------------------------------------
@@ -144,17 +149,34 @@ class Chunk:
         """Return a tensor that has a row an image with a row a score."""
         return of_scores(pixels, self.clean.scores.rows)
 
+    def run(self, images: Tensor) -> Any:
+        """Run the model as the caller would: under the caller's autocast, on what it may write to.
+
+        A model that works in place on its input must not change the caller's images. Whether it
+        does is seen at its first run, so that others need no copy.
+        """
+        writes = _writes_input.get(self.model, True)
+        given = images.clone() if writes else images
+        before = given._version  # noqa: SLF001
+        with self.autocast():
+            output = self.model(given)
+        if self.model not in _writes_input:
+            _writes_input[self.model] = given._version != before  # noqa: SLF001
+        return output
+
     # --- further passes --------------------------------------------------------------------------
 
     def look(self, images: Tensor, target: Target) -> Caught:
         """Run a forward pass whose graph starts at the target layers."""
         for grad in (False, True):
             with Capture(self.modules, grad=grad) as capture:
-                output = self.model(images)
+                output = self.run(images)
             acts = capture.activations()
             _check_ran(self.modules, acts)
             with torch.enable_grad():
                 scores = target.scores(output, self.rows)
+            if capture.torn and not grad and not _all_reached(scores.values, acts):
+                continue
             free = isinstance(target, NoTarget) or not self.modules
             if free or scores.values.requires_grad:
                 self._layouts = {
@@ -166,7 +188,7 @@ class Chunk:
                     raise ValueError(_no_site(self.wanted, acts))
                 kept = {site: acts[site] for site in self._layouts}
                 return Caught(output, scores, kept, len(images))
-            # The model left a `no_grad` of its own behind the target layers: see `Capture`.
+            # The model left a `no_grad` of its own behind a target layer: see `Capture`.
         raise ValueError(unconnected(", ".join(self.modules)))
 
     def look_again(self, images: Tensor) -> Caught:
@@ -178,7 +200,7 @@ class Chunk:
         source = self.images if images is None else images
         with torch.enable_grad():
             leaf = source.detach().clone().requires_grad_()
-            scores = self.pinned.scores(self.model(leaf), self.rows)
+            scores = self.pinned.scores(self.run(leaf), self.rows)
         if not scores.values.requires_grad:
             raise ValueError(unconnected("input"))
         caught = Caught(None, scores, {Site("input"): leaf}, len(leaf))
@@ -204,7 +226,7 @@ class Chunk:
         for group in iter(lambda: list(itertools.islice(variants, together)), []):
             context = around(len(found), len(group)) if around else contextlib.nullcontext()
             with torch.no_grad(), context:
-                output = self.model(torch.cat(group))
+                output = self.run(torch.cat(group))
             for j in range(len(group)):
                 rows = slice(j * batch, (j + 1) * batch)
                 share = _share(output, rows, len(group) * batch)
@@ -218,6 +240,20 @@ class Chunk:
         """
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + sample)
         return torch.randn(like.shape[1:], generator=generator).to(like)
+
+
+_writes_input: weakref.WeakKeyDictionary[nn.Module, bool] = weakref.WeakKeyDictionary()
+
+
+def _all_reached(values: Tensor, acts: Mapping[Site, Tensor]) -> bool:
+    """Tell whether the scores depend on each target layer."""
+    if not values.requires_grad:
+        return False
+    with torch.enable_grad():
+        total = values.sum()
+    found = torch.autograd.grad(total, list(acts.values()), allow_unused=True, retain_graph=True)
+    reached = {site.module for site, grad in zip(acts, found, strict=True) if grad is not None}
+    return all(site.module in reached for site in acts)
 
 
 def of_scores(tensor: Tensor, rows: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from lightning_cam.explain.layers import LayersLike, module_of, resolve_layers, 
 from lightning_cam.explain.methods import Method, resolve_methods
 from lightning_cam.explain.model_state import undisturbed
 from lightning_cam.explain.outputs import find_logits
+from lightning_cam.explain.structure import tensors_in
 from lightning_cam.explain.targets import NoTarget, TargetLike, resolve_target
 
 _BRIGHTNESS = (0.9, 1.0, 1.1)
@@ -110,6 +111,7 @@ def compute_cams(
     modules: dict[str, nn.Module] = {}
     if any(each.place == "layer" for each in methods):
         modules = resolve_layers(model, images, target, layers)
+    autocast = _callers_autocast(images.device.type)
     parts = []
     with undisturbed(model, images.device):
         for start in range(0, len(images), chunk_size):
@@ -126,10 +128,17 @@ def compute_cams(
                 limit=chunk_size,
                 seed=seed,
                 principal=eigen_smooth,
+                autocast=autocast,
             )
             parts.append(_examined(chunk, methods, aug_smooth=aug_smooth))
     result = _joined(parts)
     return _with_fusion(result, methods) if fuse_layers else result
+
+
+def _callers_autocast(device: str) -> Callable[[], torch.autocast]:
+    """Return a maker of the autocast context that is in force: map arithmetic leaves it."""
+    enabled, dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
+    return lambda: torch.autocast(device, dtype=dtype, enabled=enabled)
 
 
 def check_images(images: Tensor) -> None:
@@ -214,7 +223,10 @@ def _with_fusion(result: CAMResult, methods: Sequence[Method]) -> CAMResult:
 
 def _logits_or_empty(output: Any, batch: int) -> Tensor:
     logits = find_logits(output, batch)
-    return torch.empty(batch, 0) if logits is None else logits.detach().float()
+    if logits is not None:
+        return logits.detach().float()
+    tensors = tensors_in(output)
+    return torch.empty(batch, 0, device=tensors[0][1].device if tensors else None)
 
 
 def _joined(parts: Sequence[CAMResult]) -> CAMResult:

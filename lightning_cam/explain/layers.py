@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from lightning_cam._messages import unknown
+from lightning_cam.explain.capture import GradientStart
 from lightning_cam.explain.layout import Layout, infer_layout
 from lightning_cam.explain.model_state import undisturbed
 from lightning_cam.explain.outputs import find_dense_logits, find_detections, find_logits
-from lightning_cam.explain.structure import tensors_in
+from lightning_cam.explain.structure import map_tensors, normal, tensors_in
 
 if TYPE_CHECKING:
     from lightning_cam.explain.targets import Target
@@ -197,7 +198,8 @@ def survey(model: nn.Module, images: Tensor, target: Target) -> list[Candidate]:
     handles = [module.register_forward_hook(notes.hook(name)) for name, module in modules.items()]
     with undisturbed(model, image.device), torch.enable_grad():
         try:
-            output = model(image.clone().requires_grad_())
+            with notes.start:
+                output = model(normal(image).clone().requires_grad_().clone())
         finally:
             for handle in handles:
                 handle.remove()
@@ -223,13 +225,15 @@ class _Notes:
         self._image_hw = (image.shape[2], image.shape[3])
         self._attention = attention
         self._calls: Counter[str] = Counter()
+        self.start = GradientStart(grad=True)
         self.seen: dict[tuple[int, int], _Seen] = {}
 
     def hook(self, name: str) -> Any:
         """Return the forward hook of the module of that name."""
         inside = any(name.startswith(f"{other}.") for other in self._attention)
 
-        def note(_module: nn.Module, _args: Any, output: Any) -> None:
+        def note(_module: nn.Module, _args: Any, output: Any) -> Any:
+            output = map_tensors(output, self._lifted)
             spatial = [
                 (tensor, layout)
                 for _, tensor in tensors_in(output)
@@ -253,8 +257,15 @@ class _Notes:
                     narrowest=narrowest,
                     inside_attention=inside,
                 )
+            return output
 
         return note
+
+    def _lifted(self, _path: str, tensor: Tensor) -> Tensor:
+        """Return a part of the graph also where the model runs under a `no_grad` of its own."""
+        if tensor.requires_grad or not tensor.is_floating_point():
+            return tensor
+        return self.start.lift(tensor).detach().requires_grad_().clone()
 
     def finished(self) -> list[_Seen]:
         """Return what was seen in order, calls numbered only where there were several."""
@@ -377,7 +388,8 @@ def cached_survey(model: nn.Module, images: Tensor, target: Target) -> list[Cand
 
     A look costs a forward and a backward pass of one image; repeated calls should not pay it.
     """
-    key = (tuple(map(id, model.modules())), tuple(images.shape[1:]), type(target))
+    asked = getattr(target, "function", type(target))  # other functions may read other heads
+    key = (tuple(map(id, model.modules())), tuple(images.shape[1:]), asked)
     known = _surveys.setdefault(model, {})
     if key not in known:
         known.clear()

@@ -74,10 +74,11 @@ def infer_layout(
     """
     if len(shape) == 4:  # noqa: PLR2004
         _, a, b, c = shape
-        if _fits((b, c), image_hw):
-            return Layout("nchw", (b, c), a)
-        if _fits((a, b), image_hw):
-            return Layout("nhwc", (a, b), c)
+        for fits in (_fits_exactly, _fits):
+            if fits((b, c), image_hw):
+                return Layout("nchw", (b, c), a)
+            if fits((a, b), image_hw):
+                return Layout("nhwc", (a, b), c)
         if distorted and b * c > 1:
             return Layout("nchw", (b, c), a)
     if len(shape) == 3:  # noqa: PLR2004
@@ -88,6 +89,12 @@ def infer_layout(
                 if grid is not None:
                     return Layout("tokens", grid, c, prefix)
     return None
+
+
+def _fits_exactly(grid: tuple[int, int], image_hw: tuple[int, int]) -> bool:
+    """Tell whether a grid divides the image into equal squares."""
+    (h, w), (H, W) = grid, image_hw
+    return h * w > 1 and h * W == w * H and H % h == 0
 
 
 def _fits(grid: tuple[int, int], image_hw: tuple[int, int]) -> bool:

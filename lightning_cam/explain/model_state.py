@@ -72,26 +72,48 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _buffers_kept(model: nn.Module) -> Iterator[None]:
-    """Put back buffers that a forward pass in evaluation mode rewrote or replaced."""
-    kept: list[tuple[dict[str, Tensor | None], str, Tensor, Tensor, int]] = [
-        (module._buffers, name, buffer, buffer.clone(), _version(buffer))  # noqa: SLF001
-        for module in model.modules()
-        for name, buffer in module._buffers.items()  # noqa: SLF001
+    """Put back buffers that a forward pass rewrote, replaced, added or removed.
+
+    Compared by their bytes: some kernels write without torch's version counter moving.
+    """
+    modules = list(model.modules())
+    dicts = [(module._buffers, dict(module._buffers)) for module in modules]  # noqa: SLF001
+    kept = {
+        id(buffer): (buffer, buffer.clone())
+        for _, before in dicts
+        for buffer in before.values()
         if buffer is not None
-    ]
+    }
     try:
         yield
     finally:
-        for owner, name, buffer, value, version in kept:
-            if _version(buffer) != version or version < 0:
-                buffer.copy_(value)
-            if owner.get(name) is not buffer:
-                owner[name] = buffer
+        for buffer, value in _changed(list(kept.values())):
+            with torch.inference_mode(buffer.is_inference()):
+                buffer.data.copy_(value)  # through .data: a graph that waits for its backward lives
+        for now, before in dicts:
+            if not _same_entries(now, before):
+                now.clear()
+                now.update(before)
 
 
-def _version(tensor: Tensor) -> int:
-    """Return how often a tensor was written to, or -1 where torch does not count."""
-    return -1 if tensor.is_inference() else tensor._version  # noqa: SLF001
+def _same_entries(now: dict[str, Tensor | None], before: dict[str, Tensor | None]) -> bool:
+    return list(now) == list(before) and all(now[name] is before[name] for name in before)
+
+
+def _changed(pairs: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    """Return the pairs whose bytes differ, looking at each device once."""
+    by_device: dict[torch.device, list[tuple[Tensor, Tensor]]] = {}
+    for buffer, value in pairs:
+        by_device.setdefault(buffer.device, []).append((buffer, value))
+    changed = []
+    for group in by_device.values():
+        differ = torch.stack([(_bytes(b) != _bytes(v)).any() for b, v in group]).tolist()
+        changed += [pair for pair, differs in zip(group, differ, strict=True) if differs]
+    return changed
+
+
+def _bytes(tensor: Tensor) -> Tensor:
+    return tensor.detach().contiguous().reshape(-1).view(torch.uint8)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -37,6 +38,14 @@ def map_tensors(value: Any, fn: Callable[[str, Tensor], Tensor], path: str = "")
         }
         return dataclasses.replace(value, **changes)
     return value
+
+
+def normal(tensor: Tensor) -> Tensor:
+    """Return a tensor that a graph may hold: inference tensors are copied, outside their mode."""
+    if not tensor.is_inference():
+        return tensor
+    with torch.inference_mode(mode=False):
+        return tensor.clone()
 
 
 def tensors_in(value: Any) -> list[tuple[str, Tensor]]:

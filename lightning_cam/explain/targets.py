@@ -19,7 +19,7 @@ from lightning_cam.explain.outputs import (
     no_logits,
     predictions,
 )
-from lightning_cam.explain.structure import tensors_in
+from lightning_cam.explain.structure import normal, tensors_in
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class ClassTarget(Target):
     def scores(self, output: Any, rows: slice) -> Scores:
         """Return the scores of the chosen classes."""
         batch = rows.stop - rows.start
-        wanted = None if self.classes is None else self.classes[rows]
+        wanted = None if self.classes is None else normal(self.classes[rows])
         if (logits_BK := find_logits(output, batch)) is not None:
             chosen = predictions(logits_BK) if wanted is None else wanted.to(logits_BK.device)
             check_range(chosen, logits_BK.shape[1])
@@ -159,7 +159,7 @@ class MultiLabelTarget(Target):
     def scores(self, output: Any, rows: slice) -> Scores:
         """Return a score for each positive label, or for each image that has one."""
         logits_BK = logits_of(output, rows.stop - rows.start)
-        labels = self.labels[rows].to(logits_BK.device) > 0
+        labels = normal(self.labels[rows]).to(logits_BK.device) > 0
         if labels.shape != logits_BK.shape:
             raise ValueError(
                 f"expected labels of the logits' shape {tuple(logits_BK.shape)}, came "
@@ -195,7 +195,7 @@ class SegmentationTarget(Target):
                 "expected a segmentation's logits (B, classes, H, W), came "
                 + ", ".join(shape_of(tensor) for _, tensor in tensors_in(output))
             )
-        region = None if self.masks is None else self.masks[rows].to(dense.device)
+        region = None if self.masks is None else normal(self.masks[rows]).to(dense.device)
         if region is not None and region.shape[1:] != dense.shape[2:]:
             raise ValueError(
                 f"expected masks of the output's size {tuple(dense.shape[2:])}, came "
@@ -240,8 +240,8 @@ class DetectionTarget(Target):
         values, images, classes = [], [], []
         for i, detections in enumerate(found):
             place = rows.start + i
-            boxes = self.boxes[place].to(detections["boxes"])
-            labels = self.labels[place].to(detections["labels"].device)
+            boxes = normal(self.boxes[place]).to(detections["boxes"])
+            labels = normal(self.labels[place]).to(detections["labels"].device)
             overlap = box_iou(boxes, detections["boxes"].detach())
             same = labels[:, None] == detections["labels"][None, :]
             matches = (overlap >= self.min_iou) & same
@@ -259,7 +259,10 @@ class DetectionTarget(Target):
 
 @dataclass(frozen=True)
 class FunctionTarget(Target):
-    """A user's function from the model's output to one score per image."""
+    """A user's function from the model's output to one score for each image that the output is of.
+
+    The output is of a chunk of the images, or of one while the layers are looked up.
+    """
 
     function: Callable[[Any], Tensor]
 
@@ -297,13 +300,15 @@ def resolve_target(targets: TargetLike, batch: int) -> Target:
         return words[targets]
     if targets is None or isinstance(targets, Target):
         return ClassTarget() if targets is None else targets
-    if isinstance(targets, int) and not isinstance(targets, bool):
-        return ClassTarget(checked_classes(torch.full((batch,), targets), batch))
-    if isinstance(targets, (Tensor, Sequence)):
+    if isinstance(targets, (Tensor, Sequence)) or hasattr(targets, "__array__"):
         values = torch.as_tensor(targets)
+        if values.ndim == 0 and not isinstance(targets, Tensor):  # a NumPy integer
+            values = values.expand(batch)
         if values.ndim == 2:  # noqa: PLR2004
             return MultiLabelTarget(checked_labels(values, batch))
         return ClassTarget(checked_classes(values, batch))
+    if isinstance(targets, int) and not isinstance(targets, bool):
+        return ClassTarget(checked_classes(torch.full((batch,), targets), batch))
     if callable(targets):
         return FunctionTarget(targets)
     raise TypeError(

@@ -3,8 +3,10 @@
 from lightning_cam.metrics.localization import (
     coverage,
     enrichment,
+    iou,
     pointing_game,
     relevance_mass,
+    relevance_rank,
 )
 from lightning_cam.metrics.shape import (
     border_mass,
@@ -13,7 +15,13 @@ from lightning_cam.metrics.shape import (
     evidence_magnitude,
     is_flat,
 )
-from lightning_cam.metrics.stability import center_shift, correlation, jsd
+from lightning_cam.metrics.stability import (
+    center_shift,
+    correlation,
+    jsd,
+    rank_correlation,
+    top_overlap,
+)
 
 __all__ = [
     "border_mass",
@@ -24,8 +32,12 @@ __all__ = [
     "enrichment",
     "entropy",
     "evidence_magnitude",
+    "iou",
     "is_flat",
     "jsd",
     "pointing_game",
+    "rank_correlation",
     "relevance_mass",
+    "relevance_rank",
+    "top_overlap",
 ]

@@ -57,5 +57,34 @@ def pointing_game(maps: Tensor, masks: Tensor) -> Tensor:
     return hit.float().masked_fill(undefined, math.nan)
 
 
+def relevance_rank(maps: Tensor, masks: Tensor) -> Tensor:
+    """Return |top K cells ∩ mask| / K, K the mask's area in cells. Arras et al. 2022, eq. 7.
+
+    Cells count by the part of them that the mask covers, so K may be a fraction; it is rounded,
+    and at least 1.
+    """
+    grid = (maps.shape[1], maps.shape[2])
+    cover = coverage(masks, grid).flatten(1)
+    wanted = cover.sum(dim=1).round().clamp(min=1)
+    order = maps.flatten(1).argsort(dim=1, descending=True)
+    place = torch.arange(order.shape[1], device=maps.device)
+    inside = (cover.gather(1, order) * (place < wanted[:, None])).sum(dim=1) / wanted
+    return inside.masked_fill(is_flat(maps) | _empty(masks), math.nan)
+
+
+def iou(maps: Tensor, masks: Tensor, threshold: float = 0.5) -> Tensor:
+    """Return the overlap of the mask and the cells above `threshold` of the map's maximum.
+
+    Intersection over union, with cells that the mask covers in part counting in part. After Zhou
+    et al. 2016, section 3.2, without their bounding boxes.
+    """
+    grid = (maps.shape[1], maps.shape[2])
+    cover = coverage(masks, grid)
+    hot = (maps > threshold * maps.amax(dim=(1, 2), keepdim=True)).float()
+    both = torch.minimum(hot, cover).sum(dim=(1, 2))
+    either = torch.maximum(hot, cover).sum(dim=(1, 2))
+    return (both / either).masked_fill(is_flat(maps) | _empty(masks), math.nan)
+
+
 def _empty(masks: Tensor) -> Tensor:
     return ~masks.flatten(1).any(dim=1)

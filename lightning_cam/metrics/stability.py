@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from lightning_cam.metrics.shape import as_distribution, center
+from lightning_cam.metrics.shape import as_distribution, center, is_flat
 
 
 def jsd(maps: Tensor, before: Tensor) -> Tensor:
@@ -39,3 +39,36 @@ def center_shift(maps: Tensor, before: Tensor) -> Tensor:
     """Return how far the centre of mass moved, as a share of the image's diagonal, 0 to 1."""
     shift: Tensor = torch.linalg.vector_norm(center(maps) - center(before), dim=1)
     return shift / 2**0.5
+
+
+def rank_correlation(maps: Tensor, before: Tensor) -> Tensor:
+    """Return Spearman's rank correlation of the cells, -1 to 1; equal cells share their rank."""
+    defined = as_distribution(maps).flatten(1).sum(1) + as_distribution(before).flatten(1).sum(1)
+    found = correlation(_ranks(maps), _ranks(before))
+    return torch.where(defined.isnan(), math.nan, found)
+
+
+def top_overlap(maps: Tensor, before: Tensor, share: float = 0.2) -> Tensor:
+    """Return the intersection over union of the highest `share` of the cells, 0 to 1.
+
+    Quantised: on a 7×7 grid a fifth is ten cells.
+    """
+    cells = maps[0].numel()
+    count = max(1, round(share * cells))
+    hot = []
+    for each in (maps, before):
+        chosen = each.flatten(1).topk(count, dim=1).indices
+        hot.append(
+            torch.zeros_like(each.flatten(1), dtype=torch.bool).scatter(1, chosen, value=True)
+        )
+    overlap: Tensor = (hot[0] & hot[1]).sum(dim=1) / (hot[0] | hot[1]).sum(dim=1)
+    flat = is_flat(maps) | is_flat(before)
+    return overlap.masked_fill(flat, math.nan)
+
+
+def _ranks(maps: Tensor) -> Tensor:
+    """Return the cells' ranks from 1, the mean rank among equals, in the maps' shape."""
+    cells = maps.flatten(1).double()
+    below = (cells[:, None, :] < cells[:, :, None]).sum(dim=2)
+    equal = (cells[:, None, :] == cells[:, :, None]).sum(dim=2)
+    return (below + (equal + 1) / 2).view(maps.shape)

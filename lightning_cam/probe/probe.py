@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ from torch import Tensor
 from lightning_cam._messages import shape_of
 from lightning_cam.explain.engine import check_images
 from lightning_cam.explain.targets import checked_classes, checked_labels
+from lightning_cam.probe.samples import plain, xyxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -199,7 +201,7 @@ def first_loader(loaders: Any) -> Any:
 def _own(tensor: Tensor) -> Tensor:
     """Return a private copy that nobody else writes to and no graph holds."""
     with torch.inference_mode(mode=False):
-        return tensor.detach().clone(memory_format=torch.contiguous_format)
+        return plain(tensor).detach().clone(memory_format=torch.contiguous_format)
 
 
 def _checked_targets(
@@ -249,7 +251,8 @@ def _checked_boxes(
     count = len(images)
     if len(boxes) != count:
         raise ValueError(f"expected boxes for each of {count} images, came {len(boxes)}")
-    for i, each in enumerate(boxes):
+    corners = [xyxy(each) if isinstance(each, Tensor) else each for each in boxes]
+    for i, each in enumerate(corners):
         if not isinstance(each, Tensor) or each.ndim != 2 or each.shape[1] != 4:  # noqa: PLR2004
             raise ValueError(f"expected boxes of shape (n, 4), came {shape_of(each)} for image {i}")
         if bool((each[:, 2:] < each[:, :2]).any()):
@@ -257,7 +260,9 @@ def _checked_boxes(
                 "expected boxes as x1, y1, x2, y2 with x1 <= x2 and y1 <= y2, came "
                 f"{each.tolist()} for image {i}"
             )
-    return tuple(_own(each) for each in boxes)
+        if not bool(each.isfinite().all()):
+            raise ValueError(f"expected finite boxes, came {each.tolist()} for image {i}")
+    return tuple(_own(each) for each in corners)
 
 
 def _checked_ids(ids: Iterable[str] | None, count: int) -> tuple[str, ...]:
@@ -278,6 +283,8 @@ def _checked_channels(
     if values is None:
         return None
     numbers = torch.as_tensor(values, dtype=torch.float32).flatten().tolist()
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError(f"expected finite {what}, came {numbers}")
     if len(numbers) == 1:
         numbers = numbers * channels
     if len(numbers) != channels:

@@ -64,13 +64,13 @@ def _recognise(sample: Sample, key: str, value: Any) -> None:
         return
     kind = type(value).__name__
     if value.ndim == 1 and key in ("", *_LABEL_KEYS) and _zeros_and_ones(value):
-        sample.label = _plain(value) if sample.label is None else sample.label
+        sample.label = plain(value) if sample.label is None else sample.label
     elif kind == "BoundingBoxes" or key in _BOX_KEYS:
-        sample.boxes = _xyxy(value) if sample.boxes is None else sample.boxes
+        sample.boxes = xyxy(value).float().reshape(-1, 4) if sample.boxes is None else sample.boxes
     elif kind == "Mask" or key in _MASK_KEYS or (not key and _looks_like_mask(value)):
         sample.mask = _one_mask(value) if sample.mask is None else sample.mask
     elif value.is_floating_point() and value.ndim == 3 and (not key or key in _IMAGE_KEYS):  # noqa: PLR2004
-        sample.image = _plain(value) if sample.image is None else sample.image
+        sample.image = plain(value) if sample.image is None else sample.image
 
 
 def _converted(value: Any) -> Any:
@@ -95,21 +95,22 @@ def _zeros_and_ones(value: Tensor) -> bool:
 
 def _one_mask(value: Tensor) -> Tensor:
     """Return one (H, W) boolean mask: several instances are united, any non-zero is object."""
-    mask: Tensor = _plain(value) != 0
+    mask: Tensor = plain(value) != 0
     return mask.any(dim=0) if mask.ndim == 3 else mask  # noqa: PLR2004
 
 
-def _xyxy(boxes: Tensor) -> Tensor:
+def xyxy(boxes: Tensor) -> Tensor:
+    """Return boxes as a plain (n, 4) tensor of `x1, y1, x2, y2`, whatever their format says."""
     form = str(getattr(getattr(boxes, "format", None), "value", "XYXY"))
-    plain = _plain(boxes).float().reshape(-1, 4)
+    corners = plain(boxes)
     if form == "XYXY":
-        return plain
+        return corners
     from torchvision.ops import box_convert  # heavy, and seldom needed
 
-    converted: Tensor = box_convert(plain, form.lower(), "xyxy")
+    converted: Tensor = box_convert(corners.float().reshape(-1, 4), form.lower(), "xyxy")
     return converted
 
 
-def _plain(tensor: Tensor) -> Tensor:
+def plain(tensor: Tensor) -> Tensor:
     """Return a `tv_tensor` as the plain tensor it is."""
     return tensor.as_subclass(Tensor)

@@ -33,7 +33,8 @@ def probe_from_dataset(
         raise ValueError(f"expected a probe of at least 1 image, came {size}")
     with isolated_rng():
         _seed_everything(seed)  # random transforms draw from the global streams
-        if hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__"):
+        stream = isinstance(dataset, torch.utils.data.IterableDataset)
+        if not stream and hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__"):
             indices = _choose(dataset, size, seed)
             _seed_everything(seed)  # choosing may have loaded samples too
             items = [dataset[index] for index in indices]
@@ -49,7 +50,7 @@ def probe_from_dataset(
 def _seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - the stream that users' transforms draw from
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)  # the CPU's alone; others are not restored here
 
 
 def _choose(dataset: Any, size: int, seed: int) -> list[int]:

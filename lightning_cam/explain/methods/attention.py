@@ -95,7 +95,7 @@ def _attention(chunk: Chunk) -> tuple[Any, list[_Weights]]:
     """
     images = chunk.images.detach().clone().requires_grad_(torch.is_grad_enabled())
     with _fast_path_off(), _Recorder(len(images)) as recorder:
-        output = chunk.model(images)
+        output = chunk.run(images)
     sizes = {weights.shape[-1] for weights in recorder.found}
     if len(sizes) != 1:
         came = "none" if not sizes else f"matrices over {sorted(sizes)} tokens"

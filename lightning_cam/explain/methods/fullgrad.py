@@ -70,7 +70,7 @@ def decompose(chunk: Chunk) -> Parts:
     with torch.enable_grad():
         leaf = chunk.images.detach().clone().requires_grad_()
         try:
-            scores = chunk.pinned.scores(chunk.model(leaf), chunk.rows)
+            scores = chunk.pinned.scores(chunk.run(leaf), chunk.rows)
         finally:
             for handle in handles:
                 handle.remove()

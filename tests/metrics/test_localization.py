@@ -1,0 +1,181 @@
+import math
+
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from lightning_cam.metrics import coverage, enrichment, pointing_game, relevance_mass
+
+METRICS = [relevance_mass, enrichment, pointing_game]
+seeds = st.integers(0, 2**31)
+sides = st.integers(2, 7)
+
+
+def random_case(seed, n, h, w, factor=1):
+    generator = torch.Generator().manual_seed(seed)
+    maps = torch.rand(n, h, w, generator=generator) + 0.01
+    masks = torch.rand(n, h * factor, w * factor, generator=generator) < 0.4
+    masks[:, 0, 0], masks[:, -1, -1] = True, False
+    return maps, masks
+
+
+def left_half(n, size):
+    masks = torch.zeros(n, size, size, dtype=torch.bool)
+    masks[:, :, : size // 2] = True
+    return masks
+
+
+def peak(h, w, y, x):
+    maps = torch.zeros(1, h, w)
+    maps[0, y, x] = 1.0
+    return maps
+
+
+# --- by hand ---
+
+
+def test_coverage_by_hand():
+    mask = torch.tensor([[[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]]]).bool()
+    assert coverage(mask, (2, 2)).tolist() == [[[0.75, 0.0], [0.0, 1.0]]]
+    assert torch.equal(coverage(mask, (4, 4)), mask.float())
+
+
+def test_relevance_mass_and_enrichment_by_hand():
+    maps = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])
+    mask = torch.tensor([[[0, 1], [0, 1]]]).bool()
+    assert relevance_mass(maps, mask).item() == pytest.approx(0.6)
+    assert enrichment(maps, mask).item() == pytest.approx(1.2)
+
+
+def test_cells_that_the_mask_cuts_count_by_their_part():
+    maps = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])
+    mask = torch.zeros(1, 8, 8, dtype=torch.bool)
+    mask[0, :4, 2:6] = True  # half of both upper cells, a quarter of the area
+    assert relevance_mass(maps, mask).item() == pytest.approx((0.5 + 1.0) / 10)
+    assert enrichment(maps, mask).item() == pytest.approx(0.15 / 0.25)
+
+
+@pytest.mark.parametrize(("grid", "size"), [((7, 7), 32), ((4, 4), 16), ((3, 5), 64), ((8, 8), 8)])
+def test_enrichment_of_a_uniform_map_is_one(grid, size):
+    maps = 1 + 1e-5 * torch.rand(1, *grid)  # exactly uniform ones count as flat
+    mask = torch.zeros(1, size, size, dtype=torch.bool)
+    mask[0, 1 : size // 2, 2 : size // 3 + 1] = True
+    assert enrichment(maps, mask).item() == pytest.approx(1, abs=1e-4)
+
+
+def test_all_evidence_on_a_quarter_of_the_image_is_enriched_four_times():
+    mask = torch.zeros(1, 4, 4, dtype=torch.bool)
+    mask[0, :2, :2] = True
+    assert enrichment(peak(2, 2, 0, 0), mask).item() == pytest.approx(4)
+    assert enrichment(peak(2, 2, 1, 1), mask).item() == 0
+
+
+@pytest.mark.parametrize(
+    ("y", "x", "hit"), [(0, 0, 1.0), (3, 1, 1.0), (0, 2, 0.0), (3, 3, 0.0), (1, 1, 1.0)]
+)
+@pytest.mark.parametrize("size", [4, 12, 32])
+def test_pointing_game_by_hand(y, x, hit, size):
+    assert pointing_game(peak(4, 4, y, x), left_half(1, size)).item() == hit
+
+
+@pytest.mark.parametrize("value", [0.0, 2.0])
+def test_a_constant_map_points_nowhere_which_is_a_miss(value):
+    maps = torch.full((1, 4, 4), value)
+    assert pointing_game(maps, torch.ones(1, 8, 8, dtype=torch.bool)).item() == 0
+
+
+# --- what is undefined ---
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_an_empty_mask_gives_nan(metric):
+    maps, _ = random_case(0, 2, 4, 4)
+    assert metric(maps, torch.zeros(2, 8, 8, dtype=torch.bool)).isnan().all()
+
+
+def test_a_full_mask_holds_everything_and_leaves_nothing_to_compare_with():
+    maps, _ = random_case(0, 2, 4, 4)
+    full = torch.ones(2, 8, 8, dtype=torch.bool)
+    torch.testing.assert_close(relevance_mass(maps, full), torch.ones(2))
+    assert enrichment(maps, full).isnan().all()
+    assert pointing_game(maps, full).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_cell_that_is_not_finite_gives_nan_for_its_image_alone(metric, bad):
+    maps, masks = random_case(0, 3, 4, 4, factor=2)
+    expected = metric(maps, masks)
+    maps[1, 2, 2] = bad
+    values = metric(maps, masks)
+    assert values[1].isnan()
+    assert torch.equal(values[[0, 2]], expected[[0, 2]])
+
+
+@pytest.mark.parametrize("metric", [relevance_mass, enrichment])
+@pytest.mark.parametrize("value", [0.0, 1e-30])
+def test_a_map_without_relief_gives_nan_and_never_a_number(metric, value):
+    maps, masks = random_case(0, 2, 4, 4)
+    maps[0] = value
+    values = metric(maps, masks)
+    assert values[0].isnan()
+    assert values[1].isfinite()
+
+
+# --- properties ---
+
+
+@given(seeds, sides, sides, st.floats(1e-20, 1e20))
+def test_scale_of_the_map_does_not_matter(seed, h, w, scale):
+    maps, masks = random_case(seed, 3, h, w, factor=2)
+    for metric in METRICS:
+        torch.testing.assert_close(metric(maps * scale, masks), metric(maps, masks))
+
+
+@given(seeds, sides, sides, st.sampled_from([1, 3]), st.sampled_from([[1], [2], [1, 2]]))
+def test_flipping_map_and_mask_together_changes_nothing(seed, h, w, factor, dims):
+    """At an odd number of pixels a cell, since an even one has no pixel at its centre."""
+    maps, masks = random_case(seed, 3, h, w, factor)
+    assume(len(maps.unique()) == maps.numel())  # of equal peaks a flip finds the other one
+    for metric in METRICS:
+        torch.testing.assert_close(metric(maps.flip(dims), masks.flip(dims)), metric(maps, masks))
+
+
+@given(seeds, st.sampled_from([(5, 7, 3, 4), (9, 8, 4, 3), (13, 13, 7, 7)]))
+def test_flips_change_nothing_on_grids_that_do_not_divide_the_image(seed, sizes):
+    H, W, h, w = sizes
+    maps, _ = random_case(seed, 2, h, w)
+    _, masks = random_case(seed, 2, H, W)
+    for metric in (relevance_mass, enrichment):
+        torch.testing.assert_close(metric(maps.flip(2), masks.flip(2)), metric(maps, masks))
+
+
+@given(seeds, sides, sides, st.permutations(range(4)))
+def test_images_do_not_see_each_other(seed, h, w, order):
+    maps, masks = random_case(seed, 4, h, w, factor=2)
+    maps[0] = 0
+    masks[1] = False
+    for metric in METRICS:
+        torch.testing.assert_close(
+            metric(maps[order], masks[order]), metric(maps, masks)[order], equal_nan=True
+        )
+
+
+@given(seeds, sides, sides)
+def test_object_and_background_share_the_mass(seed, h, w):
+    maps, masks = random_case(seed, 3, h, w, factor=2)
+    total = relevance_mass(maps, masks) + relevance_mass(maps, ~masks)
+    torch.testing.assert_close(total, torch.ones(3))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_values_are_float32_one_an_image_and_nothing_is_written_to(metric):
+    maps, masks = random_case(0, 3, 4, 4, factor=2)
+    before = maps.clone(), masks.clone()
+    values = metric(maps.double(), masks)
+    assert (values.shape, values.dtype) == ((3,), torch.float32)
+    metric(maps, masks)
+    assert torch.equal(maps, before[0])
+    assert torch.equal(masks, before[1])
+    assert len(metric(maps[:0], masks[:0])) == 0

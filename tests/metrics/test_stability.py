@@ -1,0 +1,115 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lightning_cam.metrics import center_shift, correlation, jsd
+
+METRICS = [jsd, correlation, center_shift]
+seeds = st.integers(0, 2**31)
+sides = st.integers(2, 8)
+
+
+def random_pair(seed, n, h, w):
+    generator = torch.Generator().manual_seed(seed)
+    return (torch.rand(n, h, w, generator=generator) + 0.01 for _ in range(2))
+
+
+def row(*cells):
+    return torch.tensor([[cells]])
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "expected"),
+    [
+        (row(1.0, 2.0, 0.0), row(1.0, 2.0, 0.0), 0.0),
+        (row(1.0, 0.0), row(0.0, 1.0), 1.0),
+        (row(1.0, 0.0, 0.0, 3.0), row(0.0, 2.0, 2.0, 0.0), 1.0),
+        # p = (1, 0), q = (1/2, 1/2), m = (3/4, 1/4)
+        (row(1.0, 0.0), row(1.0, 1.0 + 1e-6), math.log2(4 / 3) / 2 + math.log2(2 / 3) / 4 + 0.25),
+    ],
+)
+def test_jsd_by_hand(now, before, expected):
+    assert jsd(now, before).item() == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "expected"),
+    [
+        (row(1.0, 2.0, 3.0), row(2.0, 4.0, 6.0), 1.0),
+        (row(1.0, 2.0, 3.0), row(3.0, 2.0, 1.0), -1.0),
+        (row(1.0, 2.0, 3.0), row(10.0, 20.0, 30.0) + 7, 1.0),
+        (row(0.0, 1.0, 0.0, 1.0), row(0.0, 0.0, 1.0, 1.0), 0.0),
+        (row(1.0, 2.0, 4.0), row(1.0, 3.0, 2.0), 0.3273268),
+    ],
+)
+def test_correlation_by_hand(now, before, expected):
+    assert correlation(now, before).item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_center_shift_by_hand():
+    corner, opposite = torch.zeros(1, 4, 4), torch.zeros(1, 4, 4)
+    corner[0, 0, 0], opposite[0, 3, 3] = 1.0, 5.0
+    assert center_shift(corner, opposite).item() == pytest.approx(0.75)
+    assert center_shift(row(1.0, 0.0), row(0.0, 1.0)).item() == pytest.approx(0.5 / 2**0.5)
+    assert center_shift(corner, corner * 3).item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("bad", [0.0, 4.0, math.nan, math.inf])
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_flat_map_at_either_time_gives_nan_for_its_image_alone(metric, bad, side):
+    pair = list(random_pair(0, 3, 4, 4))
+    expected = metric(*pair)
+    pair[side][1] = bad
+    values = metric(*pair)
+    assert values[1].isnan()
+    assert torch.equal(values[[0, 2]], expected[[0, 2]])
+
+
+@given(seeds, sides, sides)
+def test_bounds_and_symmetry(seed, h, w):
+    now, before = random_pair(seed, 4, h, w)
+    now = now * (now > 0.5)  # zeros are where divergences explode
+    now[:, 0, 0] = 1.0
+    for metric, low in ((jsd, 0), (correlation, -1), (center_shift, 0)):
+        values = metric(now, before)
+        assert ((values >= low) & (values <= 1)).all()
+        torch.testing.assert_close(metric(before, now), values)
+
+
+@given(seeds, sides, sides)
+def test_no_change_reads_as_none(seed, h, w):
+    maps, _ = random_pair(seed, 3, h, w)
+    torch.testing.assert_close(jsd(maps, maps), torch.zeros(3), atol=1e-6, rtol=0)
+    torch.testing.assert_close(correlation(maps, maps), torch.ones(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(center_shift(maps, maps), torch.zeros(3))
+
+
+@given(seeds, sides, sides, st.floats(1e-20, 1e20))
+def test_scale_of_either_map_does_not_matter(seed, h, w, scale):
+    now, before = random_pair(seed, 3, h, w)
+    for metric in METRICS:
+        close = {"rtol": 1e-4, "atol": 1e-5}
+        torch.testing.assert_close(metric(now * scale, before), metric(now, before), **close)
+        torch.testing.assert_close(metric(now, before * scale), metric(now, before), **close)
+
+
+@given(seeds, sides, sides, st.sampled_from([[1], [2], [1, 2]]), st.permutations(range(3)))
+def test_joint_flips_and_the_order_of_the_batch_change_nothing(seed, h, w, dims, order):
+    now, before = random_pair(seed, 3, h, w)
+    close = {"rtol": 1e-4, "atol": 1e-5}
+    for metric in METRICS:
+        values = metric(now, before)
+        torch.testing.assert_close(metric(now.flip(dims), before.flip(dims)), values, **close)
+        torch.testing.assert_close(metric(now[order], before[order]), values[order])
+
+
+@given(seeds)
+def test_more_noise_moves_maps_further(seed):
+    maps, noise = random_pair(seed, 1, 7, 7)
+    little, much = maps + 0.02 * noise, maps + 2 * noise
+    assert jsd(little, maps) < jsd(much, maps)
+    assert correlation(little, maps) > correlation(much, maps)
