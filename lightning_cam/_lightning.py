@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +23,17 @@ else:
 
         The two packages have different class objects, and either may be the one installed.
         """
+        from lightning_utilities.core import rank_zero
+
         bases = []
+        messages = getattr(rank_zero, "log", None)
         for package in ("lightning.pytorch", "pytorch_lightning"):
             with contextlib.suppress(ImportError):
                 bases.append(importlib.import_module(package).Callback)
+            # The one imported last would take over the messages of both.
+            messages = messages or getattr(rank_zero, "log", None)
+        if messages is not None:
+            rank_zero.log = messages
         if not bases:
             raise ImportError("CAMCallback needs Lightning: pip install lightning")
         return type("CallbackBase", tuple(dict.fromkeys(bases)), {})
@@ -35,21 +43,54 @@ else:
 __all__ = [
     "CallbackBase",
     "agreed_log_dir",
+    "all_ranks_agree",
     "as_forward",
+    "fitting",
     "has_validation",
     "info",
+    "load_validation_data",
     "log_step",
+    "on_device",
     "split_loader",
     "warn",
 ]
 
 
-def log_step(trainer: Trainer) -> int:
+def log_step(trainer: Trainer, *, train_epoch_end: bool = False) -> int:
     """Return the step under which Lightning logs this validation's scalars.
 
     Not `global_step`: with several optimizers they differ, and pictures would leave the curves.
+
+    Args:
+        trainer: who logs.
+        train_epoch_end: whether this is `on_train_epoch_end`, which logs one step further back.
     """
-    return int(trainer.fit_loop.epoch_loop._batches_that_stepped)  # noqa: SLF001
+    step = int(trainer.fit_loop.epoch_loop._batches_that_stepped)  # noqa: SLF001
+    return step - 1 if train_epoch_end else step
+
+
+def all_ranks_agree(trainer: Trainer, *, agree: bool) -> bool:
+    """Return whether all ranks do, so that they take the same way from here."""
+    if trainer.world_size == 1:
+        return agree
+    return bool(trainer.strategy.reduce_boolean_decision(agree, all=True))
+
+
+def load_validation_data(trainer: Trainer) -> None:
+    """Load the validation dataloaders where Lightning has not yet: it waits for the first epoch.
+
+    The same steps that its fit loop takes when validation is due in the first epoch.
+    """
+    wanted = has_validation(trainer) and trainer.limit_val_batches != 0
+    if trainer.val_dataloaders is None and wanted:
+        trainer.validating = True
+        trainer.fit_loop.epoch_loop.val_loop.setup_data()
+        trainer.training = True
+
+
+def fitting(trainer: Trainer) -> bool:
+    """Tell whether `trainer.fit` is running, rather than `trainer.validate`."""
+    return trainer.state.fn is not None and trainer.state.fn.value == "fit"
 
 
 def has_validation(trainer: Trainer) -> bool:
@@ -86,14 +127,12 @@ def agreed_log_dir(trainer: Trainer) -> Path:
     return Path(trainer.log_dir or trainer.default_root_dir)
 
 
-def info(message: str) -> None:
+def info(trainer: Trainer, message: str) -> None:
     """Print one line on rank zero, through Lightning's logger, which users see by default."""
-    from lightning_utilities.core.rank_zero import rank_zero_only
-
-    if getattr(rank_zero_only, "rank", 0) in (0, None):
-        import logging
-
-        logging.getLogger("lightning.pytorch").info(message)
+    if trainer.is_global_zero:
+        homes = [kind.__module__ for kind in type(trainer).__mro__]
+        mirror = any(home.startswith("pytorch_lightning.") for home in homes)
+        logging.getLogger("pytorch_lightning" if mirror else "lightning.pytorch").info(message)
 
 
 def warn(message: str) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 
 from lightning_cam import _lightning
 from lightning_cam.loggers import sinks_for
-from lightning_cam.options import Options
+from lightning_cam.options import Options, check_count
 from lightning_cam.probe import Probe
 from lightning_cam.probe.probe import first_loader
 from lightning_cam.watch import Watch
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
     from lightning_cam.explain.layers import LayersLike
     from lightning_cam.explain.targets import TargetLike
-    from lightning_cam.loggers import PictureSink
+    from lightning_cam.loggers import Picture, PictureSink
     from lightning_cam.watch import Look
 
 ProbeLike: TypeAlias = "Probe | Literal['train', 'val'] | Any"  # Any: a dataset or dataloader
@@ -41,7 +44,7 @@ class CAMCallback(_lightning.CallbackBase):
         every_n_validations: look at every n-th validation only.
         num_pictures: how many of the probe's images are drawn.
         colormap: `turbo`, `cividis`, `viridis`, `inferno`, `magma`, `plasma`, `hot`, `jet`, `bone`.
-        alpha: weight of the colours over the image, 0 to 1.
+        alpha: weight of the colours over the image where the heat is greatest, 0 to 1.
         tag: what the names of metrics and pictures start with.
         probe_size: images sampled where `probe` is not given as one.
         seed: of that sample.
@@ -67,7 +70,7 @@ class CAMCallback(_lightning.CallbackBase):
         >>> CAMCallback(method="grad-cam")
         Traceback (most recent call last):
         ...
-        ValueError: unknown method 'grad-cam'. Did you mean 'gradcam'? ...
+        ValueError: unknown method 'grad-cam'. Did you mean 'gradcam' ...
     """
 
     def __init__(
@@ -80,7 +83,7 @@ class CAMCallback(_lightning.CallbackBase):
         every_n_validations: int = 1,
         num_pictures: int = 16,
         colormap: str = "turbo",
-        alpha: float = 0.5,
+        alpha: float = 0.7,
         tag: str = "cam",
         probe_size: int = 16,
         seed: int = 0,
@@ -97,12 +100,8 @@ class CAMCallback(_lightning.CallbackBase):
             alpha=alpha,
             chunk_size=chunk_size,
         )
-        if every_n_validations < 1:
-            raise ValueError(
-                f"expected every_n_validations of 1 or more, came {every_n_validations}"
-            )
-        if probe_size < 1:
-            raise ValueError(f"expected probe_size of 1 or more, came {probe_size}")
+        check_count("every_n_validations", every_n_validations)
+        check_count("probe_size", probe_size)
         if not tag.strip("/"):
             raise ValueError(f"expected a tag with letters, came {tag!r}")
         self._sources = _named_sources(probe)
@@ -133,8 +132,7 @@ class CAMCallback(_lightning.CallbackBase):
         del pl_module
         if stage != "fit":
             return
-        needs_validation = "val" in self._sources.values()
-        if needs_validation and not _lightning.has_validation(trainer):
+        if self._needs("val") and not _lightning.has_validation(trainer):
             raise ValueError(
                 "expected validation data to choose a probe from, came a module or data without a "
                 "validation loop. Give CAMCallback(probe=Probe(images, targets)), probe='train', "
@@ -155,8 +153,13 @@ class CAMCallback(_lightning.CallbackBase):
         self._prepare(trainer, pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Choose probes from the training data."""
+        """Choose probes from the trainer's data, where there was no sanity check to do it at."""
+        if self._needs("val"):
+            _lightning.load_validation_data(trainer)
         self._prepare(trainer, pl_module)
+
+    def _needs(self, split: str) -> bool:
+        return any(isinstance(source, str) and source == split for source in self._sources.values())
 
     def _prepare(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for name, source in self._sources.items():
@@ -167,15 +170,14 @@ class CAMCallback(_lightning.CallbackBase):
                 continue
             tag = self._tag if len(self._sources) == 1 else f"{self._tag}/{name}"
             watch = Watch(tag, probe, self._options)
-            with _lightning.as_forward(trainer):
-                line = watch.prepare(
-                    pl_module, _lightning.on_device(trainer, pl_module, probe.images)
-                )
-            _lightning.info(f"lightning_cam: {line}")
+            images = _lightning.on_device(trainer, pl_module, probe.images)
+            line = watch.prepare(pl_module, images, lambda: _lightning.as_forward(trainer))
+            _lightning.info(trainer, f"lightning_cam: {line}")
             if probe.mean is None and num_outside_unit_range(probe.images):
                 _lightning.info(
+                    trainer,
                     f"lightning_cam: {tag}: mean and std of the images are not known, so pictures "
-                    "show their range rescaled to 0..1. Give Probe(..., mean=..., std=...)."
+                    "show their range rescaled to 0..1. Give Probe(..., mean=..., std=...).",
                 )
             self._watches[name] = watch
             self._restore(name, watch)
@@ -197,59 +199,88 @@ class CAMCallback(_lightning.CallbackBase):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look, log metrics, write pictures."""
         if not trainer.sanity_checking:
-            self._validated(trainer, pl_module)
+            self._validated(trainer, pl_module, _lightning.log_step(trainer))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look here when the module has no validation loop and the probe was given."""
         if not _lightning.has_validation(trainer):
-            self._validated(trainer, pl_module)
+            step = _lightning.log_step(trainer, train_epoch_end=True)
+            self._validated(trainer, pl_module, step)
 
-    def _validated(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        due = self._validations % self._every == 0
-        self._validations += 1
-        if not due:
-            return
-        try:
-            sinks = self._sinks(trainer)
-            for watch in self._watches.values():
-                look = self._look(trainer, pl_module, watch)
-                self._log(trainer, pl_module, look.metrics)
-                for sink in sinks:
-                    sink.write(look.pictures, _lightning.log_step(trainer))
-        except Exception as error:
-            if self._strict:
-                raise
-            self._warn_once(error)
+    def _validated(self, trainer: Trainer, pl_module: LightningModule, step: int) -> None:
+        fitting = _lightning.fitting(trainer)  # `validate()` looks, but is no part of the history
+        if fitting:
+            due = self._validations % self._every == 0
+            self._validations += 1
+            if not due:
+                return
+        looks: dict[str, Look] = {}
+        for name, watch in self._watches.items():
+            look = self._look(trainer, pl_module, watch, step)
+            self._log(trainer, pl_module, watch, look)
+            if look is not None:
+                looks[name] = look
+                if fitting:
+                    watch.remember(look)
+        # Only now: a logger that fails on rank zero must not keep it from the others' metrics.
+        folder = _lightning.agreed_log_dir(trainer)
+        if trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False):
+            self._write(trainer, folder, looks, step)
 
-    def _look(self, trainer: Trainer, pl_module: LightningModule, watch: Watch) -> Look:
-        images = _lightning.on_device(trainer, pl_module, watch.probe.images)
-        with _lightning.as_forward(trainer):
-            return watch.look(
-                pl_module, images, trainer.current_epoch, _lightning.log_step(trainer)
-            )
+    def _look(
+        self, trainer: Trainer, pl_module: LightningModule, watch: Watch, step: int
+    ) -> Look | None:
+        """Return the look, or None on every rank when it failed on any."""
+        look: Look | None = None
+        with self._forgiving("a look"):
+            images = _lightning.on_device(trainer, pl_module, watch.probe.images)
+            precision = lambda: _lightning.as_forward(trainer)  # noqa: E731
+            look = watch.look(pl_module, images, trainer.current_epoch, step, precision)
+        return look if _lightning.all_ranks_agree(trainer, agree=look is not None) else None
 
     def _log(
-        self, trainer: Trainer, pl_module: LightningModule, metrics: Mapping[str, float]
+        self, trainer: Trainer, pl_module: LightningModule, watch: Watch, look: Look | None
     ) -> None:
+        """Log the look's metrics; after a failure nothing, so that the last ones stand.
+
+        Where there are none yet, NaN: a monitor that does not find its metric ends the run.
+        """
+        if look is None and watch.history.count:
+            return
+        metrics = look.metrics if look else dict.fromkeys(watch.metric_names, math.nan)
         several_ranks = (
             trainer.world_size > 1
         )  # every rank has the same value; Lightning cannot know
         for name, value in metrics.items():
             pl_module.log(name, value, on_step=False, on_epoch=True, sync_dist=several_ranks)
 
-    def _sinks(self, trainer: Trainer) -> list[PictureSink]:
-        folder = _lightning.agreed_log_dir(trainer)
-        if not trainer.is_global_zero or getattr(trainer, "fast_dev_run", False):
-            return []
-        return sinks_for(trainer.loggers, folder)
+    def _write(self, trainer: Trainer, folder: Path, looks: Mapping[str, Look], step: int) -> None:
+        """Draw the looks and hand them to every logger; what fails costs only itself."""
+        pictures: list[Picture] = []
+        for name, look in looks.items():
+            with self._forgiving("pictures"):
+                pictures += self._watches[name].draw(look)
+        sinks: list[PictureSink] = []
+        with self._forgiving("pictures"):
+            sinks = sinks_for(trainer.loggers, folder)
+        for sink in sinks:
+            with self._forgiving("a logger's pictures"):
+                sink.write(pictures, step)
 
-    def _warn_once(self, error: Exception) -> None:
-        kind = f"{type(error).__name__}: {error}"
-        if kind not in self._warned:
-            self._warned.add(kind)
-            _lightning.warn(
-                f"CAMCallback skipped a validation, training goes on. {kind} (strict=True raises)"
-            )
+    @contextlib.contextmanager
+    def _forgiving(self, what: str) -> Iterator[None]:
+        """Turn an error of the body into one warning, unless `strict`."""
+        try:
+            yield
+        except Exception as error:
+            if self._strict:
+                raise
+            kind = f"{type(error).__name__}: {error}"
+            if kind not in self._warned:
+                self._warned.add(kind)
+                _lightning.warn(
+                    f"CAMCallback skipped {what}, training goes on. {kind} (strict=True raises)"
+                )
 
     # --- memory ----------------------------------------------------------------------------------
 

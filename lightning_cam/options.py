@@ -20,20 +20,24 @@ class Options:
     target: TargetLike = "label"
     num_pictures: int = 16
     colormap: str = "turbo"
-    alpha: float = 0.5
+    alpha: float = 0.7
     chunk_size: int = 64
 
     def __post_init__(self) -> None:
         resolve_methods(self.method)
         check_colormap(self.colormap)
-        if not 0 <= self.alpha <= 1:
-            raise ValueError(f"expected alpha between 0 and 1, came {self.alpha}")
-        if self.num_pictures < 0:
-            raise ValueError(f"expected num_pictures of 0 or more, came {self.num_pictures}")
-        if self.chunk_size < 1:
-            raise ValueError(f"expected chunk_size of at least 1, came {self.chunk_size}")
+        if not isinstance(self.alpha, (int, float)) or not 0 <= self.alpha <= 1:
+            raise ValueError(f"expected alpha between 0 and 1, came {self.alpha!r}")
+        check_count("num_pictures", self.num_pictures, least=0)
+        check_count("chunk_size", self.chunk_size)
         words = ("label", "mean_label", "prediction", "difference", "box")
         if isinstance(self.target, str) and self.target not in words:
             raise ValueError(
                 f"expected target {' or '.join(map(repr, words))}, came {self.target!r}"
             )
+
+
+def check_count(name: str, value: object, *, least: int = 1) -> None:
+    """Raise ValueError unless `value` is a whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"expected {name} as a whole number of {least} or more, came {value!r}")

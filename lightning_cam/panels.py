@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
+from torch import Tensor
+
 from lightning_cam import render
 from lightning_cam.loggers.base import Picture, safe_name
+from lightning_cam.metrics import is_flat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    import torch
-    from torch import Tensor
 
     from lightning_cam.monitor import History, Snapshot
     from lightning_cam.monitor.history import MapKey
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from lightning_cam.probe import Probe
 
 _THUMBNAIL = 96
+_TIMELINE_ROWS = 8
+_FLAT_FRAME = 128  # grey: nothing to show here
 
 
 def suffix_of(key: MapKey, maps: Mapping[MapKey, Tensor]) -> str:
@@ -86,8 +89,11 @@ class Panels:
             alpha=self._options.alpha,
         )
         pictures = []
-        for n, pixels in zip(drawn, pixels_BHW3.cpu().numpy(), strict=True):
+        flat = is_flat(maps).tolist()
+        for n, pixels, empty in zip(drawn, pixels_BHW3.cpu().numpy(), flat, strict=True):
             lines = self._caption(n, snapshot)
+            if empty:
+                lines[-1] += ", no evidence"
             place = (self._tag, "overlay", folder, self._place(n, snapshot))
             captioned = render.with_caption(pixels, lines)
             tag = "/".join(part for part in place if part)
@@ -110,25 +116,28 @@ class Panels:
         when = f"epoch {snapshot.epoch}"
         if self._probe.multi_label:
             if explained < 0:
-                return [f"all labels, {when}"]
+                return [f"all labels · {when}"]
             sure = float(snapshot.confidences[row, explained])
-            return [f"{self._probe.name_of(explained)} {sure:.0%}, {when}"]
+            return [f"label {self._probe.name_of(explained)} ({sure:.0%}) · {when}"]
         predicted = int(snapshot.predictions[row])
         lines = [self._label(row, explained, when)]
         if predicted >= 0:
+            known = self._probe.targets is not None
+            wrong = "wrong: " if known and predicted != int(self._probe.targets[row]) else ""  # type: ignore[index]
             sure = float(snapshot.confidences[row])
-            lines.append(f"predicted {self._probe.name_of(predicted)} {sure:.0%}")
+            lines.append(f"{wrong}predicted {self._probe.name_of(predicted)} ({sure:.0%})")
         return lines
 
     def _label(self, row: int, explained: int, when: str) -> str:
         if self._probe.targets is not None:
-            return f"{self._probe.name_of(int(self._probe.targets[row]))}, {when}"
-        return f"{self._probe.name_of(explained)}, {when}" if explained >= 0 else when
+            return f"label {self._probe.name_of(int(self._probe.targets[row]))} · {when}"
+        return f"{self._probe.name_of(explained)} · {when}" if explained >= 0 else when
 
     def _timeline(
         self, key: MapKey, drawn: Sequence[int], device: torch.device, history: History
     ) -> Picture:
         latest = history.timeline()[-1]
+        drawn = evenly(drawn, _TIMELINE_ROWS)
         images = self._shown(device)[latest.rows[list(drawn)].to(device)]
         longest = max(images.shape[2:])
         size = (
@@ -137,18 +146,17 @@ class Panels:
         )
         shape = latest.maps[key].shape  # of other maps (another number of labels) it tells nothing
         snapshots = [s for s in history.timeline() if key in s.maps and s.maps[key].shape == shape]
-        columns = [
-            render.overlay(
+        columns = []
+        for snapshot in snapshots:
+            maps = snapshot.maps[key][list(drawn)].to(device)
+            thumbnails = render.overlay(
                 images,
-                snapshot.maps[key][list(drawn)].to(device),
+                maps,
                 size=size,
                 colormap=self._options.colormap,
                 alpha=self._options.alpha,
             )
-            .cpu()
-            .numpy()
-            for snapshot in snapshots
-        ]
+            columns.append(_framed(thumbnails, is_flat(maps)).cpu().numpy())
         epochs = [snapshot.epoch for snapshot in snapshots]
         several = len(set(epochs)) < len(epochs)  # validations within an epoch
         titles = [f"step {s.step}" if several else f"epoch {s.epoch}" for s in snapshots]
@@ -161,3 +169,17 @@ class Panels:
         if self._probe.targets is not None and not self._probe.multi_label:
             return self._probe.name_of(int(self._probe.targets[row]))
         return self._probe.name_of(explained) if explained >= 0 else self._probe.ids[row]
+
+
+def evenly(items: Sequence[int], most: int) -> list[int]:
+    """Return at most `most` of the items, evenly spaced, the first and the last among them."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
+
+
+def _framed(thumbnails: Tensor, flat: Tensor) -> Tensor:
+    """Return the thumbnails (B, h, w, 3), those of flat maps with a grey frame."""
+    frame = torch.ones(thumbnails.shape[1:3], dtype=torch.bool, device=thumbnails.device)
+    frame[2:-2, 2:-2] = False
+    return torch.where(flat.view(-1, 1, 1, 1) & frame[None, :, :, None], _FLAT_FRAME, thumbnails)

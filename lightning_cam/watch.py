@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +31,14 @@ from lightning_cam.panels import Panels, suffix_of
 
 if TYPE_CHECKING:
     from lightning_cam.loggers import Picture
+    from lightning_cam.monitor.history import MapKey
     from lightning_cam.options import Options
     from lightning_cam.probe import Probe
 
 _LIKELY = 0.5  # from which probability a label of several counts as predicted
+
+
+Precision = Callable[[], contextlib.AbstractContextManager[Any]]
 
 
 @dataclass(frozen=True)
@@ -40,11 +47,13 @@ class Look:
 
     Attributes:
         metrics: mean over the probe by name, NaN where a metric is defined for no image.
-        pictures: finished, on the host.
+        maps: raw maps on the device.
+        snapshot: what is worth remembering of it.
     """
 
     metrics: dict[str, float]
-    pictures: list[Picture]
+    maps: dict[MapKey, Tensor]
+    snapshot: Snapshot
 
 
 @dataclass
@@ -61,28 +70,38 @@ class Watch:
     probe: Probe
     options: Options
     layers: tuple[str, ...] = ()
+    metric_names: tuple[str, ...] = ()
     history: History = field(default_factory=History)
 
     def __post_init__(self) -> None:
         self._panels = Panels(self.tag, self.probe, self.options)
         self._target = target_of(self.probe, self.options)
 
-    def prepare(self, model: nn.Module, images: Tensor) -> str:
+    def prepare(
+        self, model: nn.Module, images: Tensor, precision: Precision = contextlib.nullcontext
+    ) -> str:
         """Settle the layers, run a first small look, and return a line that says what was chosen.
+
+        Args:
+            model: the network.
+            images: the probe's images on the model's device and in its dtype.
+            precision: makes the context that the network runs in, e.g. autocast.
 
         Raises:
             ValueError: whatever of layers, methods, targets and outputs does not fit together.
         """
         model, few = unwrap(model), images[:2]
         methods = resolve_methods(self.options.method)
-        if any(method.place == "layer" for method in methods):
-            self.layers = tuple(resolve_layers(model, few, self._target, self.options.layers))
-        first = self._compute(model, few)
+        with precision():
+            if any(method.place == "layer" for method in methods):
+                self.layers = tuple(resolve_layers(model, few, self._target, self.options.layers))
+            first = self._compute(model, few)
+            where = self._describe(model, few, first)
         if self.probe.targets is not None and first.logits.shape[1]:
             self._check_labels(self.probe.targets, first.logits)
+        self.metric_names = tuple(self._metrics(first))
         masks = "with" if self.probe.foreground is not None else "without"
         titles = ", ".join(method.title for method in methods)
-        where = self._describe(model, few, first)
         return f"{self.tag}: watching {len(self.probe)} images {masks} masks, {titles} at {where}"
 
     def _check_labels(self, targets: Tensor, logits: Tensor) -> None:
@@ -114,18 +133,26 @@ class Watch:
             chunk_size=self.options.chunk_size,
         )
 
-    def look(self, model: nn.Module, images: Tensor, epoch: int, step: int) -> Look:
-        """Compute maps, measure them against memory and masks, draw them, and remember them.
+    def look(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        epoch: int,
+        step: int,
+        precision: Precision = contextlib.nullcontext,
+    ) -> Look:
+        """Compute maps and measure them against masks and memory. Changes nothing.
 
         Args:
-            model: the network, in the precision context it is trained in.
+            model: the network.
             images: the probe's images on the model's device and in its dtype.
             epoch: the trainer's epoch.
             step: the step under which the trainer logs scalars now.
+            precision: makes the context that the network runs in, e.g. autocast.
         """
-        result = self._compute(model, images)
+        with precision():
+            result = self._compute(model, images)
         confidences, predicted = self._predicted(result.logits)
-        best = confidences if self.probe.multi_label else confidences.amax(dim=1)
         snapshot = Snapshot(
             validation=self.history.count,
             epoch=epoch,
@@ -134,15 +161,21 @@ class Watch:
             rows=result.rows.cpu(),
             classes=result.classes.cpu(),
             predictions=predicted,
-            confidences=best,
+            confidences=confidences if self.probe.multi_label else confidences.amax(dim=1),
         )
-        metrics = self._metrics(result)
-        if result.logits.shape[1]:
-            before = self.history.previous.predictions if self.history.previous else None
-            found = measure_predictions(confidences, predicted, before, self.probe.targets)
-            metrics.update({f"{self.tag}/{name}": average(each) for name, each in found.items()})
-        self.history.add(snapshot)
-        return Look(metrics, self._panels.draw(result.maps, snapshot, self.history))
+        return Look(self._metrics(result), result.maps, snapshot)
+
+    def remember(self, look: Look) -> None:
+        """Compare later looks with this one."""
+        self.history.add(look.snapshot)
+
+    def draw(self, look: Look) -> list[Picture]:
+        """Return the look's pictures; it stands at the end of the timeline, remembered or not."""
+        history = self.history
+        if history.previous is not look.snapshot:
+            history = copy.deepcopy(history)
+            history.add(look.snapshot)
+        return self._panels.draw(look.maps, look.snapshot, history)
 
     def _predicted(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Return probabilities (B, K) and predictions, on the CPU; NaN and -1 without logits."""
@@ -165,6 +198,12 @@ class Watch:
             suffix = suffix_of(key, result.maps)
             for name, each in measure(maps, masks, first, previous).items():
                 values[f"{self.tag}/{name}{suffix}"] = average(each)
+        if result.logits.shape[1]:
+            confidences, predicted = self._predicted(result.logits)
+            before = self.history.previous.predictions if self.history.previous else None
+            targets = None if self.probe.targets is None else self.probe.targets[: len(predicted)]
+            found = measure_predictions(confidences, predicted, before, targets)
+            values.update({f"{self.tag}/{name}": average(each) for name, each in found.items()})
         return values
 
     def state_dict(self) -> dict[str, Any]:

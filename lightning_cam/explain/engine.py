@@ -179,11 +179,11 @@ def _maps(chunk: Chunk, methods: Sequence[Method]) -> dict[tuple[str, str], Tens
 def _views(chunk: Chunk) -> list[tuple[Chunk, Callable[[Tensor], Tensor]]]:
     """Return the chunk as it is, mirrored, darker and brighter, each with its maps' way back."""
     views: list[tuple[Chunk, Callable[[Tensor], Tensor]]] = []
-    for undo in (_same, _mirrored):
+    mirrored = chunk.pinned.mirrored(chunk.images.shape[3])
+    for undo, target in ((_same, chunk.pinned), (_mirrored, mirrored)):
         for factor in _BRIGHTNESS:
-            images = undo(chunk.images) * factor
+            other = replace(chunk, images=undo(chunk.images) * factor, target=target)
             plain = undo is _same and factor == 1
-            other = replace(chunk, images=images, target=chunk.pinned)
             views.append((chunk if plain else other, undo))
     return views
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -53,6 +53,15 @@ class Target(ABC):
         Where the question depends on the output (the predicted class), it must not change with it.
         """
         del scores
+        return self
+
+    def mirrored(self, width: int) -> Target:
+        """Return the target that asks the same of the images mirrored left to right.
+
+        Args:
+            width: of the images in pixels.
+        """
+        del width
         return self
 
 
@@ -116,6 +125,9 @@ class _OfChunk(Target):
 
     def scores(self, output: Any, rows: slice) -> Scores:
         return self.target.scores(output, slice(0, rows.stop - rows.start))
+
+    def mirrored(self, width: int) -> Target:
+        return _OfChunk(self.target.mirrored(width))
 
 
 @dataclass(frozen=True)
@@ -211,6 +223,11 @@ class SegmentationTarget(Target):
         classes = torch.tensor(self.classes, device=dense.device).repeat(batch)
         return Scores(values, images, classes)
 
+    def mirrored(self, width: int) -> Target:
+        """Return the target with its masks mirrored."""
+        del width
+        return self if self.masks is None else replace(self, masks=self.masks.flip(-1))
+
 
 @dataclass(frozen=True)
 class DetectionTarget(Target):
@@ -255,6 +272,13 @@ class DetectionTarget(Target):
             torch.tensor(images, device=device, dtype=torch.long),
             torch.tensor(classes, device=device, dtype=torch.long),
         )
+
+    def mirrored(self, width: int) -> Target:
+        """Return the target with its boxes mirrored."""
+        boxes = [
+            torch.stack([width - b[:, 2], b[:, 1], width - b[:, 0], b[:, 3]], 1) for b in self.boxes
+        ]
+        return replace(self, boxes=tuple(boxes))
 
 
 @dataclass(frozen=True)

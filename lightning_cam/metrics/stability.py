@@ -68,7 +68,7 @@ def top_overlap(maps: Tensor, before: Tensor, share: float = 0.2) -> Tensor:
 
 def _ranks(maps: Tensor) -> Tensor:
     """Return the cells' ranks from 1, the mean rank among equals, in the maps' shape."""
-    cells = maps.flatten(1).double()
+    cells = maps.flatten(1)
     below = (cells[:, None, :] < cells[:, :, None]).sum(dim=2)
     equal = (cells[:, None, :] == cells[:, :, None]).sum(dim=2)
     return (below + (equal + 1) / 2).view(maps.shape)

@@ -72,4 +72,4 @@ def measure_predictions(
 
 def average(values: Tensor) -> float:
     """Return the mean over the images where the metric is defined, NaN where it is nowhere."""
-    return float(torch.nanmean(values.double()))
+    return float(torch.nanmean(values.cpu().double()))

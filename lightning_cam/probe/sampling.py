@@ -67,6 +67,8 @@ def _choose(dataset: Any, size: int, seed: int) -> list[int]:
         else:
             label = read_sample(dataset[index]).label if count > size else None
         queues[_class_of(label)].append(index)
+    if len(queues) > 1:
+        queues.pop(-1, None)  # an ignored label is none to explain
     # In turn from each class, classes in random order: of a thousand classes sixteen random ones.
     turns = itertools.chain.from_iterable(itertools.zip_longest(*queues.values()))
     chosen = set(itertools.islice((index for index in turns if index is not None), size))
@@ -78,7 +80,7 @@ def _class_of(label: Any) -> int:
     if isinstance(label, torch.Tensor):
         positive = label.nonzero()
         return int(positive[0, 0]) if len(positive) else -1
-    return -1 if label is None else int(label)
+    return -1 if label is None else max(-1, int(label))
 
 
 def labels_of(dataset: Any) -> Sequence[int] | None:
@@ -150,7 +152,7 @@ def _assembled(
             f"expected probe images of one size, came {', '.join(shapes)}. Resize them in the "
             "dataset's transform, or build Probe(images, targets) yourself."
         )
-    found: dict[str, Any] = {"ids": [f"{index:05d}" for index in indices]}
+    found: dict[str, Any] = {}
     labels = _all_or_none(sample.label for sample in samples)
     several = labels is not None and isinstance(labels[0], torch.Tensor)
     found["targets"] = torch.stack(labels) if labels is not None and several else labels
@@ -159,7 +161,12 @@ def _assembled(
         found["masks"] = torch.stack(masks)
     found["boxes"] = _all_or_none(sample.boxes for sample in samples)
     highest = -1 if several or labels is None else max(labels)
-    found["class_names"] = _class_names(dataset, highest)
+    found["class_names"] = names = _class_names(dataset, highest)
+    # The class first, so that trackers that sort by name keep a class together.
+    found["ids"] = [
+        f"{names[label] if names else label}-{index:05d}" if highest >= 0 else f"{index:05d}"
+        for label, index in zip(labels or indices, indices, strict=True)
+    ]
     normalization = find_normalization(dataset)
     if normalization is not None and len(normalization[0]) in (1, len(images[0])):
         found["mean"], found["std"] = normalization

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +26,13 @@ def font(size: int) -> Any:
 
 def shortened(text: str, width: float, size: int) -> str:
     """Return `text`, cut with an ellipsis where it is wider than `width` pixels."""
-    text = " ".join(text.split())
+    text = " ".join(text[: 4 * max(1, round(width))].split())  # no letter is a quarter pixel wide
     if font(size).getlength(text) <= width:
         return text
-    while text and font(size).getlength(f"{text}…") > width:
-        text = text[:-1]
-    return f"{text}…"
+    fits = bisect.bisect(
+        range(len(text)), width, key=lambda count: font(size).getlength(f"{text[:count]}…")
+    )
+    return f"{text[: max(0, fits - 1)]}…"
 
 
 def with_caption(picture: NDArray[np.uint8], lines: Sequence[str]) -> NDArray[np.uint8]:
@@ -41,7 +43,7 @@ def with_caption(picture: NDArray[np.uint8], lines: Sequence[str]) -> NDArray[np
         lines: each is cut to the picture's width.
     """
     width = picture.shape[1]
-    size = max(12, min(20, width // 18))
+    size = max(12, min(24, width // 13))
     step = round(size * 1.35)
     strip = Image.new("RGB", (width, step * len(lines) + _MARGIN), PAPER)
     draw = ImageDraw.Draw(strip)

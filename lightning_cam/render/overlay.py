@@ -13,6 +13,7 @@ from lightning_cam.render.colormaps import table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_OUTLINE = 110  # of so many pixels one is the outline's width
 _SMALLEST, _LARGEST = 224, 768  # sides of a picture that can be read and still be kept by hundreds
 
 
@@ -57,31 +58,38 @@ def overlay(
     masks: Tensor | None = None,
     size: tuple[int, int] | None = None,
     colormap: str = "turbo",
-    alpha: float = 0.5,
+    alpha: float = 0.7,
 ) -> Tensor:
     """Return the maps' colours blended over the images, (B, H, W, 3) uint8 RGB.
 
-    Each map is drawn from 0 to its own maximum. A map that is zero or not finite is drawn as the
-    plain image: there is nothing to show, and a picture should not invent it.
+    Each map is drawn from 0 to its own maximum, and the more opaque the more heat there is: where
+    there is none the image shows as it is. So does a map that is zero or not finite: there is
+    nothing to show, and a picture should not invent it.
 
     Args:
         images: (B, 3, H, W) in 0 to 1, see `displayable`.
         maps: (B, h, w) raw maps.
-        masks: (B, H, W) boolean; their outline is drawn in white.
+        masks: (B, H, W) boolean; their outline is drawn in white with a dark edge.
         size: of the pictures; the images' by default.
         colormap: a name from `COLORMAPS`.
-        alpha: weight of the colours, 0 (image only) to 1.
+        alpha: weight of the colours where the heat is greatest, 0 (image only) to 1; elsewhere it
+            falls with the square root of the heat.
     """
     size = size or (images.shape[2], images.shape[3])
     images = resized(images, size)
     heat = F.interpolate(maps[:, None].float(), size=size, mode="bilinear", align_corners=False)
     top = heat.amax(dim=(1, 2, 3), keepdim=True)
     drawn = (top > 0) & top.isfinite()
-    index = (heat / top).nan_to_num(0).clamp(0, 1).mul(255).round().long()[:, 0]
+    heat = (heat / top).nan_to_num(0).clamp(0, 1)
+    index = heat.mul(255).round().long()[:, 0]
     colors_BCHW = table(colormap, images.device)[index].permute(0, 3, 1, 2)
-    blended = torch.lerp(images, colors_BCHW, alpha * drawn.float())
+    blended = torch.lerp(images, colors_BCHW, alpha * drawn * heat.sqrt())
     if masks is not None:
-        blended = torch.where(_outline(masks, size)[:, None], 1.0, blended)
+        sized = F.interpolate(masks[:, None].float(), size=size, mode="nearest")
+        width = max(1, min(size) // _OUTLINE)
+        edge = _grown(sized, 2 * width) - sized
+        line = _grown(sized, width) - sized
+        blended = torch.where(line > 0, 1.0, torch.where(edge > 0, 0.0, blended))
     return blended.mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
@@ -94,8 +102,6 @@ def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(images, size=size, mode="bilinear", align_corners=False)
 
 
-def _outline(masks: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return the pixels just outside each mask, (B, H, W) boolean."""
-    sized = F.interpolate(masks[:, None].float(), size=size, mode="nearest")
-    grown = F.max_pool2d(sized, kernel_size=3, stride=1, padding=1)
-    return ((grown > 0) & (sized == 0))[:, 0]
+def _grown(masks: Tensor, width: int) -> Tensor:
+    """Return masks (B, 1, H, W) of 0 and 1, wider by `width` pixels on every side."""
+    return F.max_pool2d(masks, kernel_size=2 * width + 1, stride=1, padding=width)

@@ -98,7 +98,7 @@ def test_labels_belong_to_their_images():
     dataset = Listed()
     probe = Probe.from_dataset(dataset, 10)
     assert [dataset.targets[i] for i in shown(probe)] == probe.targets.tolist()
-    assert [int(name) for name in probe.ids] == shown(probe)
+    assert [int(name.split("-")[-1]) for name in probe.ids] == shown(probe)
 
 
 def test_balance_without_listed_labels():

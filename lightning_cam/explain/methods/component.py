@@ -13,11 +13,15 @@ from lightning_cam.explain.methods.registry import register
 def first_component(values_NChw: Tensor) -> Tensor:
     """Return each image's projection on its first right singular vector, (N, h, w).
 
-    The vector's sign is free; it is chosen so that the projection's sum is not negative, without
-    which a map could turn into its negative from one epoch to the next. Not centred, as in the
-    paper. Found from the smaller of the two Gram matrices: cells × cells or channels × channels.
+    The vector's sign is free; it is chosen so that the projection agrees with the sum over
+    channels, without which a map could turn into its negative from one epoch to the next, and
+    evidence against a class into evidence for it. Not centred, as in the paper. Found from the
+    smaller of the two Gram matrices: cells × cells or channels × channels. NaN where an image's
+    values are not finite.
     """
     count, channels, h, w = values_NChw.shape
+    undefined = ~values_NChw.flatten(1).isfinite().all(dim=1)
+    values_NChw = values_NChw.masked_fill(undefined.view(-1, 1, 1, 1), 0.0)
     values_NMC = values_NChw.flatten(2).transpose(1, 2)
     if h * w <= channels:
         eigenvalues, vectors = torch.linalg.eigh(values_NMC @ values_NMC.transpose(1, 2))
@@ -25,8 +29,9 @@ def first_component(values_NChw: Tensor) -> Tensor:
     else:
         _, vectors = torch.linalg.eigh(values_NMC.transpose(1, 2) @ values_NMC)
         projected = (values_NMC @ vectors[:, :, -1:])[:, :, 0]
-    sign = torch.where(projected.sum(dim=1, keepdim=True) < 0, -1.0, 1.0)
-    return (projected * sign).reshape(count, h, w)
+    agreement = (projected * values_NMC.sum(dim=2)).sum(dim=1, keepdim=True)
+    projected = torch.where(agreement < 0, -projected, projected)
+    return projected.masked_fill(undefined[:, None], torch.nan).reshape(count, h, w)
 
 
 @register("eigencam", "Eigen-CAM", class_free=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_cam.explain.capture import Site
-from lightning_cam.explain.chunk import Caught, Chunk
+from lightning_cam.explain.chunk import Caught, Chunk, unconnected
+from lightning_cam.explain.layout import Layout, infer_layout
 from lightning_cam.explain.methods.registry import register
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -41,16 +42,20 @@ class Parts:
     Attributes:
         image: (N, C, H, W).
         image_gradient: (N, C, H, W).
-        biases: for each layer with a bias, b ⊙ dS/d(its output), in the output's shape.
+        biases: for each layer with a bias, b ⊙ dS/d(its output), a row a score.
+        layouts: of these terms; None where they have no height and width.
     """
 
     image: Tensor
     image_gradient: Tensor
-    biases: list[Tensor] = field(default_factory=list)
+    biases: list[Tensor]
+    layouts: list[Layout | None]
 
     def spatial(self) -> Iterator[Tensor]:
-        """Yield the bias terms that have height and width."""
-        yield from (term for term in self.biases if term.ndim == self.image.ndim)
+        """Yield the bias terms that have height and width as (N, C, h, w)."""
+        for term, layout in zip(self.biases, self.layouts, strict=True):
+            if layout is not None:
+                yield layout.to_bchw(term)
 
     def total(self) -> Tensor:
         """Return the sum of all terms, (N,): the score itself in a piecewise linear network."""
@@ -58,12 +63,31 @@ class Parts:
         return torch.stack([term.float().flatten(1).sum(dim=1) for term in terms]).sum(dim=0)
 
 
+@dataclass(frozen=True)
+class _Biased:
+    """A layer's output and the bias in it, shaped to multiply it."""
+
+    output: Tensor
+    bias: Tensor
+    linear: bool
+
+    def layout(self, images: Tensor) -> Layout | None:
+        shape = tuple(self.output.shape)
+        if len(self.output) != len(images):  # windows folded into the batch have no place
+            return None
+        if self.output.ndim != images.ndim:
+            return infer_layout(shape, (images.shape[2], images.shape[3]))
+        if self.linear:
+            return Layout("nhwc", (shape[1], shape[2]), shape[3])
+        return Layout("nchw", (shape[2], shape[3]), shape[1])
+
+
 def decompose(chunk: Chunk) -> Parts:
     """Run the images with a graph from the pixels on and return all terms."""
     _ = chunk.pinned
-    outputs: list[tuple[Tensor, Tensor]] = []
+    found: list[_Biased] = []
     handles = [
-        module.register_forward_hook(_noting(outputs, bias))
+        module.register_forward_hook(_noting(found, bias))
         for module in chunk.model.modules()
         if (bias := bias_of(module)) is not None
     ]
@@ -74,11 +98,18 @@ def decompose(chunk: Chunk) -> Parts:
         finally:
             for handle in handles:
                 handle.remove()
+    if not scores.values.requires_grad:
+        raise ValueError(unconnected("input"))
+    layers = [each for each in found if each.output.requires_grad]
     sites = {Site("input"): leaf}
-    sites.update({Site("bias", k): output for k, (output, _) in enumerate(outputs)})
+    sites.update({Site("bias", k): each.output for k, each in enumerate(layers)})
     grads = Caught(None, scores, sites, len(leaf)).gradients()
-    biases = [grads[Site("bias", k)] * bias for k, (_, bias) in enumerate(outputs)]
-    return Parts(chunk.image_of_scores(chunk.images), grads[Site("input")], biases)
+    return Parts(
+        chunk.image_of_scores(chunk.images),
+        grads[Site("input")],
+        [grads[Site("bias", k)] * each.bias for k, each in enumerate(layers)],
+        [each.layout(chunk.images) for each in layers],
+    )
 
 
 def bias_of(module: nn.Module) -> Tensor | None:
@@ -95,11 +126,12 @@ def bias_of(module: nn.Module) -> Tensor | None:
     return bias.detach()
 
 
-def _noting(outputs: list[tuple[Tensor, Tensor]], bias: Tensor) -> Any:
+def _noting(found: list[_Biased], bias: Tensor) -> Any:
     def hook(module: nn.Module, _args: Any, output: Tensor) -> Tensor:
         # Channels come second after convolutions and norms, last after linear layers.
-        spread = bias if isinstance(module, nn.Linear) else bias.view(-1, *[1] * (output.ndim - 2))
-        outputs.append((output, spread))
+        linear = isinstance(module, nn.Linear)
+        spread = bias if linear else bias.view(-1, *[1] * (output.ndim - 2))
+        found.append(_Biased(output, spread, linear))
         return output.clone()  # an in-place ReLU behind it must not overwrite what is kept
 
     return hook

@@ -104,9 +104,11 @@ def finercam(chunk: Chunk, site: Site, weight: float = FINER_WEIGHT) -> Tensor:
     with torch.enable_grad():
         logits_NK = logits_of(caught.output, len(chunk.images))[rows]
         own = caught.scores.values
+        if (classes < 0).any():
+            raise ValueError("Finer-CAM compares classes; this target names none. Use 'gradcam'.")
         distance = (logits_NK.detach() - own.detach()[:, None]).abs()
-        known = classes.clamp(min=0)[:, None]
-        distance.scatter_(1, known, torch.inf)  # a class is not its own rival
+        if logits_NK.shape[1] > 1:  # a class is not its own rival
+            distance.scatter_(1, classes[:, None], torch.inf)
         rivals = distance.argsort(dim=1)[:, : min(FINER_RIVALS, logits_NK.shape[1] - 1)]
         shares = logits_NK.detach().softmax(dim=1).gather(1, rivals)
         shares = shares / shares.sum(dim=1, keepdim=True)

@@ -63,13 +63,16 @@ def iscam(chunk: Chunk, site: Site, steps: int = INTEGRAL_STEPS) -> Tensor:
 def ablationcam(chunk: Chunk, site: Site) -> Tensor:
     """Channels weighted by the share of the score lost without them. Ramaswamy 2020, eq. 3 and 4.
 
-    A score of 0 has no share to lose: its map is 0.
+    The share is of the score's magnitude; of the score itself, as in the paper, a negative one
+    would turn evidence for the class into evidence against it. A score of 0 has no share to lose.
     """
     channels = chunk.layout(site).channels
     clean = chunk.clean.scores.values.detach().float()
     copies = (chunk.images for _ in range(channels))
     scores_CN = chunk.scores_of(copies, around=_ablating(chunk, site))
-    lost = torch.where(clean == 0, 0.0, (clean - scores_CN) / torch.where(clean == 0, 1.0, clean))
+    lost = torch.where(
+        clean == 0, 0.0, (clean - scores_CN) / torch.where(clean == 0, 1.0, clean.abs())
+    )
     return summed(lost.T[:, :, None, None] * chunk.acts_of(site), principal=chunk.principal)
 
 

@@ -7,6 +7,7 @@ with, not to be trusted.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -23,14 +24,17 @@ from lightning_cam.explain.methods.registry import register
 SMOOTHGRAD_SAMPLES = 8
 SMOOTHGRAD_LEVEL = 0.15
 
-_RELUS = {
-    torch.relu,
-    torch.relu_,
-    Tensor.relu,
-    Tensor.relu_,
-    F.relu,
-    F.relu_,
+# Each rectifier with the value it saturates at; `hardtanh` is one where its minimum is 0.
+_RELUS: dict[Any, float] = {
+    torch.relu: math.inf,
+    torch.relu_: math.inf,
+    Tensor.relu: math.inf,
+    Tensor.relu_: math.inf,
+    F.relu: math.inf,
+    F.relu_: math.inf,
+    F.relu6: 6.0,
 }
+_HARDTANHS = (F.hardtanh, F.hardtanh_)
 
 
 def _largest(gradient_NCHW: Tensor) -> Tensor:
@@ -89,26 +93,27 @@ def guided_gradcam(chunk: Chunk, site: Site) -> Tensor:
 
 class _GuidedReLU(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, value: Tensor) -> Tensor:
+    def forward(ctx: Any, value: Tensor, top: float) -> Tensor:
         ctx.save_for_backward(value)
-        return value.clamp(min=0)
+        ctx.top = top
+        return value.clamp(0, top)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         value: Tensor = ctx.saved_tensors[0]
-        return grads[0].clamp(min=0) * (value > 0)
+        return grads[0].clamp(min=0) * ((value > 0) & (value < ctx.top)), None
 
 
 class _DeconvReLU(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, value: Tensor) -> Tensor:
+    def forward(ctx: Any, value: Tensor, top: float) -> Tensor:
         del ctx
-        return value.clamp(min=0)
+        return value.clamp(0, top)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         del ctx
-        return grads[0].clamp(min=0)
+        return grads[0].clamp(min=0), None
 
 
 class _ReplacingReLU(TorchFunctionMode):
@@ -119,17 +124,22 @@ class _ReplacingReLU(TorchFunctionMode):
 
     def __init__(self, function: type[torch.autograd.Function]) -> None:
         super().__init__()
-        self._apply: Callable[[Tensor], Tensor] = function.apply
+        self._apply: Callable[[Tensor, float], Tensor] = function.apply
         self.count = 0
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         del types
-        if func in _RELUS:
-            self.count += 1
-            return self._apply(args[0] if args else kwargs["input"])
-        return func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        top = _RELUS.get(func)
+        if func in _HARDTANHS:
+            low, high, *_ = [*args[1:3], kwargs.get("min_val", -1.0), kwargs.get("max_val", 1.0)]
+            top = float(high) if low == 0 else None
+        if top is None:
+            return func(*args, **kwargs)
+        self.count += 1
+        return self._apply(args[0] if args else kwargs["input"], top)
 
 
 def _altered(chunk: Chunk, function: type[torch.autograd.Function]) -> Tensor:

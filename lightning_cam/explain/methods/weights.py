@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from lightning_cam.explain.capture import Site
 from lightning_cam.explain.chunk import Chunk
+from lightning_cam.explain.methods.gradient import summed
 from lightning_cam.explain.methods.registry import register
+from lightning_cam.explain.outputs import find_logits
 
 
 @register("cam", "CAM")
@@ -17,11 +20,20 @@ def cam(chunk: Chunk, site: Site) -> Tensor:
         ValueError: the network does not end in one linear layer from the site's channels.
     """
     acts = chunk.acts_of(site)
-    classes = chunk.clean.scores.classes
-    weight_KC = _head(chunk.model, acts.shape[1]).weight.detach().flatten(1)
-    if len(classes) and int(classes.min()) < 0:
-        raise ValueError("CAM explains classes; this target names none. Use 'gradcam'.")
-    return (weight_KC[classes].float()[:, :, None, None] * acts).sum(dim=1).relu()
+    scores = chunk.clean.scores
+    weight_KC = _head(chunk.model, acts.shape[1]).weight.detach().float().flatten(1)
+    logits_BK = find_logits(chunk.clean.output, len(chunk.images))
+    if logits_BK is None or (scores.classes < 0).any():
+        raise ValueError("CAM explains class logits; this target names none. Use 'gradcam'.")
+    if len(weight_KC) == 1:  # a single logit stands for class 1, its negative for class 0
+        weight_KC, logits_BK = (
+            torch.cat([-weight_KC, weight_KC]),
+            torch.cat([-logits_BK, logits_BK], 1),
+        )
+    if not torch.equal(scores.values, logits_BK[scores.rows, scores.classes]):
+        raise ValueError("CAM explains class logits; this target is another score. Use 'gradcam'.")
+    contributions = weight_KC[scores.classes][:, :, None, None] * acts
+    return summed(contributions, principal=chunk.principal)
 
 
 def _head(model: nn.Module, channels: int) -> nn.Linear | nn.Conv2d:

@@ -1,0 +1,181 @@
+"""Two trainings of one network: one takes a shortcut, and the callback shows it.
+
+Run it with ``make demo`` or ``python examples/demo.py``. See ``digits.py`` for the data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import logging
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from digits import DigitsModule, Sample, make_loaders
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.data import DataLoader
+
+from lightning_cam import CAMCallback
+
+EPOCHS = 10
+RUNS = {"shortcut": 0.95, "balanced": 0.0}
+
+
+class Result(NamedTuple):
+    """What one training gave.
+
+    Attributes:
+        name: Of the run.
+        accuracy: On the validation images.
+        shuffled_accuracy: On the same digits, each in front of a random background.
+        enrichment: The callback's metric after every epoch.
+        folder: Where the event file lies.
+    """
+
+    name: str
+    accuracy: float
+    shuffled_accuracy: float
+    enrichment: tuple[float, ...]
+    folder: Path
+
+
+class Notes(Callback):
+    """Keeps and prints what the callback logged at each validation."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.enrichment: list[float] = []
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Read the metrics of this validation, which are complete by now."""
+        metrics = trainer.callback_metrics
+        self.enrichment.append(float(metrics["cam/enrichment"]))
+        pl_module.print(  # above the bar, where there is one
+            f"{self.name}  epoch {trainer.current_epoch}/{(trainer.max_epochs or 1) - 1}"
+            f"  accuracy {float(metrics['val_acc']):4.0%}"
+            f"  cam/enrichment {self.enrichment[-1]:.2f}"
+        )
+
+
+def run(name: str, correlation: float, seed: int, out: Path, epochs: int = EPOCHS) -> Result:
+    """Train once and write an event file into ``out/name``, in place of an earlier one.
+
+    Args:
+        name: Of the run and of its folder.
+        correlation: How often the background gives the class away, see ``digits.py``.
+        seed: Decides data, weights and order.
+        out: Folder of all runs.
+        epochs: Passes over the training images.
+
+    Returns:
+        The accuracies and the enrichment over the epochs.
+    """
+    folder = out / name
+    for file in (*folder.glob("events.out.tfevents.*"), *folder.glob("hparams.yaml")):
+        file.unlink()
+    torch.manual_seed(seed)
+    loaders = make_loaders(correlation, seed)
+    module = DigitsModule()
+    notes = Notes(name)
+    trainer = Trainer(
+        callbacks=[CAMCallback(), notes],  # that is all there is to configure
+        logger=TensorBoardLogger(out, name="", version=name),
+        max_epochs=epochs,
+        accelerator="cpu",  # a small network, and the same figures on every machine
+        num_sanity_val_steps=0,
+        log_every_n_steps=len(loaders.train),
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=sys.stdout.isatty(),
+    )
+    trainer.fit(module, loaders.train, loaders.val)
+    return Result(
+        name,
+        accuracy(module, loaders.val),
+        accuracy(module, loaders.shuffled),
+        tuple(notes.enrichment),
+        folder,
+    )
+
+
+@torch.inference_mode()
+def accuracy(module: DigitsModule, loader: DataLoader[Sample]) -> float:
+    """Share of a loader's images that are classified as labelled."""
+    module.eval()
+    hits = [module(images).argmax(dim=1) == labels for images, labels, _ in loader]
+    return float(torch.cat(hits).float().mean())
+
+
+def table(results: list[Result]) -> str:
+    """Both runs side by side, with a sentence on each column."""
+    shown = list(dict.fromkeys((0, 2, 4, len(results[0].enrichment) - 1)))
+    shown = [epoch for epoch in shown if epoch < len(results[0].enrichment)]
+    epochs = "".join(f"{f'epoch {epoch}':>9}" for epoch in shown)
+    lines = [f"{'':10}{'accuracy':>9}{'shuffled':>10}   enrichment:{epochs}"]
+    for result in results:
+        path = "".join(f"{result.enrichment[epoch]:9.2f}" for epoch in shown)
+        lines.append(
+            f"{result.name:10}{result.accuracy:9.0%}{result.shuffled_accuracy:10.0%}   "
+            f"{'':11}{path}"
+        )
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "accuracy    on validation images made like the training images.",
+            "shuffled    the same digits, each on a random background: a shortcut is of no use.",
+            "enrichment  attention on the digit, relative to its area: 1 is spread evenly,",
+            "            above 1 the network looks at the digit, below 1 it looks elsewhere.",
+        ]
+    )
+
+
+def quiet() -> None:
+    """Leave out Lightning's tips and device list; warnings and what the callback says stay."""
+
+    def wanted(record: logging.LogRecord) -> bool:
+        ours = record.getMessage().startswith("lightning_cam")
+        return ours or record.levelno >= logging.WARNING
+
+    # Of Lightning's packages the one imported last prints for all of them.
+    for package in ("lightning.pytorch", "pytorch_lightning"):
+        for handler in logging.getLogger(package).handlers:
+            handler.addFilter(wanted)
+    # The images lie in memory: workers would only cost time.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # Lightning's own use of an older torch name.
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+
+
+def main() -> None:
+    """Train both runs and say what they show."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--seed", type=int, default=0, help="of data, weights and order")
+    parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder of the runs")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="passes over the data")
+    options = parser.parse_args()
+    if options.epochs < 1:
+        parser.error(f"expected --epochs of 1 or more, came {options.epochs}")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # a line an epoch also into a pipe
+    quiet()
+    start = time.perf_counter()
+    results = [
+        run(name, correlation, options.seed, options.out, options.epochs)
+        for name, correlation in RUNS.items()
+    ]
+    beside = Path(sys.executable).with_name("tensorboard")
+    tensorboard = str(beside) if beside.exists() else "tensorboard"
+    print(f"\nTwo trainings in {time.perf_counter() - start:.0f} s.\n")
+    print(table(results))
+    print("\nwritten to  " + ", ".join(str(result.folder) for result in results))
+    print(f"see it      {tensorboard} --logdir {options.out} --samples_per_plugin images=500")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""Rules: when is a metric's course worth telling a person about?
+
+A rule is a frozen description; what it has seen lives in a `RuleState` of primitives, so that both
+survive a checkpoint. NaN values are no evidence: they neither trigger nor clear a rule.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass
+class RuleState:
+    """What a rule has seen.
+
+    Attributes:
+        seen: finite values so far.
+        streak: how many of the last values in a row were beyond the limit.
+        calm: how many in a row were well within it, since the rule was triggered.
+        active: triggered and not yet cleared.
+        baseline: the first values, that a change is measured from.
+        statistic: of the chart.
+        limit: the value that was exceeded, as it is told to people.
+    """
+
+    seen: int = 0
+    streak: int = 0
+    calm: int = 0
+    active: bool = False
+    baseline: list[float] = field(default_factory=list)
+    statistic: float = 0.0
+    limit: float = math.nan
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return primitives and lists."""
+        return {**vars(self), "baseline": list(self.baseline)}
+
+
+@dataclass(frozen=True)
+class Rule(ABC):
+    """Triggers when a metric is beyond a limit for some validations in a row.
+
+    Attributes:
+        metric: its name without the tag, e.g. `enrichment`.
+        patience: how many validations in a row must be beyond the limit.
+        warmup: how many first values are not judged.
+        clear_after: after how many values in a row well within the limit an alert may come again.
+    """
+
+    metric: str
+    patience: int = field(default=2, kw_only=True)
+    warmup: int = field(default=1, kw_only=True)
+    clear_after: int = field(default=3, kw_only=True)
+
+    def __post_init__(self) -> None:
+        for name in ("patience", "clear_after"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"expected {name} of 1 or more, came {getattr(self, name)}")
+        if self.warmup < 0:
+            raise ValueError(f"expected warmup of 0 or more, came {self.warmup}")
+
+    def update(self, state: RuleState, value: float) -> bool:
+        """Take in a value; return whether the rule is triggered by it, once until it clears."""
+        if not math.isfinite(value):
+            return False
+        state.seen += 1
+        if state.seen <= self.warmup:
+            return False
+        beyond, calm = self._judge(state, value)
+        state.streak = state.streak + 1 if beyond else 0
+        if state.active:
+            state.calm = state.calm + 1 if calm else 0
+            state.active = state.calm < self.clear_after
+            return False
+        state.active, state.calm = state.streak >= self.patience, 0
+        return state.active
+
+    @abstractmethod
+    def _judge(self, state: RuleState, value: float) -> tuple[bool, bool]:
+        """Return whether the value is beyond the limit, and whether it is well within it."""
+
+
+@dataclass(frozen=True)
+class Level(Rule):
+    """An absolute level: give one of `below` and `above`.
+
+    Attributes:
+        below: trigger under this value.
+        above: trigger over this value.
+        margin: how far back within the limit a value must come to count as calm (hysteresis).
+    """
+
+    below: float | None = field(default=None, kw_only=True)
+    above: float | None = field(default=None, kw_only=True)
+    margin: float = field(default=0.1, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.below is None) == (self.above is None):
+            raise ValueError(f"expected one of below and above, came {self.below}, {self.above}")
+        limit = self.below if self.below is not None else self.above
+        if limit is None or not math.isfinite(limit):
+            raise ValueError(f"expected a finite limit, came {limit}")
+        if self.margin < 0:
+            raise ValueError(f"expected margin of 0 or more, came {self.margin}")
+
+    def _judge(self, state: RuleState, value: float) -> tuple[bool, bool]:
+        if self.below is not None:
+            state.limit = self.below
+            return value < self.below, value > self.below + self.margin
+        assert self.above is not None
+        state.limit = self.above
+        return value > self.above, value < self.above - self.margin
+
+
+# Limits for 5 % of false alarms in 100 validations, by number of baseline points and by their
+# autocorrelation 0 and 0.5; measured by simulation. Textbook limits assume a known deviation.
+_LIMITS: dict[str, dict[int, tuple[float, float]]] = {
+    "ewma": {5: (7.1, 12.5), 10: (4.9, 8.4), 20: (4.0, 6.5)},
+    "cusum": {5: (20.0, 84.0), 10: (7.0, 32.0), 20: (4.0, 14.0)},
+}
+_EWMA_WEIGHT = 0.2
+_CUSUM_SLACK = 1.0
+_MOST_CORRELATED = 0.5
+
+
+@dataclass(frozen=True)
+class Change(Rule):
+    """A change from the metric's own first values, by a control chart.
+
+    A shortcut that is learnt from the start leaves no clean baseline: keep a `Level` beside it.
+
+    Attributes:
+        direction: `down` or `up`.
+        chart: `ewma` (weight 0.2, Roberts 1959) or `cusum` (slack 1 deviation, Page 1954).
+        baseline: how many values after the warm-up are the reference: 5, 10 or 20.
+    """
+
+    direction: Literal["down", "up"] = field(default="down", kw_only=True)
+    chart: Literal["ewma", "cusum"] = field(default="ewma", kw_only=True)
+    baseline: int = field(default=10, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.direction not in ("down", "up"):
+            raise ValueError(f"expected direction 'down' or 'up', came {self.direction!r}")
+        if self.chart not in _LIMITS:
+            raise ValueError(f"expected chart 'ewma' or 'cusum', came {self.chart!r}")
+        if self.baseline not in _LIMITS[self.chart]:
+            raise ValueError(f"expected baseline of 5, 10 or 20 values, came {self.baseline}")
+
+    def _judge(self, state: RuleState, value: float) -> tuple[bool, bool]:
+        if len(state.baseline) < self.baseline:
+            state.baseline.append(value)
+            return False, False
+        mean = math.fsum(state.baseline) / self.baseline
+        spread = math.sqrt(math.fsum((v - mean) ** 2 for v in state.baseline) / (self.baseline - 1))
+        if spread == 0:
+            return False, True
+        score = (value - mean) / spread * (-1 if self.direction == "down" else 1)
+        limit = self._limit(state.baseline)
+        if self.chart == "ewma":
+            state.statistic += _EWMA_WEIGHT * (score - state.statistic)
+            limit *= math.sqrt(_EWMA_WEIGHT / (2 - _EWMA_WEIGHT))
+        else:
+            state.statistic = max(0.0, state.statistic + score - _CUSUM_SLACK)
+        state.limit = limit
+        return state.statistic > limit, state.statistic < limit / 2
+
+    def _limit(self, baseline: list[float]) -> float:
+        """Return the chart's limit for the baseline's length and autocorrelation."""
+        independent, correlated = _LIMITS[self.chart][self.baseline]
+        share = min(1.0, max(0.0, autocorrelation(baseline)) / _MOST_CORRELATED)
+        return float(independent * (correlated / independent) ** share)
+
+
+def autocorrelation(values: list[float]) -> float:
+    """Return the lag-one autocorrelation, corrected for the bias of short series.
+
+    The plain estimate is low by about (1 + 3φ) / n. Kendall 1954.
+    """
+    count = len(values)
+    mean = math.fsum(values) / count
+    spread = math.fsum((v - mean) ** 2 for v in values)
+    if spread == 0:
+        return 0.0
+    pairs = zip(values[1:], values[:-1], strict=True)
+    plain = math.fsum((a - mean) * (b - mean) for a, b in pairs) / spread
+    return min(0.99, (plain * count + 1) / max(1, count - 3))
