@@ -22,16 +22,20 @@ if TYPE_CHECKING:
         SegmentationTarget,
         Target,
     )
+    from lightning_cam.monitor import Alert, Change, Level
     from lightning_cam.probe import Probe
 
 __version__ = "0.1.0"
 __all__ = [
     "METHODS",
+    "Alert",
     "CAMCallback",
     "CAMResult",
+    "Change",
     "ClassTarget",
     "DetectionTarget",
     "DifferenceTarget",
+    "Level",
     "MultiLabelTarget",
     "Probe",
     "SegmentationTarget",
@@ -45,9 +49,12 @@ __all__ = [
 _HOME = {
     "CAMCallback": "lightning_cam.callback",
     "CAMResult": "lightning_cam.explain.engine",
+    "Alert": "lightning_cam.monitor",
+    "Change": "lightning_cam.monitor",
     "ClassTarget": "lightning_cam.explain.targets",
     "DetectionTarget": "lightning_cam.explain.targets",
     "DifferenceTarget": "lightning_cam.explain.targets",
+    "Level": "lightning_cam.monitor",
     "METHODS": "lightning_cam.explain.methods",
     "MultiLabelTarget": "lightning_cam.explain.targets",
     "Probe": "lightning_cam.probe",

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 
 from lightning_cam import _lightning
+from lightning_cam._messages import unknown
 from lightning_cam.loggers import sinks_for
+from lightning_cam.loggers.base import safe_name
+from lightning_cam.loggers.files import append_line
 from lightning_cam.options import Options, check_count
 from lightning_cam.probe import Probe
 from lightning_cam.probe.probe import first_loader
@@ -24,8 +28,11 @@ if TYPE_CHECKING:
     from lightning_cam.explain.layers import LayersLike
     from lightning_cam.explain.targets import TargetLike
     from lightning_cam.loggers import Picture, PictureSink
+    from lightning_cam.monitor import Alert, Rule
     from lightning_cam.watch import Look
 
+_ACTIONS = ("warn", "stop", "checkpoint")
+OnAlert: TypeAlias = "str | Callable[[Alert, Trainer, LightningModule], object]"
 ProbeLike: TypeAlias = "Probe | Literal['train', 'val'] | Any"  # Any: a dataset or dataloader
 
 
@@ -49,6 +56,14 @@ class CAMCallback(_lightning.CallbackBase):
         probe_size: images sampled where `probe` is not given as one.
         seed: of that sample.
         chunk_size: images that run at a time.
+        alerts: rules such as `Level("enrichment", below=0.8)`; `()` for none. By default, for
+            probes with masks, attention off the object and a score that hangs on the background.
+        on_alert: what an alert does beside its line in `alerts.jsonl` and the loggers: `"warn"`,
+            `"stop"` the training, `"checkpoint"` it, or a function `(alert, trainer, module)`; one
+            or several.
+        interventions_every: at every n-th look, ask by altered images whether the model uses the
+            background (four more forward passes of the probe; masks and labels needed). An alert
+            always asks. 0 for only then.
         strict: raise instead of warn when something fails during training.
 
     Raises:
@@ -59,7 +74,10 @@ class CAMCallback(_lightning.CallbackBase):
     `/<method>@<layer>` for every further map), NaN where no image defines them:
 
     - `zero_map_fraction`, `evidence`, `entropy`, `border_mass`, `center_x`, `center_y`;
-    - with masks or boxes: `relevance_mass`, `enrichment`, `pointing_game`;
+    - with masks or boxes: `relevance_mass`, `enrichment`, `relevance_rank`, `pointing_game`, `iou`,
+      and beside each its baselines `<metric>_random`, `<metric>_center`, `<metric>_untrained`;
+    - with masks and labels, at interventions: `bg_gap`, `bg_gap_confidence`, `mixed_rand_drop`,
+      `rfs`, `rfs_confidence`, `background_accuracy`, `background_confidence`;
     - against the previous validation and the first: `jsd_previous`, `jsd_first`,
       `correlation_previous`, `correlation_first`, `center_shift_previous`, `center_shift_first`;
     - `prediction_flips`, and with labels `label_confidence`.
@@ -88,6 +106,9 @@ class CAMCallback(_lightning.CallbackBase):
         probe_size: int = 16,
         seed: int = 0,
         chunk_size: int = 64,
+        alerts: Sequence[Rule] | None = None,
+        on_alert: OnAlert | Sequence[OnAlert] = "warn",
+        interventions_every: int = 5,
         strict: bool = False,
     ) -> None:
         super().__init__()
@@ -99,7 +120,11 @@ class CAMCallback(_lightning.CallbackBase):
             colormap=colormap,
             alpha=alpha,
             chunk_size=chunk_size,
+            rules=alerts,
+            interventions_every=interventions_every,
+            seed=seed,
         )
+        self._actions = _checked_actions(on_alert)
         check_count("every_n_validations", every_n_validations)
         check_count("probe_size", probe_size)
         if not tag.strip("/"):
@@ -215,17 +240,36 @@ class CAMCallback(_lightning.CallbackBase):
             if not due:
                 return
         looks: dict[str, Look] = {}
+        alerts: list[Alert] = []
         for name, watch in self._watches.items():
             look = self._look(trainer, pl_module, watch, step)
             self._log(trainer, pl_module, watch, look)
             if look is not None:
                 looks[name] = look
                 if fitting:
-                    watch.remember(look)
+                    alerts += watch.remember(look)
         # Only now: a logger that fails on rank zero must not keep it from the others' metrics.
         folder = _lightning.agreed_log_dir(trainer)
         if trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False):
-            self._write(trainer, folder, looks, step)
+            self._write(trainer, folder, looks, alerts, step)
+        for alert in alerts:
+            with self._forgiving("an alert's action"):
+                self._act(trainer, pl_module, alert, folder)
+
+    def _act(
+        self, trainer: Trainer, pl_module: LightningModule, alert: Alert, folder: Path
+    ) -> None:
+        """Do what was asked for; every rank comes here with the same alerts."""
+        for action in self._actions:
+            if callable(action):
+                action(alert, trainer, pl_module)
+            elif action == "warn":
+                _lightning.warn(f"CAMCallback: {alert}")
+            elif action == "stop":
+                trainer.should_stop = True
+            elif action == "checkpoint":
+                name = f"alert-{safe_name(alert.metric)}-step={alert.step:08d}.ckpt"
+                trainer.save_checkpoint(folder / "checkpoints" / name)
 
     def _look(
         self, trainer: Trainer, pl_module: LightningModule, watch: Watch, step: int
@@ -254,8 +298,18 @@ class CAMCallback(_lightning.CallbackBase):
         for name, value in metrics.items():
             pl_module.log(name, value, on_step=False, on_epoch=True, sync_dist=several_ranks)
 
-    def _write(self, trainer: Trainer, folder: Path, looks: Mapping[str, Look], step: int) -> None:
+    def _write(
+        self,
+        trainer: Trainer,
+        folder: Path,
+        looks: Mapping[str, Look],
+        alerts: Sequence[Alert],
+        step: int,
+    ) -> None:
         """Draw the looks and hand them to every logger; what fails costs only itself."""
+        for alert in alerts:
+            with self._forgiving("an alert's line"):
+                append_line(folder / "alerts.jsonl", json.dumps(alert.as_dict()))
         pictures: list[Picture] = []
         for name, look in looks.items():
             with self._forgiving("pictures"):
@@ -266,6 +320,9 @@ class CAMCallback(_lightning.CallbackBase):
         for sink in sinks:
             with self._forgiving("a logger's pictures"):
                 sink.write(pictures, step)
+            for alert in alerts:
+                with self._forgiving("a logger's alert"):
+                    sink.alert(f"{self._tag}/alerts", str(alert), step)
 
     @contextlib.contextmanager
     def _forgiving(self, what: str) -> Iterator[None]:
@@ -303,6 +360,14 @@ class CAMCallback(_lightning.CallbackBase):
         reason = watch.load_state_dict(state)
         if reason:
             _lightning.warn(f"CAMCallback starts its history afresh: {reason}.")
+
+
+def _checked_actions(on_alert: Any) -> tuple[OnAlert, ...]:
+    actions = (on_alert,) if isinstance(on_alert, str) or callable(on_alert) else tuple(on_alert)
+    for action in actions:
+        if not callable(action) and action not in _ACTIONS:
+            raise ValueError(unknown("action on_alert", action, _ACTIONS))
+    return actions
 
 
 def num_outside_unit_range(images: Tensor) -> int:

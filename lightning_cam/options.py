@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lightning_cam.explain.layers import LayersLike
 from lightning_cam.explain.methods import resolve_methods
 from lightning_cam.explain.targets import TargetLike
+from lightning_cam.monitor.rules import Rule
 from lightning_cam.render.colormaps import check_colormap
 
 
@@ -22,6 +23,9 @@ class Options:
     colormap: str = "turbo"
     alpha: float = 0.7
     chunk_size: int = 64
+    rules: Sequence[Rule] | None = None
+    interventions_every: int = 5
+    seed: int = 0
 
     def __post_init__(self) -> None:
         resolve_methods(self.method)
@@ -30,6 +34,10 @@ class Options:
             raise ValueError(f"expected alpha between 0 and 1, came {self.alpha!r}")
         check_count("num_pictures", self.num_pictures, least=0)
         check_count("chunk_size", self.chunk_size)
+        check_count("interventions_every", self.interventions_every, least=0)
+        for rule in self.rules or ():
+            if not isinstance(rule, Rule):
+                raise TypeError(f"expected alerts as rules such as Level(...), came {rule!r}")
         words = ("label", "mean_label", "prediction", "difference", "box")
         if isinstance(self.target, str) and self.target not in words:
             raise ValueError(

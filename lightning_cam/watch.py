@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from lightning_cam.explain.engine import CAMResult, compute_cams
+from lightning_cam.explain.interventions import interventions
 from lightning_cam.explain.layers import cached_survey, choose, resolve_layers, unwrap
 from lightning_cam.explain.methods import resolve_methods
-from lightning_cam.explain.outputs import predictions, probabilities
+from lightning_cam.explain.model_state import undisturbed
+from lightning_cam.explain.outputs import logits_of, predictions, probabilities
+from lightning_cam.explain.reinit import Reinitialised, inner_name
 from lightning_cam.explain.targets import (
     ClassTarget,
     DetectionTarget,
@@ -25,7 +28,11 @@ from lightning_cam.explain.targets import (
     check_range,
     resolve_target,
 )
-from lightning_cam.monitor import History, Snapshot
+from lightning_cam.metrics import enrichment
+from lightning_cam.metrics.reliance import RELIANCE_METRICS, outcome, reliance
+from lightning_cam.monitor import Alert, AlertBook, History, Snapshot, default_rules
+from lightning_cam.monitor.alerts import verdict_of
+from lightning_cam.monitor.baselines import localization_baselines
 from lightning_cam.monitor.measure import average, measure, measure_predictions
 from lightning_cam.panels import Panels, suffix_of
 
@@ -35,6 +42,7 @@ if TYPE_CHECKING:
     from lightning_cam.options import Options
     from lightning_cam.probe import Probe
 
+_WORST = 3
 _LIKELY = 0.5  # from which probability a label of several counts as predicted
 
 
@@ -49,11 +57,15 @@ class Look:
         metrics: mean over the probe by name, NaN where a metric is defined for no image.
         maps: raw maps on the device.
         snapshot: what is worth remembering of it.
+        evidence: what interventions said, empty where none were made.
+        worst: ids of the images whose maps are furthest off the object.
     """
 
     metrics: dict[str, float]
     maps: dict[MapKey, Tensor]
     snapshot: Snapshot
+    evidence: dict[str, float]
+    worst: tuple[str, ...]
 
 
 @dataclass
@@ -76,6 +88,16 @@ class Watch:
     def __post_init__(self) -> None:
         self._panels = Panels(self.tag, self.probe, self.options)
         self._target = target_of(self.probe, self.options)
+        self._baselines: dict[str, float] | None = None
+        known = self.probe.foreground is not None
+        rules = self.options.rules
+        if rules is None:
+            rules = default_rules(masks=known, labels=self._can_intervene())
+        self.book = AlertBook(rules)
+
+    def _can_intervene(self) -> bool:
+        labels = self.probe.targets
+        return self.probe.foreground is not None and labels is not None and labels.ndim == 1
 
     def prepare(
         self, model: nn.Module, images: Tensor, precision: Precision = contextlib.nullcontext
@@ -100,6 +122,9 @@ class Watch:
         if self.probe.targets is not None and first.logits.shape[1]:
             self._check_labels(self.probe.targets, first.logits)
         self.metric_names = tuple(self._metrics(first))
+        reliance = RELIANCE_METRICS if self._can_intervene() else ()
+        plain = [name.removeprefix(f"{self.tag}/") for name in self.metric_names]
+        self.book.check([*plain, *reliance])
         masks = "with" if self.probe.foreground is not None else "without"
         titles = ", ".join(method.title for method in methods)
         return f"{self.tag}: watching {len(self.probe)} images {masks} masks, {titles} at {where}"
@@ -152,6 +177,8 @@ class Watch:
         """
         with precision():
             result = self._compute(model, images)
+            if self._baselines is None:
+                self._baselines = self._measure_baselines(model, images, result)
         confidences, predicted = self._predicted(result.logits)
         snapshot = Snapshot(
             validation=self.history.count,
@@ -163,11 +190,90 @@ class Watch:
             predictions=predicted,
             confidences=confidences if self.probe.multi_label else confidences.amax(dim=1),
         )
-        return Look(self._metrics(result), result.maps, snapshot)
+        metrics = {**self._metrics(result), **self._tagged(self._baselines)}
+        evidence: dict[str, float] = {}
+        every = self.options.interventions_every
+        due = every > 0 and self.history.count % every == 0
+        if self._can_intervene() and (due or self.book.would_trigger(self._plain(metrics))):
+            with precision():
+                evidence = self._intervene(model, images, result.logits)
+            metrics.update(self._tagged(evidence))
+        return Look(metrics, result.maps, snapshot, evidence, self._worst(result))
 
-    def remember(self, look: Look) -> None:
-        """Compare later looks with this one."""
+    def remember(self, look: Look) -> list[Alert]:
+        """Compare later looks with this one; return the alerts that it raises."""
         self.history.add(look.snapshot)
+        verdict = verdict_of(look.evidence)
+        return [
+            Alert(
+                probe=self.tag,
+                metric=rule.metric,
+                value=value,
+                limit=limit,
+                epoch=look.snapshot.epoch,
+                step=look.snapshot.step,
+                verdict=verdict,
+                evidence=look.evidence,
+                worst=look.worst,
+            )
+            for rule, value, limit in self.book.update(self._plain(look.metrics), verdict)
+        ]
+
+    def _tagged(self, values: Mapping[str, float]) -> dict[str, float]:
+        return {f"{self.tag}/{name}": value for name, value in values.items()}
+
+    def _plain(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        return {name.removeprefix(f"{self.tag}/"): value for name, value in metrics.items()}
+
+    def _measure_baselines(
+        self, model: nn.Module, images: Tensor, result: CAMResult
+    ) -> dict[str, float]:
+        """Return what the first map's localisation would be if it knew nothing."""
+        foreground = self.probe.foreground
+        if foreground is None or not len(result.rows):
+            return {}
+        (method, layer), maps = next(iter(result.maps.items()))
+        untrained: Tensor | None = None
+        with contextlib.suppress(Exception):  # sharded or unusual modules: one baseline less
+            twin = Reinitialised(model, self.options.seed)
+            untrained = compute_cams(
+                twin,
+                images,
+                self._target,
+                method=method,
+                layers=inner_name(layer),
+                chunk_size=self.options.chunk_size,
+            ).maps[method, inner_name(layer)]
+        masks = foreground[result.rows.cpu()]
+        return localization_baselines(masks, (maps.shape[1], maps.shape[2]), untrained)
+
+    def _intervene(self, model: nn.Module, images: Tensor, logits: Tensor) -> dict[str, float]:
+        """Return the metrics of reliance: what the model says when parts are taken away."""
+        masks, labels = self.probe.foreground, self.probe.targets
+        assert masks is not None
+        assert labels is not None
+        if logits.shape[1] == 0:
+            return {}
+        clean = outcome(probabilities(logits), labels, torch.arange(len(labels)))
+        altered = {}
+        with undisturbed(model, images.device):
+            for each in interventions(images, masks.to(images.device), labels, self.options.seed):
+                parts = torch.split(each.make(), self.options.chunk_size)
+                found = [logits_of(model(part), len(part)) for part in parts]
+                chances = probabilities(torch.cat(found))
+                altered[each.name] = outcome(chances, labels[each.rows], each.rows)
+        return reliance(clean, altered)
+
+    def _worst(self, result: CAMResult) -> tuple[str, ...]:
+        """Return the images whose first maps have the least on the object."""
+        foreground = self.probe.foreground
+        if foreground is None:
+            return ()
+        maps = next(iter(result.maps.values()))
+        values = enrichment(maps.cpu(), foreground[result.rows.cpu()]).nan_to_num(math.inf)
+        order = values.argsort()[:_WORST].tolist()
+        rows = result.rows.tolist()
+        return tuple(self.probe.ids[rows[n]] for n in order if math.isfinite(values[n]))
 
     def draw(self, look: Look) -> list[Picture]:
         """Return the look's pictures; it stands at the end of the timeline, remembered or not."""
@@ -212,6 +318,8 @@ class Watch:
             "fingerprint": self.probe.fingerprint,
             "layers": list(self.layers),
             "history": self.history.state_dict(),
+            "rules": self.book.state_dict(),
+            "baselines": self._baselines or {},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> str:
@@ -221,6 +329,8 @@ class Watch:
         if list(state["layers"]) != list(self.layers):
             return f"the checkpoint's history is of layers {state['layers']}"
         self.history.load_state_dict(state["history"])
+        self.book.load_state_dict(state.get("rules", []))
+        self._baselines = dict(state.get("baselines", {})) or None
         return ""
 
 

@@ -140,7 +140,7 @@ _MAY_IMPORT = {
     "monitor": {"explain", "metrics"},
     "render": set(),
     "loggers": {"render"},
-    "options": {"explain", "render"},
+    "options": {"explain", "monitor", "render"},
     "panels": {"loggers", "metrics", "monitor", "options", "probe", "render"},
     "watch": {"explain", "loggers", "metrics", "monitor", "options", "panels", "probe", "render"},
 }

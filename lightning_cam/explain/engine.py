@@ -136,9 +136,13 @@ def compute_cams(
 
 
 def _callers_autocast(device: str) -> Callable[[], torch.autocast]:
-    """Return a maker of the autocast context that is in force: map arithmetic leaves it."""
+    """Return a maker of the autocast context that is in force: map arithmetic leaves it.
+
+    Without its cache: weights cast here, without gradients, must not be found there by the
+    training step that goes on in the caller's context (torch before 2.8 does).
+    """
     enabled, dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
-    return lambda: torch.autocast(device, dtype=dtype, enabled=enabled)
+    return lambda: torch.autocast(device, dtype=dtype, enabled=enabled, cache_enabled=False)
 
 
 def check_images(images: Tensor) -> None:

@@ -40,6 +40,10 @@ class PictureSink(Protocol):
         """Log the pictures of one validation under the step of the trainer's own scalars."""
         ...
 
+    def alert(self, tag: str, message: str, step: int) -> None:
+        """Log an alert's text."""
+        ...
+
 
 def safe_name(text: str) -> str:
     """Return `text` as one harmless path component: letters, digits and `._-@`.

@@ -25,6 +25,16 @@ class FileSink:
             name = f"epoch={picture.epoch:04d}-step={step:08d}.png"
             write_whole(self._folder / picture.tag / name, png(picture.pixels))
 
+    def alert(self, tag: str, message: str, step: int) -> None:
+        """Do nothing: `alerts.jsonl` lies in the same folder already."""
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a text file, in one write."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"{line}\n")
+
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that nobody ever sees half of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -36,3 +37,7 @@ class TensorBoardSink:
                 encoded_image_string=jpeg(picture.pixels),
             )
             writer.add_summary(Summary(value=[Summary.Value(tag=picture.tag, image=image)]), step)
+
+    def alert(self, tag: str, message: str, step: int) -> None:
+        """Log the message for the text page, which reads Markdown: markup in names is escaped."""
+        self._logger.experiment.add_text(tag, html.escape(message), step)

@@ -13,6 +13,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+RELIANCE_METRICS = (
+    "bg_gap",
+    "bg_gap_confidence",
+    "mixed_rand_drop",
+    "rfs",
+    "rfs_confidence",
+    "background_accuracy",
+    "background_confidence",
+)
+
 
 @dataclass(frozen=True)
 class Outcome:

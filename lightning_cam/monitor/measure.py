@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from lightning_cam import metrics
+from lightning_cam.monitor.baselines import LOCALIZATION
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,9 +38,7 @@ def measure(
         "center_y": centers[:, 1],
     }
     if foreground is not None:
-        values["relevance_mass"] = metrics.relevance_mass(maps, foreground)
-        values["enrichment"] = metrics.enrichment(maps, foreground)
-        values["pointing_game"] = metrics.pointing_game(maps, foreground)
+        values.update({name: metric(maps, foreground) for name, metric in LOCALIZATION.items()})
     for name, before in (("previous", previous), ("first", first)):
         known = before is not None and before.shape == maps.shape
         earlier = before.to(maps.device) if before is not None and known else maps

@@ -48,12 +48,14 @@ class Rule(ABC):
         patience: how many validations in a row must be beyond the limit.
         warmup: how many first values are not judged.
         clear_after: after how many values in a row well within the limit an alert may come again.
+        confirm: hold the alert back while interventions contradict it, and ask again each time.
     """
 
     metric: str
     patience: int = field(default=2, kw_only=True)
     warmup: int = field(default=1, kw_only=True)
     clear_after: int = field(default=3, kw_only=True)
+    confirm: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         for name in ("patience", "clear_after"):

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 
 import lightning.pytorch as pl
 import pytest
@@ -225,7 +226,7 @@ def test_further_maps_carry_method_and_layer(tmp_path):
     callback = CAMCallback(probe, method=["gradcam", "layercam"], layers=["net.3", "net.1"])
     _, events = fit_with_tensorboard(tmp_path, callback)
     suffixes = ["", "/gradcam@net.1", "/layercam@net.1", "/layercam@net.3"]
-    tags = [tag for tag in cam_scalars(events) if tag.startswith("cam/enrichment")]
+    tags = [tag for tag in cam_scalars(events) if re.match(r"cam/enrichment(/|$)", tag)]
     assert tags == [f"cam/enrichment{suffix}" for suffix in suffixes]
     overlays = [tag for tag in image_tags(events) if "overlay" in tag]
     places = ["00", "01"] + [f"{s[1:]}/{i}" for s in suffixes[1:] for i in ("00", "01")]

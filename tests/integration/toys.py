@@ -194,4 +194,5 @@ def csv_rows(folder):
 
 def small(**kwargs):
     """Return a callback with four images, quick to compute and to draw."""
-    return CAMCallback(**{"probe_size": 4, "num_pictures": 2, **kwargs})
+    settings = {"probe_size": 4, "num_pictures": 2, "interventions_every": 1, "alerts": ()}
+    return CAMCallback(**{**settings, **kwargs})
