@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from lightning_cam.callback import CAMCallback
     from lightning_cam.checkpoints import load_weights
     from lightning_cam.explain.engine import CAMResult, compute_cams
-    from lightning_cam.explain.layers import survey
     from lightning_cam.explain.methods import METHODS
+    from lightning_cam.explain.survey import survey
     from lightning_cam.explain.targets import (
         ClassTarget,
         DetectionTarget,
@@ -62,7 +62,7 @@ _HOME = {
     "Target": "lightning_cam.explain.targets",
     "compute_cams": "lightning_cam.explain.engine",
     "load_weights": "lightning_cam.checkpoints",
-    "survey": "lightning_cam.explain.layers",
+    "survey": "lightning_cam.explain.survey",
 }
 
 

@@ -53,7 +53,8 @@ def _parser() -> argparse.ArgumentParser:
 def _layers(args: argparse.Namespace) -> None:
     import torch
 
-    from lightning_cam.explain.layers import choose, survey, unwrap
+    from lightning_cam.explain.modules import unwrap
+    from lightning_cam.explain.survey import choose, survey
     from lightning_cam.explain.targets import ClassTarget
     from lightning_cam.models import build_model
 

@@ -14,11 +14,13 @@ from torch import Tensor, nn
 
 from lightning_cam.explain.engine import CAMResult, compute_cams
 from lightning_cam.explain.interventions import interventions
-from lightning_cam.explain.layers import cached_survey, choose, resolve_layers, unwrap
+from lightning_cam.explain.layers import resolve_layers
 from lightning_cam.explain.methods import resolve_methods
 from lightning_cam.explain.model_state import undisturbed
+from lightning_cam.explain.modules import unwrap
 from lightning_cam.explain.outputs import logits_of, predictions, probabilities
 from lightning_cam.explain.reinit import Reinitialised, inner_name
+from lightning_cam.explain.survey import cached_survey, choose
 from lightning_cam.explain.targets import (
     ClassTarget,
     DetectionTarget,

@@ -13,9 +13,10 @@ from torch.nn import functional as F
 from lightning_cam._messages import shape_of
 from lightning_cam.explain.capture import Site
 from lightning_cam.explain.chunk import Chunk
-from lightning_cam.explain.layers import LayersLike, module_of, resolve_layers, unwrap
+from lightning_cam.explain.layers import LayersLike, resolve_layers
 from lightning_cam.explain.methods import Method, resolve_methods
 from lightning_cam.explain.model_state import undisturbed
+from lightning_cam.explain.modules import module_of, unwrap
 from lightning_cam.explain.outputs import find_logits
 from lightning_cam.explain.structure import tensors_in
 from lightning_cam.explain.targets import NoTarget, TargetLike, resolve_target

@@ -5,7 +5,8 @@ from torch import nn
 from torchvision import models
 
 from lightning_cam import compute_cams
-from lightning_cam.explain.layers import choose, named_modules, survey, unwrap
+from lightning_cam.explain.modules import named_modules, unwrap
+from lightning_cam.explain.survey import choose, survey
 from lightning_cam.explain.targets import resolve_target
 
 IMAGES = torch.rand(2, 3, 16, 16)

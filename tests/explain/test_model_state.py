@@ -250,7 +250,7 @@ def test_looks_do_not_add_up_in_a_buffer():
 
 class Drawing(StatefulNet):
     def forward(self, x):
-        noise = random.random() + np.random.rand() + torch.rand(())  # noqa: NPY002, S311
+        noise = random.random() + np.random.rand() + torch.rand(())  # noqa: NPY002
         return super().forward(F.dropout(x, training=True) * noise)
 
 

@@ -56,7 +56,7 @@ class Delicate(pl.LightningModule):
 
     def training_step(self, batch, batch_idx):
         images, labels, _ = batch
-        images = images + 0.01 * random.random() + 0.01 * float(np.random.rand())  # noqa: NPY002, S311
+        images = images + 0.01 * random.random() + 0.01 * float(np.random.rand())  # noqa: NPY002
         loss = F.cross_entropy(self(images), labels)
         self.log("loss", loss, on_step=True, on_epoch=True)
         return loss
@@ -210,7 +210,7 @@ class DrawsRandomNumbers(pl.Callback):
 
 class DrawsPythonsRandomNumbers(pl.Callback):
     def on_validation_epoch_end(self, trainer, pl_module):
-        random.random()  # noqa: S311
+        random.random()
 
 
 class FlipsAFlag(pl.Callback):

@@ -1,0 +1,32 @@
+"""Modules by the names that users know."""
+
+from __future__ import annotations
+
+from torch import nn
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """Return the module inside DataParallel, DDP and `torch.compile` wrappers."""
+    while True:
+        inner = getattr(model, "_orig_mod", None)
+        if inner is None and isinstance(
+            model, (nn.DataParallel, nn.parallel.DistributedDataParallel)
+        ):
+            inner = model.module
+        if not isinstance(inner, nn.Module):
+            return model
+        model = inner
+
+
+def named_modules(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the submodules by the names users know, without `_orig_mod.` of compiled ones."""
+    return {
+        name.replace("_orig_mod.", ""): unwrap(module)
+        for name, module in model.named_modules()
+        if name and not name.endswith("_orig_mod")
+    }
+
+
+def module_of(name: str) -> str:
+    """Return the module's name in a site's: `fpn` of `fpn[0]`, `relu` of `relu#1`."""
+    return name if "*" in name else name.split("#", maxsplit=1)[0].split("[", maxsplit=1)[0]

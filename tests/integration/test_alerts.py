@@ -1,0 +1,102 @@
+"""Alerts in a run: where they are told, what they do, and that they come once."""
+
+import json
+
+import pytest
+import torch
+from toys import QUIET, Module, fit, fit_with_tensorboard, loader, make_trainer, small
+
+from lightning_cam import Level
+
+pytestmark = QUIET
+ALWAYS = Level("entropy", below=2.0, patience=1, warmup=0)
+
+
+def alerting(**options):
+    return small(**{"alerts": [ALWAYS], "on_alert": (), **options})
+
+
+def told(folder):
+    files = folder.rglob("alerts.jsonl")
+    return [json.loads(line) for path in files for line in path.read_text().splitlines()]
+
+
+def test_an_alert_is_told_once_everywhere(tmp_path):
+    callback = alerting(on_alert="warn")
+    with pytest.warns(UserWarning, match="cam/entropy is") as caught:
+        _, events = fit_with_tensorboard(tmp_path, callback, max_epochs=3)
+    assert len([w for w in caught if "cam/entropy" in str(w.message)]) == 1
+    (alert,) = told(tmp_path)
+    assert (alert["metric"], alert["epoch"], alert["limit"]) == ("entropy", 0, 2.0)
+    assert alert["verdict"] in ("confirmed", "contradicted")
+    assert alert["evidence"]["background_confidence"] is not None
+    (tag,) = [tag for tag in events.Tags()["tensors"] if "cam/alerts" in tag]
+    assert b"cam/entropy is" in events.Tensors(tag)[0].tensor_proto.string_val[0]
+
+
+def test_an_alert_can_stop_the_training(tmp_path):
+    trainer = fit(tmp_path, alerting(on_alert="stop"), max_epochs=9)
+    assert trainer.current_epoch == 1
+
+
+def test_an_alert_can_keep_a_checkpoint(tmp_path):
+    fit(tmp_path, alerting(on_alert="checkpoint"), max_epochs=2)
+    (path,) = tmp_path.rglob("alert-entropy-*.ckpt")
+    assert "state_dict" in torch.load(path, weights_only=True)
+
+
+def test_an_alert_can_call_a_function_and_several_actions(tmp_path):
+    calls = []
+    action = lambda alert, trainer, module: calls.append((alert.metric, trainer, module))
+    trainer = fit(tmp_path, alerting(on_alert=[action, "stop"]), max_epochs=5)
+    assert calls == [("entropy", trainer, trainer.lightning_module)]
+    assert trainer.current_epoch == 1
+
+
+def test_an_action_that_fails_costs_a_warning(tmp_path):
+    def broken(*_):
+        raise RuntimeError("the pager is down")
+
+    with pytest.warns(UserWarning, match="the pager is down"):
+        trainer = fit(tmp_path, alerting(on_alert=broken), max_epochs=2)
+    assert trainer.current_epoch == 2
+
+
+def test_rules_remember_over_a_resume(tmp_path):
+    callback, module = alerting(), Module()
+    trainer = fit(tmp_path, callback, module=module, max_epochs=2)
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    fit(tmp_path, alerting(), module=Module(), max_epochs=4, ckpt_path=tmp_path / "last.ckpt")
+    assert len(told(tmp_path)) == 1
+
+
+def test_no_rules_no_alerts(tmp_path):
+    fit(tmp_path, small(alerts=()), max_epochs=2)
+    assert told(tmp_path) == []
+
+
+def test_a_rule_of_an_unknown_metric_fails_before_the_first_batch(tmp_path):
+    module = Module()
+    with pytest.raises(ValueError, match=r"unknown metric in a rule 'enrichmnt'.*'enrichment'"):
+        make_trainer(tmp_path, [small(alerts=[Level("enrichmnt", below=1.0)])]).fit(
+            module, loader(), loader()
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"alerts": ["enrichment"]}, TypeError, "rules such as Level"),
+        ({"on_alert": "sotp"}, ValueError, "Did you mean 'stop'"),
+        ({"interventions_every": -1}, ValueError, "interventions_every as a whole number of 0"),
+    ],
+)
+def test_bad_choices_fail_at_once(options, error, message):
+    with pytest.raises(error, match=message):
+        small(**options)
+
+
+def test_interventions_come_at_their_own_cadence(tmp_path):
+    _, events = fit_with_tensorboard(tmp_path, small(interventions_every=2), max_epochs=4)
+    assert len(events.Scalars("cam/background_confidence")) == 2
+    assert len(events.Scalars("cam/enrichment")) == 4
