@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import logging
 import sys
 import time
 import warnings
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from digits import DigitsModule, Sample, make_loaders
@@ -26,6 +27,9 @@ EPOCHS = 10
 RUNS = {"shortcut": 0.95, "balanced": 0.0}
 
 
+Alert = dict[str, Any]  # a line of alerts.jsonl
+
+
 class Result(NamedTuple):
     """What one training gave.
 
@@ -34,6 +38,7 @@ class Result(NamedTuple):
         accuracy: On the validation images.
         shuffled_accuracy: On the same digits, each in front of a random background.
         enrichment: The callback's metric after every epoch.
+        alerts: What the callback warned of.
         folder: Where the event file lies.
     """
 
@@ -41,6 +46,7 @@ class Result(NamedTuple):
     accuracy: float
     shuffled_accuracy: float
     enrichment: tuple[float, ...]
+    alerts: tuple[Alert, ...]
     folder: Path
 
 
@@ -76,8 +82,9 @@ def run(name: str, correlation: float, seed: int, out: Path, epochs: int = EPOCH
         The accuracies and the enrichment over the epochs.
     """
     folder = out / name
-    for file in (*folder.glob("events.out.tfevents.*"), *folder.glob("hparams.yaml")):
-        file.unlink()
+    for pattern in ("events.out.tfevents.*", "hparams.yaml", "alerts.jsonl"):
+        for file in folder.glob(pattern):
+            file.unlink()
     torch.manual_seed(seed)
     loaders = make_loaders(correlation, seed)
     module = DigitsModule()
@@ -99,8 +106,16 @@ def run(name: str, correlation: float, seed: int, out: Path, epochs: int = EPOCH
         accuracy(module, loaders.val),
         accuracy(module, loaders.shuffled),
         tuple(notes.enrichment),
+        alerts_in(folder),
         folder,
     )
+
+
+def alerts_in(folder: Path) -> tuple[Alert, ...]:
+    """What the callback told on a run, in order."""
+    file = folder / "alerts.jsonl"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    return tuple(json.loads(line) for line in lines)
 
 
 @torch.inference_mode()
@@ -111,17 +126,23 @@ def accuracy(module: DigitsModule, loader: DataLoader[Sample]) -> float:
     return float(torch.cat(hits).float().mean())
 
 
+def told(result: Result) -> str:
+    """The first alert that an intervention confirmed, in a few words."""
+    confirmed = [alert for alert in result.alerts if alert["verdict"] == "confirmed"]
+    return f"confirmed at epoch {confirmed[0]['epoch']}" if confirmed else "none"
+
+
 def table(results: list[Result]) -> str:
     """Both runs side by side, with a sentence on each column."""
     shown = list(dict.fromkeys((0, 2, 4, len(results[0].enrichment) - 1)))
     shown = [epoch for epoch in shown if epoch < len(results[0].enrichment)]
     epochs = "".join(f"{f'epoch {epoch}':>9}" for epoch in shown)
-    lines = [f"{'':10}{'accuracy':>9}{'shuffled':>10}   enrichment:{epochs}"]
+    lines = [f"{'':10}{'accuracy':>9}{'shuffled':>10}   enrichment:{epochs}   alert"]
     for result in results:
         path = "".join(f"{result.enrichment[epoch]:9.2f}" for epoch in shown)
         lines.append(
             f"{result.name:10}{result.accuracy:9.0%}{result.shuffled_accuracy:10.0%}   "
-            f"{'':11}{path}"
+            f"{'':11}{path}   {told(result)}"
         )
     return "\n".join(
         [
@@ -131,6 +152,8 @@ def table(results: list[Result]) -> str:
             "shuffled    the same digits, each on a random background: a shortcut is of no use.",
             "enrichment  attention on the digit, relative to its area: 1 is spread evenly,",
             "            above 1 the network looks at the digit, below 1 it looks elsewhere.",
+            "alert       attention off the digit or a score that hangs on the background; confirmed",
+            "            when the answer really changes with the background.",
         ]
     )
 
