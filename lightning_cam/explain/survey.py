@@ -7,7 +7,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -79,7 +79,7 @@ def survey(model: nn.Module, images: Tensor, target: Target) -> list[Candidate]:
                 handle.remove()
         notes.finish(target.scores(output, slice(0, 1)).values.sum(), leaf)
     judge = _Judge(modules, output, notes)
-    return [_candidate(place, modules, judge.drawback(place)) for place in notes.places.values()]
+    return [judge.candidate(place) for place in notes.places.values()]
 
 
 def choose(candidates: Sequence[Candidate]) -> Candidate:
@@ -127,6 +127,14 @@ def cached_survey(model: nn.Module, images: Tensor, target: Target) -> list[Cand
 # --- what is seen --------------------------------------------------------------------------------
 
 
+class _Passed(NamedTuple):
+    """A module's own view of a place, its layout, and whether it came in a container."""
+
+    view: Tensor
+    layout: Layout
+    boxed: bool
+
+
 @dataclass
 class _Place:
     """A tensor that modules returned, and who returned it.
@@ -135,8 +143,8 @@ class _Place:
         tensor: as its last writer left it.
         layout: of the tensor.
         version: how often it had been written to.
-        returned: for each module's site the view of the tensor that it passed on, with its layout,
-            so that it can be told whether the network went on with that module's output.
+        returned: what each module's site passed on, so that it can be told whether the network
+            went on with that module's output.
         levels: different sizes among the tensors that came in one container with it.
         narrowest: fewest channels among them.
         inside_attention: its last writer is part of an attention block.
@@ -147,7 +155,7 @@ class _Place:
     tensor: Tensor
     layout: Layout
     version: int
-    returned: dict[str, tuple[Tensor, Layout]]
+    returned: dict[str, _Passed]
     levels: int
     narrowest: int
     inside_attention: bool
@@ -169,7 +177,7 @@ class _Notes:
     """
 
     def __init__(self, image: Tensor, attention: set[str]) -> None:
-        self._image_hw = (image.shape[2], image.shape[3])
+        self.image_hw = (image.shape[2], image.shape[3])
         self._attention = attention
         self._calls: Counter[str] = Counter()
         self._first_rows: dict[int, Tensor] = {}
@@ -201,7 +209,7 @@ class _Notes:
                     return tensor
                 view = tensor.view_as(tensor)
                 place = self._place(tensor, layout)
-                place.returned[site] = view, layout
+                place.returned[site] = _Passed(view, layout, boxed=bool(path))
                 place.levels = len({each.grid for _, each in spatial})
                 place.narrowest = min(each.channels for _, each in spatial)
                 place.inside_attention = inside
@@ -227,7 +235,7 @@ class _Notes:
         reached = _reached(score, self.places.values())
         leads: dict[Any, bool] = {None: False}
         for place in self.places.values():
-            kept = {s: passed for s, passed in place.returned.items() if id(passed[0]) in reached}
+            kept = {s: passed for s, passed in place.returned.items() if id(passed.view) in reached}
             place.reached = bool(kept)
             place.returned = {
                 site if self._calls[module_of(site)] > 1 else module_of(site): passed
@@ -245,7 +253,7 @@ class _Notes:
     def _layout(self, tensor: Tensor) -> Layout | None:
         if not tensor.is_floating_point() or tensor.ndim == 0 or len(tensor) != 1:
             return None
-        return infer_layout(tuple(tensor.shape), self._image_hw)
+        return infer_layout(tuple(tensor.shape), self.image_hw)
 
     def _lifted(self, _path: str, tensor: Tensor) -> Tensor:
         """Return a part of the graph also where the model runs under a `no_grad` of its own."""
@@ -269,10 +277,10 @@ def _reached(score: Tensor, places: Any) -> set[int]:
     receives an exact zero.
     """
     views = [
-        (view, layout)
+        (passed.view, passed.layout)
         for place in places
-        for view, layout in place.returned.values()
-        if view.requires_grad
+        for passed in place.returned.values()
+        if passed.view.requires_grad
     ]
     if not views or not score.requires_grad:
         return set()
@@ -325,13 +333,29 @@ class _Judge:
         pyramids = places if find_detections(output, 1) is not None else []
         self._pyramid = max(pyramids, key=lambda p: (p.levels, p.narrowest), default=None)
         self._token_rows = {place.rows for place in places} - {None}
-        planes = {place.layout.grid for place in places if place.rows is None}
+        planes = {place.layout.grid for place in places if place.rows is None} | {notes.image_hw}
         self._latent_rows = {
             place.rows
             for place in places
             if place.rows in notes.latent_rows and place.layout.grid not in planes
         }
         self._streams = _streams(places)
+
+    def candidate(self, place: _Place) -> Candidate:
+        """Return the place under the name that people know, with its drawback."""
+        # The shortest path (`layer4`, not `layer4.2.relu`), unless what it returns is a container
+        # other than a detector's pyramid; among equals a module with weights says more than the
+        # permutation after it.
+        sites = list(place.returned)
+
+        def rank(site: str) -> tuple[bool, int, bool, int]:
+            boxed = place.returned[site].boxed and place is not self._pyramid
+            bare = next(self._modules[module_of(site)].parameters(), None) is None
+            return boxed, site.count("."), bare, sites.index(site)
+
+        name, *others = sorted(sites, key=rank)
+        kind = type(self._modules[module_of(name)]).__name__
+        return Candidate(name, kind, place.layout, self.drawback(place), tuple(others))
 
     def drawback(self, place: _Place) -> str:
         """Return the first reason, or an empty string."""
@@ -387,17 +411,3 @@ def _streams(places: Sequence[_Place]) -> dict[tuple[int, int], int]:
     for (grid, channels), _ in widths.most_common():
         streams.setdefault(grid, channels)
     return streams
-
-
-def _candidate(place: _Place, modules: dict[str, nn.Module], drawback: str) -> Candidate:
-    # The shortest path is the name people know (`layer4`, not `layer4.2.relu`); among equals a
-    # module with weights says more than the permutation after it.
-    sites = list(place.returned)
-
-    def rank(site: str) -> tuple[int, bool, int]:
-        bare = next(modules[module_of(site)].parameters(), None) is None
-        return site.count("."), bare, sites.index(site)
-
-    ranked = sorted(sites, key=rank)
-    kind = type(modules[module_of(ranked[0])]).__name__
-    return Candidate(ranked[0], kind, place.layout, drawback, tuple(ranked[1:]))
