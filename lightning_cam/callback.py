@@ -46,8 +46,10 @@ class CAMCallback(_lightning.CallbackBase):
         method: one or several of `lightning_cam.METHODS`. The first one at the first layer gives
             the metrics with plain names.
         layers: `"auto"`, a layer's name, glob, negative position or module, or several.
-        target: what is explained: `"label"` (the prediction where there are no labels),
-            `"prediction"`, a class index, or a function of the model's output.
+        target: what is explained: `"label"` (every positive one of several; the prediction where
+            there are none), `"mean_label"`, `"prediction"`, `"difference"` (the label against the
+            closest other class), `"box"` (a detector's score for the probe's boxes), a class
+            index, a `Target`, or a function of the model's output.
         every_n_validations: look at every n-th validation only.
         num_pictures: how many of the probe's images are drawn.
         colormap: `turbo`, `cividis`, `viridis`, `inferno`, `magma`, `plasma`, `hot`, `jet`, `bone`.
@@ -56,6 +58,9 @@ class CAMCallback(_lightning.CallbackBase):
         probe_size: images sampled where `probe` is not given as one.
         seed: of that sample.
         chunk_size: images that run at a time.
+        aug_smooth: average the maps of mirrored, darker and brighter images; six times the cost.
+        eigen_smooth: keep the first principal component of what a map is summed from.
+        fuse_layers: add for each method one map that fuses those of all layers.
         alerts: rules such as `Level("enrichment", below=0.8)`; `()` for none. By default, for
             probes with masks, attention off the object and a score that hangs on the background.
         on_alert: what an alert does beside its line in `alerts.jsonl` and the loggers: `"warn"`,
@@ -106,6 +111,9 @@ class CAMCallback(_lightning.CallbackBase):
         probe_size: int = 16,
         seed: int = 0,
         chunk_size: int = 64,
+        aug_smooth: bool = False,
+        eigen_smooth: bool = False,
+        fuse_layers: bool = False,
         alerts: Sequence[Rule] | None = None,
         on_alert: OnAlert | Sequence[OnAlert] = "warn",
         interventions_every: int = 5,
@@ -120,6 +128,9 @@ class CAMCallback(_lightning.CallbackBase):
             colormap=colormap,
             alpha=alpha,
             chunk_size=chunk_size,
+            aug_smooth=aug_smooth,
+            eigen_smooth=eigen_smooth,
+            fuse_layers=fuse_layers,
             rules=alerts,
             interventions_every=interventions_every,
             seed=seed,

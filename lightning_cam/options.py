@@ -23,6 +23,9 @@ class Options:
     colormap: str = "turbo"
     alpha: float = 0.7
     chunk_size: int = 64
+    aug_smooth: bool = False
+    eigen_smooth: bool = False
+    fuse_layers: bool = False
     rules: Sequence[Rule] | None = None
     interventions_every: int = 5
     seed: int = 0

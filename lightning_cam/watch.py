@@ -158,6 +158,10 @@ class Watch:
             method=self.options.method,
             layers=self.layers or "auto",
             chunk_size=self.options.chunk_size,
+            aug_smooth=self.options.aug_smooth,
+            eigen_smooth=self.options.eigen_smooth,
+            fuse_layers=self.options.fuse_layers,
+            seed=self.options.seed,
         )
 
     def look(

@@ -1,0 +1,107 @@
+"""Multi-label, detection, segmentation and every method, through the callback."""
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+from toys import QUIET, Module, cam_scalars, fit, fit_with_tensorboard, image_tags, squares_probe
+
+from lightning_cam import METHODS, CAMCallback, Probe, SegmentationTarget, load_weights
+
+pytestmark = QUIET
+
+
+class Tiny(Module):
+    """A module whose forward is another network's; training and validation stay the toy's."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images):
+        return self.network(images)
+
+    def training_step(self, batch, *_):
+        del batch
+        return sum(p.sum() for p in self.network.parameters()) * 0
+
+    def validation_step(self, batch, *_):
+        del batch
+        self.log("val_loss", torch.tensor(0.0))
+
+
+def test_a_densenet_with_labels_from_a_data_parallel_checkpoint(tmp_path):
+    def densenet():
+        return torchvision.models.DenseNet(8, (2, 2, 2, 2), 16, num_classes=14)
+
+    saved = {f"module.{name}": t for name, t in densenet().state_dict().items()}
+    torch.save({"state_dict": saved}, tmp_path / "checkpoint.pt")
+    network = densenet()
+    loaded = load_weights(network, tmp_path / "checkpoint.pt")
+    assert loaded.stripped == "module."
+    assert (loaded.missing, loaded.unexpected, loaded.mismatched) == ((), (), ())
+    assert torch.equal(network.classifier.weight, saved["module.classifier.weight"])
+    labels = torch.zeros(3, 14)
+    labels[0, [1, 3]] = 1
+    labels[1, 5] = 1
+    names = [f"finding {i}" for i in range(14)]
+    probe = Probe(torch.rand(3, 3, 64, 64), labels, class_names=names)
+    _, events = fit_with_tensorboard(tmp_path, CAMCallback(probe), module=Tiny(network))
+    overlays = [tag for tag in image_tags(events) if "overlay" in tag]
+    assert [tag.split("/")[2] for tag in overlays] == ["00", "00", "01"]  # none has no label
+    assert "finding_3" in overlays[1]
+    assert "cam/label_confidence" in cam_scalars(events)
+
+
+@pytest.mark.parametrize("name", ["fasterrcnn_resnet50_fpn", "retinanet_resnet50_fpn"])
+def test_a_detector_shows_a_map_per_level(tmp_path, name):
+    few = {"min_size": 64, "max_size": 64, "weights": None, "weights_backbone": None}
+    few["score_thresh" if "retina" in name else "box_score_thresh"] = 0.0
+    network = torchvision.models.get_model(name, **few, num_classes=3)
+    boxes = torch.tensor([[8.0, 8.0, 40.0, 40.0]] * 2)
+    probe = Probe(torch.rand(2, 3, 64, 64), [1, 2], boxes=boxes)
+    callback = CAMCallback(probe, method="channel_mean", interventions_every=0, alerts=())
+    _, events = fit_with_tensorboard(tmp_path, callback, module=Tiny(network))
+    levels = {tag for tag in cam_scalars(events) if tag.startswith("cam/evidence")}
+    assert len(levels) >= 3
+    assert "cam/enrichment" in cam_scalars(events)  # the boxes serve as masks
+
+
+class Segmenter(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.ReLU())
+        self.classifier = nn.Conv2d(8, 4, 1)
+
+    def forward(self, images):
+        scores = self.classifier(self.encoder(images))
+        return {"out": nn.functional.interpolate(scores, size=images.shape[2:])}
+
+
+def test_a_segmentation_shows_a_map_per_class(tmp_path):
+    probe = Probe(torch.rand(2, 3, 32, 32))
+    callback = CAMCallback(probe, target=SegmentationTarget((0, 2, 3)))
+    _, events = fit_with_tensorboard(tmp_path, callback, module=Tiny(Segmenter()))
+    overlays = [tag.removeprefix("cam/overlay/") for tag in image_tags(events) if "overlay" in tag]
+    assert overlays == ["00/0", "00/2", "00/3", "01/0", "01/2", "01/3"]
+
+
+@pytest.mark.parametrize("method", [m.name for m in METHODS.values() if m.place != "attention"])
+def test_every_method_works_from_the_callback(tmp_path, method):
+    seen = []
+
+    class Kept(CAMCallback):
+        def _log(self, trainer, pl_module, watch, look):
+            seen.append(look)
+            super()._log(trainer, pl_module, watch, look)
+
+    fit(tmp_path, Kept(squares_probe(2), method=method, strict=True, alerts=()), max_epochs=1)
+    ((name, _),) = seen[0].maps
+    assert name == method
+
+
+def test_smoothing_and_fusion_are_choices_of_the_callback(tmp_path):
+    options = {"aug_smooth": True, "eigen_smooth": True, "fuse_layers": True}
+    callback = CAMCallback(squares_probe(2), layers=["net.1", "net.3"], alerts=(), **options)
+    _, events = fit_with_tensorboard(tmp_path, callback, max_epochs=1)
+    assert "cam/entropy/gradcam@net.1+net.3" in cam_scalars(events)
