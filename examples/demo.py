@@ -137,7 +137,8 @@ def table(results: list[Result]) -> str:
     shown = list(dict.fromkeys((0, 2, 4, len(results[0].enrichment) - 1)))
     shown = [epoch for epoch in shown if epoch < len(results[0].enrichment)]
     epochs = "".join(f"{f'epoch {epoch}':>9}" for epoch in shown)
-    lines = [f"{'':10}{'accuracy':>9}{'shuffled':>10}   enrichment:{epochs}   alert"]
+    columns = f"{'':10}{'accuracy':>9}{'shuffled':>10}   enrichment:{epochs}   alert"
+    lines = [columns]
     for result in results:
         path = "".join(f"{result.enrichment[epoch]:9.2f}" for epoch in shown)
         lines.append(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # tiny nets; two workers share two cores
 hypothesis.settings.register_profile(
     "repeatable", deadline=None, derandomize=True, max_examples=40, database=None
 )

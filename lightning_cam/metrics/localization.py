@@ -22,7 +22,7 @@ def coverage(masks: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def relevance_mass(maps: Tensor, masks: Tensor) -> Tensor:
-    """Return Σ(a·m) / Σa, the share of the map on the object. Arras et al. 2022, eq. 6.
+    """Return Σ(a·m) / Σa, the share of the map on the object. Arras et al. 2022.
 
     Mostly area and centre bias by itself: read `enrichment` beside it.
     """
@@ -58,7 +58,7 @@ def pointing_game(maps: Tensor, masks: Tensor) -> Tensor:
 
 
 def relevance_rank(maps: Tensor, masks: Tensor) -> Tensor:
-    """Return |top K cells ∩ mask| / K, K the mask's area in cells. Arras et al. 2022, eq. 7.
+    """Return |top K cells ∩ mask| / K, K the mask's area in cells. Arras et al. 2022.
 
     Cells count by the part of them that the mask covers, so K may be a fraction; it is rounded,
     and at least 1.

@@ -24,7 +24,7 @@ _SOFTMAXES = {torch.softmax, Tensor.softmax, F.softmax}
 
 @register("rollout", "Attention rollout", place="attention", class_free=True)
 def rollout(chunk: Chunk, site: Site) -> Tensor:
-    """Product over blocks of (A + I)/2, A averaged over heads. Abnar and Zuidema 2020, eq. 1.
+    """Product over blocks of (A + I)/2, A averaged over heads. Abnar and Zuidema 2020.
 
     What the class token (or, without one, the average token) draws from each patch. No class is
     asked for, so the map is the same for all.
@@ -41,7 +41,7 @@ def rollout(chunk: Chunk, site: Site) -> Tensor:
 
 @register("gradient_attention", "Gradient-weighted attention", place="attention")
 def gradient_attention(chunk: Chunk, site: Site) -> Tensor:
-    """R ← R + mean_heads(ReLU(dS/dA ⊙ A)) R. Chefer et al. 2021 (ICCV), eq. 5 and 6."""
+    """R ← R + mean_heads(ReLU(dS/dA ⊙ A)) R. Chefer et al. 2021 (ICCV)."""
     del site
     with torch.enable_grad():
         output, found = _attention(chunk)

@@ -10,14 +10,15 @@ from lightning_cam.explain.chunk import Chunk
 from lightning_cam.explain.methods.registry import register
 
 
-def first_component(values_NChw: Tensor) -> Tensor:
+def first_component(values_NChw: Tensor, *, signed: bool = True) -> Tensor:
     """Return each image's projection on its first right singular vector, (N, h, w).
 
-    The vector's sign is free; it is chosen so that the projection agrees with the sum over
-    channels, without which a map could turn into its negative from one epoch to the next, and
-    evidence against a class into evidence for it. Not centred, as in the paper. Found from the
-    smaller of the two Gram matrices: cells × cells or channels × channels. NaN where an image's
-    values are not finite.
+    The vector's sign is free, and left free a map could turn into its negative from one epoch to
+    the next. For contributions to a score (`signed`) it is chosen so that the projection agrees
+    with their sum over channels, lest evidence against a class becomes evidence for it; for
+    activations so that the projection's sum is not negative. Not centred, as in the paper. Found
+    from the smaller of the two Gram matrices: cells × cells or channels × channels. NaN where an
+    image's values are not finite.
     """
     count, channels, h, w = values_NChw.shape
     undefined = ~values_NChw.flatten(1).isfinite().all(dim=1)
@@ -29,15 +30,16 @@ def first_component(values_NChw: Tensor) -> Tensor:
     else:
         _, vectors = torch.linalg.eigh(values_NMC.transpose(1, 2) @ values_NMC)
         projected = (values_NMC @ vectors[:, :, -1:])[:, :, 0]
-    agreement = (projected * values_NMC.sum(dim=2)).sum(dim=1, keepdim=True)
+    reference = values_NMC.sum(dim=2) if signed else torch.ones_like(projected)
+    agreement = (projected * reference).sum(dim=1, keepdim=True)
     projected = torch.where(agreement < 0, -projected, projected)
     return projected.masked_fill(undefined[:, None], torch.nan).reshape(count, h, w)
 
 
 @register("eigencam", "Eigen-CAM", class_free=True)
 def eigencam(chunk: Chunk, site: Site) -> Tensor:
-    """First principal component of A. Muhammad and Yeasin 2020, eq. 3 and 4. Knows no class."""
-    return first_component(chunk.acts_of(site)).relu()
+    """First principal component of A. Muhammad and Yeasin 2020. Knows no class."""
+    return first_component(chunk.acts_of(site), signed=False).relu()
 
 
 @register("eigengradcam", "EigenGrad-CAM")

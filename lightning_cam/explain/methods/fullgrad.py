@@ -7,20 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from lightning_cam.explain.capture import Site
 from lightning_cam.explain.chunk import Caught, Chunk, unconnected
 from lightning_cam.explain.layout import Layout, infer_layout
 from lightning_cam.explain.methods.registry import register
 
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-
 
 @register("fullgrad", "FullGrad", place="input")
 def fullgrad(chunk: Chunk, site: Site) -> Tensor:
-    """|x ⊙ dS/dx| + Σ over biases of |b dS/db| at its place. Srinivas and Fleuret 2019, eq. 6.
+    """|x ⊙ dS/dx| + Σ over biases of |b dS/db| at its place. Srinivas and Fleuret 2019.
 
     The paper rescales each term to 0..1 for its pictures; here the terms stay in units of the
     score. Linear biases behind the pooling have no place and are left out, as in the paper.
@@ -85,22 +84,12 @@ class _Biased:
 def decompose(chunk: Chunk) -> Parts:
     """Run the images with a graph from the pixels on and return all terms."""
     _ = chunk.pinned
-    found: list[_Biased] = []
-    handles = [
-        module.register_forward_hook(_noting(found, bias))
-        for module in chunk.model.modules()
-        if (bias := bias_of(module)) is not None
-    ]
-    with torch.enable_grad():
+    with torch.enable_grad(), _NotingBiases() as mode:
         leaf = chunk.images.detach().clone().requires_grad_()
-        try:
-            scores = chunk.pinned.scores(chunk.run(leaf), chunk.rows)
-        finally:
-            for handle in handles:
-                handle.remove()
+        scores = chunk.pinned.scores(chunk.run(leaf), chunk.rows)
     if not scores.values.requires_grad:
         raise ValueError(unconnected("input"))
-    layers = [each for each in found if each.output.requires_grad]
+    layers = [each for each in mode.found if each.output.requires_grad]
     sites = {Site("input"): leaf}
     sites.update({Site("bias", k): each.output for k, each in enumerate(layers)})
     grads = Caught(None, scores, sites, len(leaf)).gradients()
@@ -112,26 +101,50 @@ def decompose(chunk: Chunk) -> Parts:
     )
 
 
-def bias_of(module: nn.Module) -> Tensor | None:
-    """Return what a layer adds, (C,), or None: the bias, of a BatchNorm also its mean's part."""
-    bias: Tensor | None = getattr(module, "bias", None)
-    if isinstance(module, _NORMS):
-        if module.running_mean is None or module.running_var is None:
-            return None
-        scale: Tensor = (module.running_var + module.eps).rsqrt()
-        scale = scale if module.weight is None else module.weight * scale
-        return ((0.0 if bias is None else bias) - module.running_mean * scale).detach()
-    if bias is None or not isinstance(module, (nn.Conv2d, nn.Linear)):
-        return None
-    return bias.detach()
+class _NotingBiases(TorchFunctionMode):
+    """Notes what convolutions, norms and linear layers add, where they add it.
 
+    The functions are watched, not the modules: a module may apply more than its bias (timm's norms
+    hold their activation), and the gradient is needed before that.
+    """
 
-def _noting(found: list[_Biased], bias: Tensor) -> Any:
-    def hook(module: nn.Module, _args: Any, output: Tensor) -> Tensor:
-        # Channels come second after convolutions and norms, last after linear layers.
-        linear = isinstance(module, nn.Linear)
-        spread = bias if linear else bias.view(-1, *[1] * (output.ndim - 2))
-        found.append(_Biased(output, spread, linear))
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[_Biased] = []
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        del types
+        kwargs = kwargs or {}
+        output = func(*args, **kwargs)
+        bias = None
+        if func in (F.conv2d, F.linear):
+            bias = args[2] if len(args) > 2 else kwargs.get("bias")  # noqa: PLR2004
+        elif func is F.batch_norm:
+            bias = _added_by_norm(*args, **kwargs)
+        if bias is None:
+            return output
+        linear = func is F.linear
+        spread = bias.detach() if linear else bias.detach().view(-1, *[1] * (output.ndim - 2))
+        self.found.append(_Biased(output, spread, linear))
         return output.clone()  # an in-place ReLU behind it must not overwrite what is kept
 
-    return hook
+
+def _added_by_norm(
+    _input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor | None:
+    """Return what a BatchNorm adds: its bias less its mean's part."""
+    del training, momentum
+    if running_mean is None or running_var is None:
+        return None
+    scale = (running_var + eps).rsqrt()
+    scale = scale if weight is None else weight * scale
+    return (0.0 if bias is None else bias) - running_mean * scale

@@ -69,7 +69,7 @@ def plus_plus_weights(acts: Tensor, first: Tensor, second: Tensor, third: Tensor
 
 @_by_gradient("xgradcam", "XGrad-CAM")
 def xgradcam(acts_NChw: Tensor, grads_NChw: Tensor) -> Tensor:
-    """Σ_ij (A_k / ΣA_k) g_k · A_k. Fu et al. 2020, eq. 8; a channel that sums to 0 weighs 0."""
+    """Σ_ij (A_k / ΣA_k) g_k · A_k. Fu et al. 2020; a channel that sums to 0 weighs 0."""
     total = acts_NChw.sum(dim=(2, 3), keepdim=True)
     weight = (acts_NChw * grads_NChw).sum(dim=(2, 3), keepdim=True)
     return torch.where(total == 0, 0.0, weight / torch.where(total == 0, 1.0, total)) * acts_NChw
@@ -77,7 +77,7 @@ def xgradcam(acts_NChw: Tensor, grads_NChw: Tensor) -> Tensor:
 
 @_by_gradient("hirescam", "HiResCAM")
 def hirescam(acts_NChw: Tensor, grads_NChw: Tensor) -> Tensor:
-    """g_k ⊙ A_k. Draelos and Carin 2020, eq. 4."""
+    """g_k ⊙ A_k. Draelos and Carin 2020."""
     return grads_NChw * acts_NChw
 
 
@@ -89,13 +89,13 @@ def elementwise_gradcam(acts_NChw: Tensor, grads_NChw: Tensor) -> Tensor:
 
 @_by_gradient("layercam", "LayerCAM")
 def layercam(acts_NChw: Tensor, grads_NChw: Tensor) -> Tensor:
-    """ReLU(g_k) ⊙ A_k. Jiang et al. 2021, eq. 7 and 8."""
+    """ReLU(g_k) ⊙ A_k. Jiang et al. 2021."""
     return grads_NChw.relu() * acts_NChw
 
 
 @register("finercam", "Finer-CAM")
 def finercam(chunk: Chunk, site: Site, weight: float = FINER_WEIGHT) -> Tensor:
-    """Grad-CAM of y_c - γ y_d, d the classes closest to c. Zhang et al. 2025, eq. 5.
+    """Grad-CAM of y_c - γ y_d, d the classes closest to c. Zhang et al. 2025.
 
     The three closest logits are averaged by their probabilities, which count as constants.
     """
@@ -121,7 +121,7 @@ def finercam(chunk: Chunk, site: Site, weight: float = FINER_WEIGHT) -> Tensor:
 def smooth_gradcam_plus_plus(
     chunk: Chunk, site: Site, samples: int = NOISE_SAMPLES, level: float = NOISE_LEVEL
 ) -> Tensor:
-    """Grad-CAM++ with derivatives averaged over noisy images. Omeiza et al. 2019, eq. 8 to 10."""
+    """Grad-CAM++ with derivatives averaged over noisy images. Omeiza et al. 2019."""
     powers: list[Tensor] = [torch.zeros(())] * 3
     for sample in range(samples):
         caught = chunk.look_again(noisy(chunk, sample, level))

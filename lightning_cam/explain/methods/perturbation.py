@@ -27,7 +27,7 @@ INTEGRAL_STEPS = 4
 
 @register("scorecam", "Score-CAM")
 def scorecam(chunk: Chunk, site: Site) -> Tensor:
-    """Channels weighted by the score of the image seen through them. Wang et al. 2020, eq. 5-8."""
+    """Channels weighted by the score of the image seen through them. Wang et al. 2020."""
     return _weighted(chunk, site, chunk.scores_of(_masked(chunk, site)))
 
 
@@ -35,7 +35,7 @@ def scorecam(chunk: Chunk, site: Site) -> Tensor:
 def sscam(
     chunk: Chunk, site: Site, samples: int = SMOOTH_SAMPLES, level: float = SMOOTH_LEVEL
 ) -> Tensor:
-    """Score-CAM with scores averaged over noisy masks. Wang et al. 2020 (SS-CAM), eq. 5.
+    """Score-CAM with scores averaged over noisy masks. Wang et al. 2020 (SS-CAM).
 
     `level` is the noise's standard deviation in units of the upsampled activations.
     """
@@ -48,7 +48,7 @@ def sscam(
 
 @register("iscam", "IS-CAM")
 def iscam(chunk: Chunk, site: Site, steps: int = INTEGRAL_STEPS) -> Tensor:
-    """Score-CAM with scores averaged over a mask that is faded in. Naidu et al. 2020, eq. 6.
+    """Score-CAM with scores averaged over a mask that is faded in. Naidu et al. 2020.
 
     Step i of n shows the image through i/n of the mask.
     """
@@ -61,7 +61,7 @@ def iscam(chunk: Chunk, site: Site, steps: int = INTEGRAL_STEPS) -> Tensor:
 
 @register("ablationcam", "Ablation-CAM")
 def ablationcam(chunk: Chunk, site: Site) -> Tensor:
-    """Channels weighted by the share of the score lost without them. Ramaswamy 2020, eq. 3 and 4.
+    """Channels weighted by the share of the score lost without them. Ramaswamy 2020.
 
     The share is of the score's magnitude; of the score itself, as in the paper, a negative one
     would turn evidence for the class into evidence against it. A score of 0 has no share to lose.

@@ -53,7 +53,7 @@ def gradient(chunk: Chunk, site: Site) -> Tensor:
 def smoothgrad(
     chunk: Chunk, site: Site, samples: int = SMOOTHGRAD_SAMPLES, level: float = SMOOTHGRAD_LEVEL
 ) -> Tensor:
-    """Input gradient averaged over noisy images. Smilkov et al. 2017, eq. 1."""
+    """Input gradient averaged over noisy images. Smilkov et al. 2017."""
     del site
     total = torch.zeros(())
     for sample in range(samples):

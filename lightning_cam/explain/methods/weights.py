@@ -14,7 +14,7 @@ from lightning_cam.explain.outputs import find_logits
 
 @register("cam", "CAM")
 def cam(chunk: Chunk, site: Site) -> Tensor:
-    """ReLU(Σ_k w_ck A_k). Zhou et al. 2016, eq. 2, negative evidence cut off as in later methods.
+    """ReLU(Σ_k w_ck A_k). Zhou et al. 2016, negative evidence cut off as in later methods.
 
     Raises:
         ValueError: the network does not end in one linear layer from the site's channels.
