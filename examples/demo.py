@@ -153,8 +153,8 @@ def table(results: list[Result]) -> str:
             "shuffled    the same digits, each on a random background: a shortcut is of no use.",
             "enrichment  attention on the digit, relative to its area: 1 is spread evenly,",
             "            above 1 the network looks at the digit, below 1 it looks elsewhere.",
-            "alert       attention off the digit or a score that hangs on the background; confirmed",
-            "            when the answer really changes with the background.",
+            "alert       attention off the digit, or a score that hangs on the background;",
+            "            confirmed when the answer really changes with the background.",
         ]
     )
 
