@@ -30,7 +30,7 @@ from benchmarks.zoo_models import (
     torchvision_model,
     transformers_entries,
 )
-from lightning_cam import compute_cams
+from lightning_cam import CAMResult, compute_cams
 
 LIBRARIES = {
     "torchvision": torchvision_entries,
@@ -90,15 +90,15 @@ def examine(model: nn.Module, size: tuple[int, int]) -> tuple[str, str, str]:
     before = fingerprint(model)
     result = compute_cams(model, images)
     key = next(iter(result.maps))
-    found = [result[key]]
-    for label in _further_classes(result.logits):
+    found = [_cells(result)]
+    for label in _further_classes(result):
         if any(map(_varied, found)) and _sensitive(found):
             break
-        found.append(compute_cams(model, images, label)[key])
+        found.append(_cells(compute_cams(model, images, label)))
     wrong = []
     if not all(bool(maps.isfinite().all()) for maps in found):
         wrong.append("not finite")
-    if found[0][0].numel() == 1:
+    if result[key][0].numel() == 1:
         wrong.append("not spatial")
     if not any(map(_varied, found)):
         wrong.append(f"flat for {len(found)} classes on {IMAGES} images")
@@ -108,7 +108,7 @@ def examine(model: nn.Module, size: tuple[int, int]) -> tuple[str, str, str]:
     changed = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
     if changed:
         wrong.append(f"the model was changed: {changed[0]} and {len(changed) - 1} more")
-    return key[1], "×".join(map(str, found[0].shape[1:])), ", ".join(wrong)
+    return key[1], "×".join(map(str, result[key].shape[1:])), ", ".join(wrong)
 
 
 def wake(model: nn.Module, images: Tensor) -> None:
@@ -154,19 +154,26 @@ def _digest(tensor: Tensor) -> bytes:
     return hashlib.blake2b(memoryview(flat.numpy())).digest()
 
 
-def _further_classes(logits_BK: Tensor) -> list[int]:
-    order = torch.randperm(logits_BK.shape[1], generator=torch.Generator().manual_seed(0))
-    predicted = set(logits_BK.argmax(dim=1).tolist()) if logits_BK.numel() else set()
-    return [label for label in order.tolist() if label not in predicted][:FURTHER_CLASSES]
+def _cells(result: CAMResult) -> Tensor:
+    """Return each image's cells of all maps, (B, cells): a detector has a map for each level."""
+    return torch.cat([maps.flatten(1) for maps in result.maps.values()], dim=1)
 
 
-def _varied(maps_Bhw: Tensor) -> bool:
-    return bool((maps_Bhw.amax(dim=(1, 2)) > maps_Bhw.amin(dim=(1, 2))).any())
+def _further_classes(result: CAMResult) -> list[int]:
+    # Detectors return no logits; any class of theirs will do, and 0 is the background.
+    count = result.logits.shape[1] or FURTHER_CLASSES + 2
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(0)).tolist()
+    explained = {0, *result.classes.tolist()}
+    return [label for label in order if label not in explained][:FURTHER_CLASSES]
+
+
+def _varied(cells_BN: Tensor) -> bool:
+    return bool((cells_BN.amax(dim=1) > cells_BN.amin(dim=1)).any())
 
 
 def _sensitive(found: list[Tensor]) -> bool:
     """Tell whether maps of two classes differ by more than their scale."""
-    shapes = [(maps / maps.amax(dim=(1, 2), keepdim=True)).nan_to_num() for maps in found]
+    shapes = [(cells / cells.amax(dim=1, keepdim=True)).nan_to_num() for cells in found]
     return any(float((shapes[0] - other).abs().max()) > SAME for other in shapes[1:])
 
 

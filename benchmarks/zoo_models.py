@@ -100,7 +100,12 @@ def torchvision_model(name: str) -> tuple[nn.Module, tuple[int, int]]:
         if "rcnn" in name or "retinanet" in name or "fcos" in name:
             options |= {"min_size": 224, "max_size": 320}
     side = {"inception_v3": 299, "ssd300_vgg16": 300}.get(name, 224)
-    return models.get_model(name, weights=None, **options), (side, side)
+    model = models.get_model(name, weights=None, **options)
+    if name == "ssd300_vgg16":
+        # Without batch norms its random scores are exactly 1, where the softmax has no gradient.
+        for parameter in model.head.classification_head.parameters():
+            parameter.data *= 0.01
+    return model, (side, side)
 
 
 # --- timm ----------------------------------------------------------------------------------------
