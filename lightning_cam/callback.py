@@ -303,9 +303,7 @@ class CAMCallback(_lightning.CallbackBase):
         if look is None and watch.history.count:
             return
         metrics = look.metrics if look else dict.fromkeys(watch.metric_names, math.nan)
-        several_ranks = (
-            trainer.world_size > 1
-        )  # every rank has the same value; Lightning cannot know
+        several_ranks = trainer.world_size > 1  # all have the same value, but Lightning asks
         for name, value in metrics.items():
             pl_module.log(name, value, on_step=False, on_epoch=True, sync_dist=several_ranks)
 
