@@ -55,9 +55,13 @@ def gradcam(acts_NChw: Tensor, grads_NChw: Tensor) -> Tensor:
 def gradcam_plus_plus(acts_NChw: Tensor, grads_NChw: Tensor) -> Tensor:
     """Σ_ij α_k ReLU(g_k) · A_k. Chattopadhyay et al. 2018, eq. 10, 13 and 19.
 
-    For S = exp(y) the paper's α = g² / (2g² + ΣA_k · g³) is 1 / (2 + ΣA_k · g) where g is not 0.
+    For S = exp(y) the paper's α = g² / (2g² + ΣA_k · g³) is 1 / (2 + ΣA_k · g) where g is not 0,
+    and where it is 0 the ReLU takes nothing anyway.
     """
-    return plus_plus_weights(acts_NChw, grads_NChw, grads_NChw**2, grads_NChw**3) * acts_NChw
+    # In place, since tensors of this size cost more to come by than to fill.
+    below = (acts_NChw.sum(dim=(2, 3), keepdim=True) * grads_NChw).add_(2)
+    shares = grads_NChw.relu().div_(below.masked_fill_(below == 0, torch.inf))
+    return shares.sum(dim=(2, 3), keepdim=True) * acts_NChw
 
 
 def plus_plus_weights(acts: Tensor, first: Tensor, second: Tensor, third: Tensor) -> Tensor:
