@@ -91,9 +91,7 @@ class Panels:
         pictures = []
         flat = is_flat(maps).tolist()
         for n, pixels, empty in zip(drawn, pixels_BHW3.cpu().numpy(), flat, strict=True):
-            lines = self._caption(n, snapshot)
-            if empty:
-                lines[-1] += ", no evidence"
+            lines = self._caption(n, snapshot, empty=empty)
             place = (self._tag, "overlay", folder, self._place(n, snapshot))
             captioned = render.with_caption(pixels, lines)
             tag = "/".join(part for part in place if part)
@@ -111,27 +109,33 @@ class Panels:
         twins = [m for m in same if snapshot.classes[m] == snapshot.classes[n]]
         return f"{name}/{label}" + (f"-{twins.index(n)}" if len(twins) > 1 else "")
 
-    def _caption(self, n: int, snapshot: Snapshot) -> list[str]:
+    def _caption(self, n: int, snapshot: Snapshot, *, empty: bool) -> list[str]:
+        """Return label, prediction, and last, where no long name cuts them off, the figures."""
         row, explained = int(snapshot.rows[n]), int(snapshot.classes[n])
-        when = f"epoch {snapshot.epoch}"
+        lines, figures = [], [f"epoch {snapshot.epoch}"]
         if self._probe.multi_label:
-            if explained < 0:
-                return [f"all labels · {when}"]
-            sure = float(snapshot.confidences[row, explained])
-            return [f"label {self._probe.name_of(explained)} ({sure:.0%}) · {when}"]
-        predicted = int(snapshot.predictions[row])
-        lines = [self._label(row, explained, when)]
-        if predicted >= 0:
-            known = self._probe.targets is not None
-            wrong = "wrong: " if known and predicted != int(self._probe.targets[row]) else ""  # type: ignore[index]
-            sure = float(snapshot.confidences[row])
-            lines.append(f"{wrong}predicted {self._probe.name_of(predicted)} ({sure:.0%})")
-        return lines
+            lines.append(f"label {self._name(explained)}" if explained >= 0 else "all labels")
+            if explained >= 0:
+                figures.append(f"{float(snapshot.confidences[row, explained]):.0%}")
+        else:
+            label, predicted = self._label(row), int(snapshot.predictions[row])
+            if label is not None or explained >= 0:
+                lines.append(
+                    f"label {self._name(label)}" if label is not None else self._name(explained)
+                )
+            if predicted >= 0:
+                lines.append(f"predicted {self._name(predicted)}")
+                figures.append(f"{float(snapshot.confidences[row]):.0%}")
+                figures += ["wrong"] if label is not None and predicted != label else []
+        return [*lines, " · ".join(figures), *(["no evidence"] if empty else [])]
 
-    def _label(self, row: int, explained: int, when: str) -> str:
-        if self._probe.targets is not None:
-            return f"label {self._probe.name_of(int(self._probe.targets[row]))} · {when}"
-        return f"{self._probe.name_of(explained)} · {when}" if explained >= 0 else when
+    def _name(self, label: int) -> str:
+        return self._probe.name_of(label)
+
+    def _label(self, row: int) -> int | None:
+        """Return an image's label, None where there is none or several."""
+        targets = self._probe.targets
+        return None if targets is None or self._probe.multi_label else int(targets[row])
 
     def _timeline(
         self, key: MapKey, drawn: Sequence[int], device: torch.device, history: History
@@ -166,9 +170,10 @@ class Panels:
 
     def _row_name(self, n: int, snapshot: Snapshot) -> str:
         row, explained = int(snapshot.rows[n]), int(snapshot.classes[n])
-        if self._probe.targets is not None and not self._probe.multi_label:
-            return self._probe.name_of(int(self._probe.targets[row]))
-        return self._probe.name_of(explained) if explained >= 0 else self._probe.ids[row]
+        label = self._label(row)
+        if label is not None:
+            return self._name(label)
+        return self._name(explained) if explained >= 0 else self._probe.ids[row]
 
 
 def evenly(items: Sequence[int], most: int) -> list[int]:

@@ -172,7 +172,9 @@ class Watch:
         step: int,
         precision: Precision = contextlib.nullcontext,
     ) -> Look:
-        """Compute maps and measure them against masks and memory. Changes nothing.
+        """Compute maps and measure them against masks and memory.
+
+        Nothing is remembered but the baselines, which are measured once.
 
         Args:
             model: the network.

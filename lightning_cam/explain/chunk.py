@@ -59,9 +59,7 @@ class Caught:
             with torch.enable_grad():
                 total = values[picked].sum()
             grads = torch.autograd.grad(total, tensors, allow_unused=True, retain_graph=True)
-            reached = {
-                site.module for site, grad in zip(sites, grads, strict=True) if grad is not None
-            }
+            reached = _modules_reached(sites, grads)
             for part, site, act, found in zip(parts, sites, tensors, grads, strict=True):
                 if site.module not in reached:
                     raise ValueError(unconnected(str(site)))
@@ -252,8 +250,12 @@ def _all_reached(values: Tensor, acts: Mapping[Site, Tensor]) -> bool:
     with torch.enable_grad():
         total = values.sum()
     found = torch.autograd.grad(total, list(acts.values()), allow_unused=True, retain_graph=True)
-    reached = {site.module for site, grad in zip(acts, found, strict=True) if grad is not None}
-    return all(site.module in reached for site in acts)
+    return {site.module for site in acts} == _modules_reached(acts, found)
+
+
+def _modules_reached(sites: Iterable[Site], grads: Iterable[Tensor | None]) -> set[str]:
+    """Return the modules of which any tensor has a gradient."""
+    return {site.module for site, grad in zip(sites, grads, strict=True) if grad is not None}
 
 
 def of_scores(tensor: Tensor, rows: Tensor) -> Tensor:

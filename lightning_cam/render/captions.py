@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import functools
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,9 @@ def font(size: int) -> Any:
 def shortened(text: str, width: float, size: int) -> str:
     """Return `text`, cut with an ellipsis where it is wider than `width` pixels."""
     text = " ".join(text[: 4 * max(1, round(width))].split())  # no letter is a quarter pixel wide
+    # Pillow's own font knows no accents; a bare letter reads better than a box.
+    decomposed = unicodedata.normalize("NFD", text)
+    text = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
     if font(size).getlength(text) <= width:
         return text
     fits = bisect.bisect(
