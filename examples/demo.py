@@ -82,7 +82,8 @@ def run(name: str, correlation: float, seed: int, out: Path, epochs: int = EPOCH
         The accuracies and the enrichment over the epochs.
     """
     folder = out / name
-    for pattern in ("events.out.tfevents.*", "hparams.yaml", "alerts.jsonl"):
+    stale = ("events.out.tfevents.*", "hparams.yaml", "alerts.jsonl", "report.html")
+    for pattern in (*stale, "lightning_cam/*.jsonl"):
         for file in folder.glob(pattern):
             file.unlink()
     torch.manual_seed(seed)

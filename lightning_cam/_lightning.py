@@ -8,6 +8,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightning_cam.team import Team
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -50,8 +52,10 @@ __all__ = [
     "info",
     "load_validation_data",
     "log_step",
+    "monitored",
     "on_device",
     "split_loader",
+    "team",
     "warn",
 ]
 
@@ -76,6 +80,14 @@ def all_ranks_agree(trainer: Trainer, *, agree: bool) -> bool:
     return bool(trainer.strategy.reduce_boolean_decision(agree, all=True))
 
 
+def team(trainer: Trainer) -> Team:
+    """Return the processes that train together and so can look together."""
+    import torch.distributed as dist
+
+    together = dist.is_available() and dist.is_initialized()
+    return Team(trainer.global_rank, trainer.world_size) if together else Team()
+
+
 def load_validation_data(trainer: Trainer) -> None:
     """Load the validation dataloaders where Lightning has not yet: it waits for the first epoch.
 
@@ -86,6 +98,15 @@ def load_validation_data(trainer: Trainer) -> None:
         trainer.validating = True
         trainer.fit_loop.epoch_loop.val_loop.setup_data()
         trainer.training = True
+
+
+def monitored(trainer: Trainer) -> tuple[str, str] | None:
+    """Return metric and mode by which the trainer's own callbacks tell better from worse."""
+    for callback in (*trainer.checkpoint_callbacks, *trainer.early_stopping_callbacks):
+        monitor, mode = getattr(callback, "monitor", None), getattr(callback, "mode", "min")
+        if monitor:
+            return str(monitor), str(mode)
+    return None
 
 
 def fitting(trainer: Trainer) -> bool:
@@ -123,8 +144,21 @@ def on_device(trainer: Trainer, module: LightningModule, images: Tensor) -> Tens
 
 
 def agreed_log_dir(trainer: Trainer) -> Path:
-    """Return the run's folder; every rank must call, since Lightning broadcasts it."""
-    return Path(trainer.log_dir or trainer.default_root_dir)
+    """Return the run's folder; every rank must call, since Lightning broadcasts it.
+
+    That of loggers without a folder of their own is named as `ModelCheckpoint` names it: what they
+    call their folder holds all runs.
+    """
+    folder = Path(trainer.log_dir or trainer.default_root_dir)
+    if not trainer.loggers:
+        return folder
+    logger = trainer.loggers[0]
+    names = {kind.__name__ for kind in type(logger).__mro__}
+    if names & {"TensorBoardLogger", "CSVLogger", "DummyLogger"} or logger.name is None:
+        return folder
+    version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
+    own = folder / str(logger.name) / version
+    return Path(trainer.strategy.broadcast(str(own)))
 
 
 def info(trainer: Trainer, message: str) -> None:

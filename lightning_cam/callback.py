@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -13,9 +13,12 @@ import torch
 
 from lightning_cam import _lightning
 from lightning_cam._messages import unknown
-from lightning_cam.loggers import sinks_for
+from lightning_cam.budget import Budget, checked_share
+from lightning_cam.desk import Desk
+from lightning_cam.faults import Faults
+from lightning_cam.gap import gap_or_none
+from lightning_cam.loggers import file_store, unknown_loggers
 from lightning_cam.loggers.base import safe_name
-from lightning_cam.loggers.files import append_line
 from lightning_cam.options import Options, check_count
 from lightning_cam.probe import Probe
 from lightning_cam.probe.probe import first_loader
@@ -26,13 +29,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from lightning_cam.explain.layers import LayersLike
+    from lightning_cam.explain.preferences import Wanted
     from lightning_cam.explain.targets import TargetLike
-    from lightning_cam.loggers import Picture, PictureSink
     from lightning_cam.monitor import Alert, Rule
     from lightning_cam.watch import Look
 
 _ACTIONS = ("warn", "stop", "checkpoint")
-OnAlert: TypeAlias = "str | Callable[[Alert, Trainer, LightningModule], object]"
+OnAlert: TypeAlias = Callable[..., object] | str  # of alert, trainer, module; no string: for YAML
 ProbeLike: TypeAlias = "Probe | Literal['train', 'val'] | Any"  # Any: a dataset or dataloader
 
 
@@ -62,13 +65,33 @@ class CAMCallback(_lightning.CallbackBase):
         eigen_smooth: keep the first principal component of what a map is summed from.
         fuse_layers: add for each method one map that fuses those of all layers.
         alerts: rules such as `Level("enrichment", below=0.8)`; `()` for none. By default, for
-            probes with masks, attention off the object and a score that hangs on the background.
+            probes with masks, attention off the object and a score that hangs on the background;
+            without masks a score that hangs on the image's rim.
         on_alert: what an alert does beside its line in `alerts.jsonl` and the loggers: `"warn"`,
             `"stop"` the training, `"checkpoint"` it, or a function `(alert, trainer, module)`; one
             or several.
-        interventions_every: at every n-th look, ask by altered images whether the model uses the
-            background (four more forward passes of the probe; masks and labels needed). An alert
-            always asks. 0 for only then.
+        interventions_every: at the first five looks and every n-th after that, ask by altered
+            images whether the model uses the background (four more forward passes of the probe).
+            A value beyond a rule's limit always asks. 0 for only then.
+        estimate_masks: guess masks by GrabCut for probes without any (from their boxes, where there
+            are some). Metrics and alerts are only as good as the guess, and alerts say so.
+        panels: which pictures are drawn, of `lightning_cam.options.PANELS`; by default `overlay`,
+            `timeline`, `comparison`, `methods`, `worst` and `classes`.
+        scale: `image` draws each map from 0 to its own maximum, `run` from 0 to the largest value
+            that the image's map has reached, so that less evidence looks fainter.
+        feature_layers: layers that the panel `features` shows; by default the watched ones.
+        feature_channels: how many of their channels, or which.
+        preferred: what the panel `preferences` asks for: class indices, `"layer:channel"`.
+        slow_panels_every: looks from one drawing of `features` and `preferences` to the next.
+        monitor: the trainer's metric that says which validation was the best, for the metrics that
+            end in `_best`; by default what `ModelCheckpoint` or `EarlyStopping` monitor, else the
+            probability of the probe's labels.
+        mode: whether the smallest (`min`) or the largest (`max`) of it is the best.
+        max_overhead: largest share of the training's time that the looks may take, such as 0.02: at
+            validations for which there is no time left, the callback does not look. The share is
+            logged as `overhead`.
+        progress_bar: a metric to show there, such as `enrichment`.
+        report: write `report.html` into the run's folder when the training ends.
         strict: raise instead of warn when something fails during training.
 
     Raises:
@@ -78,14 +101,24 @@ class CAMCallback(_lightning.CallbackBase):
     Logged metrics, all under `cam/` (`cam/<probe>/` with several probes, and with the suffix
     `/<method>@<layer>` for every further map), NaN where no image defines them:
 
-    - `zero_map_fraction`, `evidence`, `entropy`, `border_mass`, `center_x`, `center_y`;
-    - with masks or boxes: `relevance_mass`, `enrichment`, `relevance_rank`, `pointing_game`, `iou`,
-      and beside each its baselines `<metric>_random`, `<metric>_center`, `<metric>_untrained`;
-    - with masks and labels, at interventions: `bg_gap`, `bg_gap_confidence`, `mixed_rand_drop`,
-      `rfs`, `rfs_confidence`, `background_accuracy`, `background_confidence`;
-    - against the previous validation and the first: `jsd_previous`, `jsd_first`,
-      `correlation_previous`, `correlation_first`, `center_shift_previous`, `center_shift_first`;
-    - `prediction_flips`, and with labels `label_confidence`.
+    - each map by itself: `zero_map_fraction`, `evidence`, `entropy`, `border_mass`, `center_x`,
+      `center_y`;
+    - with masks or boxes: `relevance_mass`, `enrichment`, `relevance_rank`, `pointing_game`, `iou`;
+      beside each its baselines `<metric>_random`, `<metric>_center`, `<metric>_untrained`; and
+      `enrichment_of/<class>`;
+    - movement, against the validation before, the first, the best, and an exponential average, as
+      `<movement>_previous`, `<movement>_first`, `<movement>_best`, `<movement>_average`: `jsd`,
+      `correlation`, `rank_correlation`, `top_overlap`, `center_shift`; the same of images whose
+      prediction stayed with the prefix `unflipped/`; `drift_previous`, `drift_first`, `drift_best`,
+      `drift_average`: `jsd` in multiples of `noise_floor`, what a flip and a small jitter move;
+    - predictions: `prediction_flips`, and with labels `label_confidence`;
+    - at interventions, with masks and labels: `background_reliance`, `bg_gap`,
+      `bg_gap_confidence`, `mixed_rand_drop`, `rfs`, `rfs_confidence`, `background_accuracy`,
+      `background_confidence`, `background_skill`; without masks: `rim_reliance`,
+      `rim_gap_confidence`, `rim_confidence`, `rim_skill`, `top_drop`, `random_drop`,
+      `faithfulness`;
+    - with two probes: `gap/<metric>`, training minus validation, or the first minus the second;
+    - with `max_overhead`: `overhead`.
 
     Example:
         >>> from lightning_cam import CAMCallback
@@ -117,6 +150,18 @@ class CAMCallback(_lightning.CallbackBase):
         alerts: Sequence[Rule] | None = None,
         on_alert: OnAlert | Sequence[OnAlert] = "warn",
         interventions_every: int = 5,
+        estimate_masks: bool = False,
+        panels: Sequence[str] | None = None,
+        scale: Literal["image", "run"] = "image",
+        feature_layers: LayersLike | None = None,
+        feature_channels: int | Sequence[int] = 8,
+        preferred: Sequence[Wanted] | None = None,
+        slow_panels_every: int = 5,
+        monitor: str | None = None,
+        mode: Literal["min", "max"] = "min",
+        max_overhead: float | None = None,
+        progress_bar: str | None = None,
+        report: bool = True,
         strict: bool = False,
     ) -> None:
         super().__init__()
@@ -134,22 +179,38 @@ class CAMCallback(_lightning.CallbackBase):
             rules=alerts,
             interventions_every=interventions_every,
             seed=seed,
+            panels=panels,
+            scale=scale,
+            feature_layers=feature_layers,
+            feature_channels=feature_channels,
+            preferred=preferred,
+            slow_panels_every=slow_panels_every,
         )
         self._actions = _checked_actions(on_alert)
         check_count("every_n_validations", every_n_validations)
         check_count("probe_size", probe_size)
         if not tag.strip("/"):
             raise ValueError(f"expected a tag with letters, came {tag!r}")
+        if mode not in ("min", "max"):
+            raise ValueError(f"expected mode 'min' or 'max', came {mode!r}")
+        self._shown = f"{tag.strip('/')}/{progress_bar}" if progress_bar else ""
+        self._monitor = (monitor, mode) if monitor else None
+        self._estimate_masks = estimate_masks
         self._sources = _named_sources(probe)
+        self._gap = gap_or_none(tag.strip("/"), self._tags(tag.strip("/")), alerts)
         self._every = every_n_validations
         self._tag = tag.strip("/")
         self._probe_size = probe_size
         self._seed = seed
-        self._strict = strict
+        self._report = report
+        self._faults = Faults(strict=strict, warn=_lightning.warn)
+        self._budget = Budget(checked_share(max_overhead))
+        settings = {"every_n_validations": every_n_validations, "on_alert": on_alert}
+        # In place when strict: an error should come from where it happens.
+        self._desk = Desk(self._tag, self._faults, settings, background=not strict)
         self._watches: dict[str, Watch] = {}
         self._validations = 0
         self._restored: dict[str, Any] = {}
-        self._warned: set[str] = set()
 
     @property
     def state_key(self) -> str:
@@ -179,9 +240,24 @@ class CAMCallback(_lightning.CallbackBase):
                 "CAMCallback looks at validation, and limit_val_batches=0 turns that off: nothing "
                 "will be logged."
             )
+        several = self._options.several_maps
+        if several and (clash := file_store(trainer.loggers)):
+            raise ValueError(
+                f"expected one method and one layer for MLflow's file store {clash!r}, which "
+                "cannot hold 'cam/entropy' beside 'cam/entropy/layercam@layer4', came several. Use "
+                "MLFlowLogger(tracking_uri='sqlite:///mlflow.db')."
+            )
+        for name in unknown_loggers(trainer.loggers):
+            _lightning.info(
+                trainer,
+                f"lightning_cam: no adapter for {name} is known, so its pictures are files in the "
+                "log folder. lightning_cam.loggers.register_sink adds one, see docs/loggers.md.",
+            )
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check given probes against the model."""
+        self._desk.start()
+        self._budget.start()
         self._prepare(trainer, pl_module)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -194,6 +270,12 @@ class CAMCallback(_lightning.CallbackBase):
             _lightning.load_validation_data(trainer)
         self._prepare(trainer, pl_module)
 
+    def _tags(self, tag: str) -> dict[str, str]:
+        """Return what the metrics of each probe start with."""
+        if len(self._sources) == 1:
+            return dict.fromkeys(self._sources, tag)
+        return {name: f"{tag}/{name}" for name in self._sources}
+
     def _needs(self, split: str) -> bool:
         return any(isinstance(source, str) and source == split for source in self._sources.values())
 
@@ -204,8 +286,10 @@ class CAMCallback(_lightning.CallbackBase):
             probe = self._probe_from(trainer, source)
             if probe is None:  # its data is not loaded yet
                 continue
-            tag = self._tag if len(self._sources) == 1 else f"{self._tag}/{name}"
-            watch = Watch(tag, probe, self._options)
+            if self._estimate_masks:
+                probe = probe.with_estimated_masks(self._seed)
+            tag = self._tags(self._tag)[name]
+            watch = Watch(tag, probe, self._options, team=_lightning.team(trainer))
             images = _lightning.on_device(trainer, pl_module, probe.images)
             line = watch.prepare(pl_module, images, lambda: _lightning.as_forward(trainer))
             _lightning.info(trainer, f"lightning_cam: {line}")
@@ -217,6 +301,8 @@ class CAMCallback(_lightning.CallbackBase):
                 )
             self._watches[name] = watch
             self._restore(name, watch)
+            if self._gap is not None and len(self._watches) == len(self._sources):
+                self._gap.names({name: each.metric_names for name, each in self._watches.items()})
 
     def _probe_from(self, trainer: Trainer, source: ProbeLike) -> Probe | None:
         if isinstance(source, Probe):
@@ -248,9 +334,12 @@ class CAMCallback(_lightning.CallbackBase):
         if fitting:
             due = self._validations % self._every == 0
             self._validations += 1
-            if not due:
+            if not due or not self._affordable(trainer):
                 return
+        started = time.perf_counter()
         looks: dict[str, Look] = {}
+        if fitting and self._budget.most is not None:
+            self._log_values(trainer, pl_module, {f"{self._tag}/overhead": self._budget.share})
         alerts: list[Alert] = []
         for name, watch in self._watches.items():
             look = self._look(trainer, pl_module, watch, step)
@@ -258,14 +347,33 @@ class CAMCallback(_lightning.CallbackBase):
             if look is not None:
                 looks[name] = look
                 if fitting:
-                    alerts += watch.remember(look)
+                    alerts += watch.remember(look, self._goodness(trainer))
+        alerts += self._log_gap(trainer, pl_module, looks, remember=fitting)
         # Only now: a logger that fails on rank zero must not keep it from the others' metrics.
         folder = _lightning.agreed_log_dir(trainer)
         if trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False):
-            self._write(trainer, folder, looks, alerts, step)
+            self._desk.write(
+                folder,
+                trainer.loggers,
+                [(self._watches[name], look) for name, look in looks.items()],
+                alerts,
+                step,
+                [name for name in trainer.callback_metrics if name.startswith(f"{self._tag}/")],
+                pl_module.device,
+                record=fitting,
+            )
         for alert in alerts:
-            with self._forgiving("an alert's action"):
+            with self._faults.forgiven("an alert's action"):
                 self._act(trainer, pl_module, alert, folder)
+        self._budget.spend(time.perf_counter() - started)
+
+    def _affordable(self, trainer: Trainer) -> bool:
+        """Tell whether there is time for a look; the first process's clock counts for all."""
+        if self._budget.most is None:
+            return True
+        if trainer.strategy.root_device.type == "cuda":  # what was queued before is not ours
+            torch.cuda.synchronize(trainer.strategy.root_device)
+        return _lightning.team(trainer).agreed(self._budget.allows())
 
     def _act(
         self, trainer: Trainer, pl_module: LightningModule, alert: Alert, folder: Path
@@ -287,11 +395,37 @@ class CAMCallback(_lightning.CallbackBase):
     ) -> Look | None:
         """Return the look, or None on every rank when it failed on any."""
         look: Look | None = None
-        with self._forgiving("a look"):
+        with self._faults.forgiven("a look"):
             images = _lightning.on_device(trainer, pl_module, watch.probe.images)
             precision = lambda: _lightning.as_forward(trainer)  # noqa: E731
             look = watch.look(pl_module, images, trainer.current_epoch, step, precision)
+            with self._faults.forgiven("slow panels"):
+                inside = watch.look_inside(pl_module, images, precision)
+                look = replace(look, inside=inside)
         return look if _lightning.all_ranks_agree(trainer, agree=look is not None) else None
+
+    def _goodness(self, trainer: Trainer) -> float:
+        """Return the monitored value, the higher the better; NaN where there is none."""
+        monitor = self._monitor or _lightning.monitored(trainer)
+        if monitor is None or monitor[0] not in trainer.callback_metrics:
+            return math.nan
+        value = float(trainer.callback_metrics[monitor[0]])
+        return -value if monitor[1] == "min" else value
+
+    def _log_gap(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        looks: Mapping[str, Look],
+        *,
+        remember: bool,
+    ) -> list[Alert]:
+        """Log how far two probes differ; return the alerts that it raises."""
+        gaps = self._gap.measure(looks) if self._gap is not None else {}
+        if self._gap is None or not gaps:
+            return []
+        self._log_values(trainer, pl_module, {f"{self._tag}/{k}": v for k, v in gaps.items()})
+        return self._gap.alerts(gaps, looks) if remember else []
 
     def _log(
         self, trainer: Trainer, pl_module: LightningModule, watch: Watch, look: Look | None
@@ -303,62 +437,68 @@ class CAMCallback(_lightning.CallbackBase):
         if look is None and watch.history.count:
             return
         metrics = look.metrics if look else dict.fromkeys(watch.metric_names, math.nan)
-        several_ranks = trainer.world_size > 1  # all have the same value, but Lightning asks
-        for name, value in metrics.items():
-            pl_module.log(name, value, on_step=False, on_epoch=True, sync_dist=several_ranks)
+        self._log_values(trainer, pl_module, metrics)
 
-    def _write(
-        self,
-        trainer: Trainer,
-        folder: Path,
-        looks: Mapping[str, Look],
-        alerts: Sequence[Alert],
-        step: int,
+    def _log_values(
+        self, trainer: Trainer, pl_module: LightningModule, values: Mapping[str, float]
     ) -> None:
-        """Draw the looks and hand them to every logger; what fails costs only itself."""
-        for alert in alerts:
-            with self._forgiving("an alert's line"):
-                append_line(folder / "alerts.jsonl", json.dumps(alert.as_dict()))
-        pictures: list[Picture] = []
-        for name, look in looks.items():
-            with self._forgiving("pictures"):
-                pictures += self._watches[name].draw(look)
-        sinks: list[PictureSink] = []
-        with self._forgiving("pictures"):
-            sinks = sinks_for(trainer.loggers, folder)
-        for sink in sinks:
-            with self._forgiving("a logger's pictures"):
-                sink.write(pictures, step)
-            for alert in alerts:
-                with self._forgiving("a logger's alert"):
-                    sink.alert(f"{self._tag}/alerts", str(alert), step)
+        several_ranks = trainer.world_size > 1  # all have the same value, but Lightning asks
+        for name, value in values.items():
+            pl_module.log(
+                name,
+                value,
+                on_step=False,
+                on_epoch=True,
+                sync_dist=several_ranks,
+                prog_bar=name == self._shown,
+            )
 
-    @contextlib.contextmanager
-    def _forgiving(self, what: str) -> Iterator[None]:
-        """Turn an error of the body into one warning, unless `strict`."""
-        try:
-            yield
-        except Exception as error:
-            if self._strict:
-                raise
-            kind = f"{type(error).__name__}: {error}"
-            if kind not in self._warned:
-                self._warned.add(kind)
-                _lightning.warn(
-                    f"CAMCallback skipped {what}, training goes on. {kind} (strict=True raises)"
-                )
+    # --- writing ---------------------------------------------------------------------------------
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any, **__: Any) -> None:
+        """Hand over the pictures that were drawn beside the last batches."""
+        if trainer.is_global_zero:
+            self._desk.deliver()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave nothing behind after `trainer.validate()`, which has no later hook."""
+        del pl_module
+        if not _lightning.fitting(trainer):
+            self._desk.finish(report=False)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the last pictures and the report."""
+        del pl_module
+        self._finish(trainer)
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Lose nothing of an interrupted training either."""
+        del pl_module, exception
+        self._finish(trainer)
+
+    def _finish(self, trainer: Trainer) -> None:
+        if trainer.is_global_zero:
+            with self._faults.forgiven("the last pictures"):
+                self._desk.finish(report=self._report)
 
     # --- memory ----------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
         """Return the validations counted and what each probe remembers."""
         probes = {name: watch.state_dict() for name, watch in self._watches.items()}
-        return {"validations": self._validations, "probes": {**self._restored, **probes}}
+        state = {"validations": self._validations, "probes": {**self._restored, **probes}}
+        if self._gap is not None:
+            state["gap"] = self._gap.state_dict()
+        return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take back what a checkpoint remembers, as soon as the probes are there to compare."""
         self._validations = int(state_dict["validations"])
         self._restored = dict(state_dict["probes"])
+        if self._gap is not None and "gap" in state_dict:
+            self._gap.load_state_dict(state_dict["gap"])
         for name, watch in self._watches.items():
             self._restore(name, watch)
 

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 
-from lightning_cam.explain.engine import CAMResult, compute_cams
-from lightning_cam.explain.interventions import interventions
+from lightning_cam.explain.engine import CAMResult, compute_cams, joined
 from lightning_cam.explain.layers import resolve_layers
 from lightning_cam.explain.methods import resolve_methods
-from lightning_cam.explain.model_state import undisturbed
 from lightning_cam.explain.modules import unwrap
-from lightning_cam.explain.outputs import logits_of, predictions, probabilities
-from lightning_cam.explain.reinit import Reinitialised, inner_name
 from lightning_cam.explain.survey import cached_survey, choose
 from lightning_cam.explain.targets import (
     ClassTarget,
@@ -30,23 +24,30 @@ from lightning_cam.explain.targets import (
     check_range,
     resolve_target,
 )
-from lightning_cam.metrics import enrichment
-from lightning_cam.metrics.reliance import RELIANCE_METRICS, outcome, reliance
+from lightning_cam.inside import Inside, look_inside
 from lightning_cam.monitor import Alert, AlertBook, History, Snapshot, default_rules
 from lightning_cam.monitor.alerts import verdict_of
-from lightning_cam.monitor.baselines import localization_baselines
-from lightning_cam.monitor.measure import average, measure, measure_predictions
-from lightning_cam.panels import Panels, suffix_of
+from lightning_cam.monitor.baselines import BASELINES, LOCALIZATION, localization_baselines
+from lightning_cam.monitor.measure import REFERENCES
+from lightning_cam.monitor.schedule import asks
+from lightning_cam.panels import Panels
+from lightning_cam.questions import (
+    ask_noise_floor,
+    ask_reliance,
+    ask_untrained,
+    missing,
+    reliance_metrics,
+)
+from lightning_cam.reading import read
+from lightning_cam.team import Team
 
 if TYPE_CHECKING:
     from lightning_cam.loggers import Picture
-    from lightning_cam.monitor.history import MapKey
     from lightning_cam.options import Options
     from lightning_cam.probe import Probe
 
 _WORST = 3
-_LIKELY = 0.5  # from which probability a label of several counts as predicted
-
+GAP = "gap/"  # rules of the difference between two probes are not one probe's
 
 Precision = Callable[[], contextlib.AbstractContextManager[Any]]
 
@@ -57,17 +58,19 @@ class Look:
 
     Attributes:
         metrics: mean over the probe by name, NaN where a metric is defined for no image.
-        maps: raw maps on the device.
-        snapshot: what is worth remembering of it.
+        snapshot: the maps, and what else is worth remembering.
         evidence: what interventions said, empty where none were made.
         worst: ids of the images whose maps are furthest off the object.
+        per_image: each metric of the first map, (N,) on the CPU, a value a map.
+        inside: what slow panels show, empty at most looks.
     """
 
     metrics: dict[str, float]
-    maps: dict[MapKey, Tensor]
     snapshot: Snapshot
     evidence: dict[str, float]
     worst: tuple[str, ...]
+    per_image: dict[str, Tensor]
+    inside: Inside = field(default_factory=Inside)
 
 
 @dataclass
@@ -78,11 +81,13 @@ class Watch:
         tag: what the names of its metrics and pictures start with, e.g. `cam` or `cam/train`.
         probe: the batch to look at.
         options: what to compute and draw.
+        team: the processes that share each look.
     """
 
     tag: str
     probe: Probe
     options: Options
+    team: Team = field(default_factory=Team)
     layers: tuple[str, ...] = ()
     metric_names: tuple[str, ...] = ()
     history: History = field(default_factory=History)
@@ -91,15 +96,15 @@ class Watch:
         self._panels = Panels(self.tag, self.probe, self.options)
         self._target = target_of(self.probe, self.options)
         self._baselines: dict[str, float] | None = None
-        known = self.probe.foreground is not None
+        self._noise_floor = math.nan
+        self._asked: tuple[str, ...] = ()  # what interventions say, known with the first output
         rules = self.options.rules
         if rules is None:
-            rules = default_rules(masks=known, labels=self._can_intervene())
-        self.book = AlertBook(rules)
-
-    def _can_intervene(self) -> bool:
-        labels = self.probe.targets
-        return self.probe.foreground is not None and labels is not None and labels.ndim == 1
+            rules = default_rules(
+                masks=self.probe.foreground is not None,
+                labels=self.probe.targets is not None and not self.probe.multi_label,
+            )
+        self.book = AlertBook(rule for rule in rules if not rule.metric.startswith(GAP))
 
     def prepare(
         self, model: nn.Module, images: Tensor, precision: Precision = contextlib.nullcontext
@@ -121,15 +126,27 @@ class Watch:
                 self.layers = tuple(resolve_layers(model, few, self._target, self.options.layers))
             first = self._compute(model, few)
             where = self._describe(model, few, first)
+            slow = self.options.slow_panels_at(0)
+            look_inside(model, few, self.probe, self.options, self.layers, slow, steps=1)
         if self.probe.targets is not None and first.logits.shape[1]:
             self._check_labels(self.probe.targets, first.logits)
-        self.metric_names = tuple(self._metrics(first))
-        reliance = RELIANCE_METRICS if self._can_intervene() else ()
-        plain = [name.removeprefix(f"{self.tag}/") for name in self.metric_names]
-        self.book.check([*plain, *reliance])
+        self._asked = reliance_metrics(self.probe, logits=bool(first.logits.shape[1]))
+        self.metric_names = tuple(self._tagged(self._all_names(first)))
+        self.book.check(self._plain(dict.fromkeys(self.metric_names, 0.0)))
         masks = "with" if self.probe.foreground is not None else "without"
         titles = ", ".join(method.title for method in methods)
-        return f"{self.tag}: watching {len(self.probe)} images {masks} masks, {titles} at {where}"
+        if self.probe.masks_estimated:
+            masks = "with estimated"
+        line = f"watching {len(self.probe)} images {masks} masks, {titles} at {where}"
+        return "; ".join([f"{self.tag}: {line}", *missing(self.probe)])
+
+    def _all_names(self, result: CAMResult) -> dict[str, float]:
+        """Return every name that a look may log, with a value that stands for none."""
+        names = [*read(self.probe, result.cpu(), self.history).metrics, *self._asked]
+        names += ["noise_floor", *(f"drift_{reference}" for reference in REFERENCES)]
+        if self.probe.foreground is not None:
+            names += [f"{metric}_{base}" for metric in LOCALIZATION for base in BASELINES]
+        return dict.fromkeys(names, math.nan)
 
     def _check_labels(self, targets: Tensor, logits: Tensor) -> None:
         if not self.probe.multi_label:
@@ -150,7 +167,7 @@ class Watch:
         shapes = {layer: "×".join(map(str, m.shape[1:])) for (_, layer), m in result.maps.items()}
         return ", ".join(f"{layer!r} ({shape})" for layer, shape in shapes.items())
 
-    def _compute(self, model: nn.Module, images: Tensor) -> CAMResult:
+    def _compute(self, model: nn.Module, images: Tensor, rows: slice | None = None) -> CAMResult:
         return compute_cams(
             model,
             images,
@@ -162,6 +179,28 @@ class Watch:
             eigen_smooth=self.options.eigen_smooth,
             fuse_layers=self.options.fuse_layers,
             seed=self.options.seed,
+            rows=rows,
+        )
+
+    def _compute_first(
+        self, model: nn.Module, images: Tensor, target: Target, layers: Sequence[str]
+    ) -> CAMResult:
+        """Compute the first method's maps alone, as questions about them need."""
+        method = resolve_methods(self.options.method)[0]
+        return self._together(
+            len(images),
+            lambda rows: compute_cams(
+                model,
+                images,
+                target,
+                method=method,
+                layers=list(layers) if method.place == "layer" else "auto",
+                chunk_size=self.options.chunk_size,
+                aug_smooth=self.options.aug_smooth,
+                eigen_smooth=self.options.eigen_smooth,
+                seed=self.options.seed,
+                rows=rows,
+            ),
         )
 
     def look(
@@ -183,34 +222,97 @@ class Watch:
             step: the step under which the trainer logs scalars now.
             precision: makes the context that the network runs in, e.g. autocast.
         """
+        model = unwrap(model)
         with precision():
-            result = self._compute(model, images)
+            result = self._compute_together(model, images)
+            seen = result.cpu()
             if self._baselines is None:
-                self._baselines = self._measure_baselines(model, images, result)
-        confidences, predicted = self._predicted(result.logits)
+                self._baselines = self._measure_baselines(model, images, seen)
+            if self._floor_is_due():
+                self._noise_floor = ask_noise_floor(
+                    model, images, self._target, seen, self._compute_first, self.options.seed
+                )
+        reading = read(self.probe, seen, self.history)
         snapshot = Snapshot(
             validation=self.history.count,
             epoch=epoch,
             step=step,
-            maps={key: maps.cpu() for key, maps in result.maps.items()},
-            rows=result.rows.cpu(),
-            classes=result.classes.cpu(),
-            predictions=predicted,
-            confidences=confidences if self.probe.multi_label else confidences.amax(dim=1),
+            maps=seen.maps,
+            rows=seen.rows,
+            classes=seen.classes,
+            predictions=reading.predictions,
+            confidences=reading.confidences,
         )
-        metrics = {**self._metrics(result), **self._tagged(self._baselines)}
+        metrics = reading.metrics | self._baselines | self._drift(reading.metrics)
         evidence: dict[str, float] = {}
-        every = self.options.interventions_every
-        due = every > 0 and self.history.count % every == 0
-        if self._can_intervene() and (due or self.book.would_trigger(self._plain(metrics))):
+        if bool(self._asked) and self.team.agreed(self._evidence_is_due(metrics)):
             with precision():
-                evidence = self._intervene(model, images, result.logits)
-            metrics.update(self._tagged(evidence))
-        return Look(metrics, result.maps, snapshot, evidence, self._worst(result))
+                evidence = ask_reliance(model, self.probe, images, result, self.options, self.team)
+            metrics |= dict.fromkeys(self._asked, math.nan) | evidence
+        return Look(
+            metrics=self._tagged(metrics),
+            snapshot=snapshot,
+            evidence=evidence,
+            worst=self._worst(reading.per_image, seen),
+            per_image=reading.per_image,
+        )
 
-    def remember(self, look: Look) -> list[Alert]:
-        """Compare later looks with this one; return the alerts that it raises."""
-        self.history.add(look.snapshot)
+    def look_inside(
+        self, model: nn.Module, images: Tensor, precision: Precision = contextlib.nullcontext
+    ) -> Inside:
+        """Run the passes that slow panels need, where some are due; arguments as for `look`."""
+        due = self.options.slow_panels_at(self.history.count)
+        if not due:
+            return Inside()
+        with precision():
+            return look_inside(unwrap(model), images, self.probe, self.options, self.layers, due)
+
+    def _compute_together(self, model: nn.Module, images: Tensor) -> CAMResult:
+        """Return the maps of the whole probe: each process computes its share of the images."""
+        return self._together(len(images), lambda rows: self._compute(model, images, rows))
+
+    def _together(self, count: int, compute: Callable[[slice], CAMResult]) -> CAMResult:
+        """Compute a share of the images in each process, and return the whole on all of them."""
+        if self.team.size == 1:
+            return compute(slice(0, count))
+        share = self.team.share(count)
+
+        def part() -> CAMResult:
+            return compute(share.rows).cpu().without(share.skipped)
+
+        return joined(self.team.together(part))
+
+    def _evidence_is_due(self, metrics: Mapping[str, float]) -> bool:
+        due = asks(self.history.count, self.options.interventions_every)
+        return due or self.book.is_suspicious() or self.book.would_trigger(metrics)
+
+    def _floor_is_due(self) -> bool:
+        """Tell whether to measure the noise floor: at first, then between two interventions."""
+        every, count = self.options.interventions_every, self.history.count
+        return every > 0 and (count == 0 or count % every == every // 2)
+
+    def _drift(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Return the movement in multiples of what a flip and a jitter move."""
+        floor = self._noise_floor
+        if not self.options.interventions_every:
+            return {}
+        drift = {
+            f"drift_{name}": metrics[f"jsd_{name}"] / floor if floor > 0 else math.nan
+            for name in REFERENCES
+        }
+        return {"noise_floor": floor, **drift}
+
+    def remember(self, look: Look, goodness: float = math.nan) -> list[Alert]:
+        """Compare later looks with this one; return the alerts that it raises.
+
+        Args:
+            look: what `look` gave.
+            goodness: the value that says which validation was the best, the higher the better; by
+                default the probability of the probe's labels.
+        """
+        if math.isnan(goodness):
+            goodness = look.metrics.get(f"{self.tag}/label_confidence", math.nan)
+        self.history.add(look.snapshot, goodness)
         verdict = verdict_of(look.evidence)
         return [
             Alert(
@@ -223,6 +325,7 @@ class Watch:
                 verdict=verdict,
                 evidence=look.evidence,
                 worst=look.worst,
+                estimated=self.probe.masks_estimated,
             )
             for rule, value, limit in self.book.update(self._plain(look.metrics), verdict)
         ]
@@ -240,85 +343,39 @@ class Watch:
         foreground = self.probe.foreground
         if foreground is None or not len(result.rows):
             return {}
-        (method, layer), maps = next(iter(result.maps.items()))
-        untrained: Tensor | None = None
-        with contextlib.suppress(Exception):  # sharded or unusual modules: one baseline less
-            twin = Reinitialised(model, self.options.seed)
-            untrained = compute_cams(
-                twin,
-                images,
-                self._target,
-                method=method,
-                layers=inner_name(layer),
-                chunk_size=self.options.chunk_size,
-            ).maps[method, inner_name(layer)]
-        masks = foreground[result.rows.cpu()]
+        (_, layer), maps = next(iter(result.maps.items()))
+        untrained = ask_untrained(
+            model, images, self._target, layer, self._compute_first, self.options.seed
+        )
+        masks = foreground[result.rows]
         return localization_baselines(masks, (maps.shape[1], maps.shape[2]), untrained)
 
-    def _intervene(self, model: nn.Module, images: Tensor, logits: Tensor) -> dict[str, float]:
-        """Return the metrics of reliance: what the model says when parts are taken away."""
-        masks, labels = self.probe.foreground, self.probe.targets
-        assert masks is not None
-        assert labels is not None
-        if logits.shape[1] == 0:
-            return {}
-        clean = outcome(probabilities(logits), labels, torch.arange(len(labels)))
-        altered = {}
-        with undisturbed(model, images.device):
-            for each in interventions(images, masks.to(images.device), labels, self.options.seed):
-                parts = torch.split(each.make(), self.options.chunk_size)
-                found = [logits_of(model(part), len(part)) for part in parts]
-                chances = probabilities(torch.cat(found))
-                altered[each.name] = outcome(chances, labels[each.rows], each.rows)
-        return reliance(clean, altered)
-
-    def _worst(self, result: CAMResult) -> tuple[str, ...]:
+    def _worst(self, per_image: Mapping[str, Tensor], result: CAMResult) -> tuple[str, ...]:
         """Return the images whose first maps have the least on the object."""
-        foreground = self.probe.foreground
-        if foreground is None:
+        if "enrichment" not in per_image:
             return ()
-        maps = next(iter(result.maps.values()))
-        values = enrichment(maps.cpu(), foreground[result.rows.cpu()]).nan_to_num(math.inf)
+        values = per_image["enrichment"].nan_to_num(math.inf)
         order = values.argsort()[:_WORST].tolist()
         rows = result.rows.tolist()
         return tuple(self.probe.ids[rows[n]] for n in order if math.isfinite(values[n]))
 
     def draw(self, look: Look) -> list[Picture]:
         """Return the look's pictures; it stands at the end of the timeline, remembered or not."""
-        history = self.history
+        return self.drawing(look)()
+
+    def drawing(self, look: Look) -> Callable[[], list[Picture]]:
+        """Return what draws the look, later and in any thread, whatever is remembered by then."""
+        history = self.history.copy()
         if history.previous is not look.snapshot:
-            history = copy.deepcopy(history)
             history.add(look.snapshot)
-        return self._panels.draw(look.maps, look.snapshot, history)
-
-    def _predicted(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Return probabilities (B, K) and predictions, on the CPU; NaN and -1 without logits."""
-        if logits.shape[1] == 0:
-            return torch.full((len(logits), 1), math.nan), torch.full((len(logits),), -1)
-        confidences = probabilities(logits, multi_label=self.probe.multi_label).cpu()
-        if self.probe.multi_label:
-            return confidences, confidences > _LIKELY
-        return confidences, predictions(logits).cpu()
-
-    def _metrics(self, result: CAMResult) -> dict[str, float]:
-        foreground = self.probe.foreground
-        masks = None
-        if foreground is not None:
-            masks = foreground[result.rows.cpu()].to(result.rows.device)
-        values: dict[str, float] = {}
-        for key, maps in result.maps.items():
-            first = self.history.first.maps.get(key) if self.history.first else None
-            previous = self.history.previous.maps.get(key) if self.history.previous else None
-            suffix = suffix_of(key, result.maps)
-            for name, each in measure(maps, masks, first, previous).items():
-                values[f"{self.tag}/{name}{suffix}"] = average(each)
-        if result.logits.shape[1]:
-            confidences, predicted = self._predicted(result.logits)
-            before = self.history.previous.predictions if self.history.previous else None
-            targets = None if self.probe.targets is None else self.probe.targets[: len(predicted)]
-            found = measure_predictions(confidences, predicted, before, targets)
-            values.update({f"{self.tag}/{name}": average(each) for name, each in found.items()})
-        return values
+        return lambda: self._panels.draw(
+            look.snapshot.maps,
+            look.snapshot,
+            history,
+            per_image=look.per_image,
+            features=look.inside.features,
+            preferences=look.inside.preferences,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs: the probe's fingerprint, the layers and the history."""
@@ -328,6 +385,7 @@ class Watch:
             "history": self.history.state_dict(),
             "rules": self.book.state_dict(),
             "baselines": self._baselines or {},
+            "noise_floor": self._noise_floor,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> str:
@@ -339,6 +397,7 @@ class Watch:
         self.history.load_state_dict(state["history"])
         self.book.load_state_dict(state.get("rules", []))
         self._baselines = dict(state.get("baselines", {})) or None
+        self._noise_floor = float(state.get("noise_floor", math.nan))
         return ""
 
 

@@ -47,6 +47,18 @@ class CAMResult:
     def __getitem__(self, key: tuple[str, str]) -> Tensor:
         return self.maps[key]
 
+    def cpu(self) -> CAMResult:
+        """Return the same on the CPU."""
+        maps = {key: maps.cpu() for key, maps in self.maps.items()}
+        return CAMResult(maps, self.logits.cpu(), self.classes.cpu(), self.rows.cpu())
+
+    def without(self, images: int) -> CAMResult:
+        """Return the result of all but its first images."""
+        first = int(self.rows.min()) if len(self.rows) else 0
+        kept = self.rows >= first + images
+        maps = {key: maps[kept] for key, maps in self.maps.items()}
+        return CAMResult(maps, self.logits[images:], self.classes[kept], self.rows[kept])
+
 
 def compute_cams(
     model: nn.Module,
@@ -60,6 +72,7 @@ def compute_cams(
     eigen_smooth: bool = False,
     fuse_layers: bool = False,
     seed: int = 0,
+    rows: slice | None = None,
 ) -> CAMResult:
     """Compute class activation maps and leave the model as it was found.
 
@@ -81,6 +94,8 @@ def compute_cams(
         fuse_layers: add for each method one map that fuses all layers, keyed by their names joined
             by `+`; dimensionless, 0 to 1. Jiang et al. 2021.
         seed: of methods that draw noise, from a private stream.
+        rows: compute these images of the batch only, as `images` and `targets` of the whole batch
+            would give them; all by default. How processes share a batch.
 
     Returns:
         A `CAMResult` with a map tensor for each method and layer.
@@ -112,17 +127,18 @@ def compute_cams(
     modules: dict[str, nn.Module] = {}
     if any(each.place == "layer" for each in methods):
         modules = resolve_layers(model, images, target, layers)
-    autocast = _callers_autocast(images.device.type)
+    autocast = callers_autocast(images.device.type)
     parts = []
     with undisturbed(model, images.device):
-        for start in range(0, len(images), chunk_size):
-            rows = slice(start, min(start + chunk_size, len(images)))
+        first, last, _ = (rows or slice(None)).indices(len(images))
+        for start in range(first, last, chunk_size):
+            part = slice(start, min(start + chunk_size, last))
             # Inference tensors cannot be part of a graph; a clone made outside their mode can.
-            few = images[rows].clone() if images.is_inference() else images[rows]
+            few = images[part].clone() if images.is_inference() else images[part]
             chunk = Chunk(
                 model=model,
                 images=few,
-                rows=rows,
+                rows=part,
                 target=target,
                 modules={module_of(name): module for name, module in modules.items()},
                 wanted=frozenset(modules),
@@ -132,11 +148,11 @@ def compute_cams(
                 autocast=autocast,
             )
             parts.append(_examined(chunk, methods, aug_smooth=aug_smooth))
-    result = _joined(parts)
+    result = joined(parts)
     return _with_fusion(result, methods) if fuse_layers else result
 
 
-def _callers_autocast(device: str) -> Callable[[], torch.autocast]:
+def callers_autocast(device: str) -> Callable[[], torch.autocast]:
     """Return a maker of the autocast context that is in force: map arithmetic leaves it.
 
     Without its cache: weights cast here, without gradients, must not be found there by the
@@ -234,7 +250,8 @@ def _logits_or_empty(output: Any, batch: int) -> Tensor:
     return torch.empty(batch, 0, device=tensors[0][1].device if tensors else None)
 
 
-def _joined(parts: Sequence[CAMResult]) -> CAMResult:
+def joined(parts: Sequence[CAMResult]) -> CAMResult:
+    """Return the results of parts of a batch, in order, as one."""
     if len(parts) == 1:
         return parts[0]
     return CAMResult(

@@ -55,15 +55,15 @@ def interventions(
     generator = torch.Generator().manual_seed(seed)
     found = []
     for name, same in (("mixed_same", True), ("mixed_rand", False)):
-        rows, partners = _partners(labels.cpu(), usable, generator, same=same)
+        rows, partners = partners_of(labels.cpu(), usable, generator, same=same)
         found.append(
-            Intervention(name, rows, lambda r=rows, p=partners: _mixed(images, masks, r, p))  # type: ignore[misc]
+            Intervention(name, rows, lambda r=rows, p=partners: mixed(images, masks, r, p))  # type: ignore[misc]
         )
     all_rows = usable.nonzero()[:, 0]
     found.append(
         Intervention("background", all_rows, lambda: filled(images[all_rows], masks[all_rows]))
     )
-    some = all_rows if len(all_rows) <= _SPARED else all_rows[::2]
+    some = sparing(all_rows)
     noise = torch.randn(images[some].shape, generator=generator).to(images)
     spread = images.std(dim=(0, 2, 3), keepdim=True) * NOISE_LEVEL
     for name, inside in (("noisy_object", True), ("noisy_background", False)):
@@ -72,6 +72,11 @@ def interventions(
             Intervention(name, some, lambda w=where: images[some] + noise * spread * w)  # type: ignore[misc]
         )
     return [each for each in found if len(each.rows)]
+
+
+def sparing(rows: Tensor) -> Tensor:
+    """Return the rows that the costlier questions are asked of: every second one of many."""
+    return rows if len(rows) <= _SPARED else rows[::2]
 
 
 def filled(images: Tensor, masks: Tensor) -> Tensor:
@@ -95,13 +100,13 @@ def _pull(weighted: Tensor, weights: Tensor) -> Tensor:
     return torch.where(weights > 0, known, guess)
 
 
-def _mixed(images: Tensor, masks: Tensor, rows: Tensor, partners: Tensor) -> Tensor:
+def mixed(images: Tensor, masks: Tensor, rows: Tensor, partners: Tensor) -> Tensor:
     """Return the objects of `rows` on the backgrounds of `partners`."""
     backgrounds = filled(images[partners], masks[partners])
     return torch.where(masks[rows][:, None], images[rows], backgrounds)
 
 
-def _partners(
+def partners_of(
     labels: Tensor, usable: Tensor, generator: torch.Generator, *, same: bool
 ) -> tuple[Tensor, Tensor]:
     """Return images and, for each, another one of the same class or of another class."""

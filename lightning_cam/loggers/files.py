@@ -7,14 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightning_cam.render.encode import png
+from lightning_cam.loggers.base import safe_tag
 
 if TYPE_CHECKING:
     from lightning_cam.loggers.base import Picture
 
 
 class FileSink:
-    """Writes `<folder>/<tag>/epoch=E-step=S.png`, each file whole or not at all."""
+    """Writes `<folder>/<tag>/epoch=E-step=S.png`, each file whole or not at all.
+
+    A moving picture is `<folder>/<tag>.gif`, written anew at each validation: the last one shows
+    all that those before it did.
+    """
+
+    encodings = ("png",)
 
     def __init__(self, folder: str | Path) -> None:
         self._folder = Path(folder)
@@ -22,8 +28,12 @@ class FileSink:
     def write(self, pictures: Sequence[Picture], step: int) -> None:
         """Write the pictures of one validation."""
         for picture in pictures:
+            tag = safe_tag(picture.tag)
+            if picture.frames is not None:
+                write_whole(self._folder / f"{tag}.gif", picture.gif)
+                continue
             name = f"epoch={picture.epoch:04d}-step={step:08d}.png"
-            write_whole(self._folder / picture.tag / name, png(picture.pixels))
+            write_whole(self._folder / tag / name, picture.png)
 
     def alert(self, tag: str, message: str, step: int) -> None:
         """Do nothing: `alerts.jsonl` lies in the same folder already."""

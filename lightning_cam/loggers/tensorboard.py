@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from tensorboard.compat.proto.summary_pb2 import Summary
 
-from lightning_cam.render.encode import jpeg
+from lightning_cam.loggers.base import prefixed
+from lightning_cam.loggers.curves import charts
 
 if TYPE_CHECKING:
     from lightning_cam.loggers.base import Picture
 
 _RGB = 3
+_MARKUP = re.compile(r"([\\`*!\[\]])")  # of Markdown, with links and pictures among it
+# The scalars that each event file's layout was made for, by tag. Of several layouts in one run
+# TensorBoard shows the last one only, so callbacks with different tags must share theirs.
+_KNOWN: WeakKeyDictionary[Any, dict[str, set[str]]] = WeakKeyDictionary()
 
 
 class TensorBoardSink:
@@ -22,8 +29,22 @@ class TensorBoardSink:
     `SummaryWriter.add_image` would encode again, with Pillow, fourteen times slower.
     """
 
+    encodings = ("jpeg",)
+
     def __init__(self, logger: Any) -> None:
         self._logger = logger
+        self._alerts: dict[str, int] = {}
+
+    def prepare(self, tag: str, metric_names: Sequence[str]) -> None:
+        """Group the curves on the page of custom scalars, whenever there are new ones."""
+        writer = self._logger.experiment
+        known = _KNOWN.get(writer, {})
+        tag = prefixed(self._logger, tag)
+        names = {prefixed(self._logger, name) for name in metric_names} | known.get(tag, set())
+        before, after = _layout(known), _layout({**known, tag: names})
+        if after != before:
+            writer.add_custom_scalars(after)
+        _KNOWN[writer] = {**known, tag: names}
 
     def write(self, pictures: Sequence[Picture], step: int) -> None:
         """Log the pictures under `step`."""
@@ -34,10 +55,26 @@ class TensorBoardSink:
                 height=height,
                 width=width,
                 colorspace=_RGB,
-                encoded_image_string=jpeg(picture.pixels),
+                encoded_image_string=picture.jpeg if picture.frames is None else picture.gif,
             )
-            writer.add_summary(Summary(value=[Summary.Value(tag=picture.tag, image=image)]), step)
+            tag = prefixed(self._logger, picture.tag)
+            writer.add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
 
     def alert(self, tag: str, message: str, step: int) -> None:
-        """Log the message for the text page, which reads Markdown: markup in names is escaped."""
-        self._logger.experiment.add_text(tag, html.escape(message), step)
+        """Log the message for the text page, which reads Markdown: markup in names is escaped.
+
+        The page shows one text a tag and step, so further ones of a validation get a number.
+        """
+        self._alerts[tag] = count = self._alerts.get(tag, 0) + 1
+        name = prefixed(self._logger, tag if count == 1 else f"{tag}/{count}")
+        text = html.escape(_MARKUP.sub(r"\\\1", message))
+        self._logger.experiment.add_text(name, text, step)
+
+
+def _layout(names: Mapping[str, Iterable[str]]) -> dict[str, dict[str, list[Any]]]:
+    """Return what `add_custom_scalars` takes, for the scalars' names by tag."""
+    return {
+        category: {title: ["Multiline", [pattern]] for title, pattern in found.items()}
+        for tag, some in names.items()
+        for category, found in charts(tag, some).items()
+    }

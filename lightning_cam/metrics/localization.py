@@ -61,14 +61,19 @@ def relevance_rank(maps: Tensor, masks: Tensor) -> Tensor:
     """Return |top K cells ∩ mask| / K, K the mask's area in cells. Arras et al. 2022.
 
     Cells count by the part of them that the mask covers, so K may be a fraction; it is rounded,
-    and at least 1.
+    and at least 1. Of cells that are equally high at the last rank each counts by its chance of
+    being taken: maps after a ReLU hold more zeros than the object has cells left.
     """
     grid = (maps.shape[1], maps.shape[2])
     cover = coverage(masks, grid).flatten(1)
     wanted = cover.sum(dim=1).round().clamp(min=1)
-    order = maps.flatten(1).argsort(dim=1, descending=True)
-    place = torch.arange(order.shape[1], device=maps.device)
-    inside = (cover.gather(1, order) * (place < wanted[:, None])).sum(dim=1) / wanted
+    cells = maps.flatten(1)
+    ordered = cells.sort(dim=1, descending=True).values
+    last = ordered.gather(1, wanted.long()[:, None] - 1)
+    above, level = cells > last, cells == last
+    left = wanted[:, None] - above.sum(dim=1, keepdim=True)
+    taken = above + level * left / level.sum(dim=1, keepdim=True)
+    inside = (cover * taken).sum(dim=1) / wanted
     return inside.masked_fill(is_flat(maps) | _empty(masks), math.nan)
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 RELIANCE_METRICS = (
+    "background_reliance",
     "bg_gap",
     "bg_gap_confidence",
     "mixed_rand_drop",
@@ -21,6 +22,18 @@ RELIANCE_METRICS = (
     "rfs_confidence",
     "background_accuracy",
     "background_confidence",
+    "background_skill",
+)
+
+FEWEST_PAIRS = 4
+MASK_FREE_METRICS = (
+    "rim_reliance",
+    "rim_gap_confidence",
+    "rim_confidence",
+    "rim_skill",
+    "top_drop",
+    "random_drop",
+    "faithfulness",
 )
 
 
@@ -32,11 +45,14 @@ class Outcome:
         rows: (M,) the images of the probe that were altered.
         confidence: (M,) probability of the label.
         correct: (M,) boolean.
+        skill: (M,) probability of the label minus what images of other classes are given for it: 0
+            for whatever answer that is always the same. NaN where there are no others.
     """
 
     rows: Tensor
     confidence: Tensor
     correct: Tensor
+    skill: Tensor
 
 
 def background_gap(same: float, rand: float) -> float:
@@ -64,9 +80,12 @@ def foreground_sensitivity(noisy_object: float, noisy_background: float) -> floa
 
 def outcome(probabilities_MK: Tensor, labels: Tensor, rows: Tensor) -> Outcome:
     """Return what the probabilities (M, K) say of the labels (M,) of the images `rows`."""
-    own = probabilities_MK.gather(1, labels[:, None].to(probabilities_MK.device))[:, 0]
-    correct = probabilities_MK.argmax(dim=1).cpu() == labels.cpu()
-    return Outcome(rows.cpu(), own.float().cpu(), correct)
+    chances, labels = probabilities_MK.float().cpu(), labels.cpu()
+    of_labels = chances[:, labels]  # a row an image, a column the label of an image
+    other = labels[:, None] != labels[None, :]
+    elsewhere = (of_labels * other).sum(dim=0) / other.sum(dim=0)
+    own = of_labels.diagonal()
+    return Outcome(rows.cpu(), own, chances.argmax(dim=1) == labels, own - elsewhere)
 
 
 def reliance(clean: Outcome, altered: Mapping[str, Outcome]) -> dict[str, float]:
@@ -74,16 +93,20 @@ def reliance(clean: Outcome, altered: Mapping[str, Outcome]) -> dict[str, float]
 
     - `bg_gap`, `bg_gap_confidence`: by accuracy and by probability.
     - `rfs`, `rfs_confidence`.
-    - `background_accuracy`, `background_confidence`: of the background alone.
+    - `background_accuracy`, `background_confidence`: of the background alone; `background_skill`:
+      how much more probable than on backgrounds of other classes it makes the label.
     - `mixed_rand_drop`: probability of the label lost on backgrounds of other classes.
+    - `background_reliance`: mean of `bg_gap_confidence` and `background_skill`, two views of one
+      thing whose noise is not the same; of the one that is defined where only one is.
     """
     values: dict[str, float] = {}
-    same, rand = altered.get("mixed_same"), altered.get("mixed_rand")
-    if same is not None and rand is not None:
-        one, other = _both(same, rand)
-        values["bg_gap"] = background_gap(_mean(one.correct), _mean(other.correct))
-        values["bg_gap_confidence"] = background_gap(_mean(one.confidence), _mean(other.confidence))
-    if rand is not None:
+    if (pair := _pair(altered, "mixed_same", "mixed_rand")) is not None:
+        same, other = pair
+        values["bg_gap"] = background_gap(_mean(same.correct), _mean(other.correct))
+        values["bg_gap_confidence"] = background_gap(
+            _mean(same.confidence), _mean(other.confidence)
+        )
+    if (rand := altered.get("mixed_rand")) is not None:
         before = clean.confidence[rand.rows]
         values["mixed_rand_drop"] = _mean(before) - _mean(rand.confidence)
     fg, bg = altered.get("noisy_object"), altered.get("noisy_background")
@@ -95,18 +118,65 @@ def reliance(clean: Outcome, altered: Mapping[str, Outcome]) -> dict[str, float]
     if (alone := altered.get("background")) is not None:
         values["background_accuracy"] = _mean(alone.correct)
         values["background_confidence"] = _mean(alone.confidence)
+        values["background_skill"] = _mean(alone.skill)
+    values["background_reliance"] = _middle(values, "bg_gap_confidence", "background_skill")
     return values
 
 
-def _both(one: Outcome, other: Outcome) -> tuple[Outcome, Outcome]:
-    """Return two outcomes on the images that both are of, so that only the background differs."""
+def mask_free_reliance(clean: Outcome, altered: Mapping[str, Outcome]) -> dict[str, float]:
+    """Return what interventions without masks allow, see `explain.mask_free`.
+
+    - `rim_gap_confidence`: probability of the label with a rim of the same class minus of another.
+    - `rim_confidence`, `rim_skill`: what the rim alone predicts, as for a background.
+    - `rim_reliance`: mean of `rim_gap_confidence` and `rim_skill`.
+    - `top_drop`, `random_drop`: probability lost without the region where the map is highest, and
+      without another of the same shape; `faithfulness` is their difference, above 0 where the map
+      points at what the score depends on. After Samek et al. 2017.
+    """
+    values: dict[str, float] = {}
+    if (pair := _pair(altered, "rim_same", "rim_rand")) is not None:
+        same, rand = pair
+        values["rim_gap_confidence"] = background_gap(
+            _mean(same.confidence), _mean(rand.confidence)
+        )
+    if (alone := altered.get("rim")) is not None:
+        values["rim_confidence"] = _mean(alone.confidence)
+        values["rim_skill"] = _mean(alone.skill)
+    values["rim_reliance"] = _middle(values, "rim_gap_confidence", "rim_skill")
+    for name in ("top", "random"):
+        if (without := altered.get(f"without_{name}")) is not None:
+            values[f"{name}_drop"] = _mean(clean.confidence[without.rows] - without.confidence)
+    if "top_drop" in values and "random_drop" in values:
+        values["faithfulness"] = values["top_drop"] - values["random_drop"]
+    return values
+
+
+def _pair(
+    altered: Mapping[str, Outcome], first: str, second: str
+) -> tuple[Outcome, Outcome] | None:
+    """Return two outcomes on the images that both are of, so that only the background differs.
+
+    None where there are too few of them for a difference to mean anything.
+    """
+    one, other = altered.get(first), altered.get(second)
+    if one is None or other is None:
+        return None
     common = sorted(set(one.rows.tolist()) & set(other.rows.tolist()))
+    if len(common) < FEWEST_PAIRS:
+        return None
     kept = []
     for each in (one, other):
         place = {row: i for i, row in enumerate(each.rows.tolist())}
         index = torch.tensor([place[row] for row in common], dtype=torch.long)
-        kept.append(Outcome(each.rows[index], each.confidence[index], each.correct[index]))
+        fields = (getattr(each, name)[index] for name in Outcome.__dataclass_fields__)
+        kept.append(Outcome(*fields))
     return kept[0], kept[1]
+
+
+def _middle(values: Mapping[str, float], *names: str) -> float:
+    """Return the mean of those that are defined."""
+    known = [values[name] for name in names if math.isfinite(values.get(name, math.nan))]
+    return math.fsum(known) / len(known) if known else math.nan
 
 
 def _mean(values: Tensor) -> float:

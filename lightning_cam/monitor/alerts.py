@@ -13,9 +13,10 @@ from lightning_cam.monitor.rules import Level, Rule, RuleState
 
 Verdict = Literal["confirmed", "contradicted", "saliency only"]
 
-# How much of the label's probability must hang on the background for it to be called reliance.
-RELIANCE = 0.1
-_RELIANCE_METRICS = ("bg_gap_confidence", "mixed_rand_drop")
+# How much of the label's probability must hang on the background for it to be called reliance;
+# without masks, where the rim may hold a part of the object, on the rim. Chosen on the runs of
+# `python -m benchmarks.shortcut --tune`, measured on others.
+RELIANCE, RIM_RELIANCE = 0.1, 0.12
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Alert:
             (`contradicted`), or could not be made (`saliency only`).
         evidence: the interventions' metrics.
         worst: ids of the images that are furthest off.
+        estimated: whether the masks were estimated.
     """
 
     probe: str
@@ -44,13 +46,16 @@ class Alert:
     verdict: Verdict
     evidence: Mapping[str, float] = field(default_factory=dict)
     worst: Sequence[str] = ()
+    estimated: bool = False
 
     def __str__(self) -> str:
         proof = ", ".join(f"{name} {value:.2f}" for name, value in self.evidence.items())
+        proof = f"estimated masks, {proof}" if self.estimated else proof
+        hint = f"not confirmed: that takes masks and labels ({proof})" if proof else ""
         verdict = {
             "confirmed": f"CONFIRMED: the model uses the background ({proof})",
             "contradicted": f"contradicted: the score hardly depends on the background ({proof})",
-            "saliency only": "saliency only: interventions need masks and labels",
+            "saliency only": hint or "saliency only: interventions need masks and labels",
         }[self.verdict]
         worst = f" Worst: {', '.join(self.worst)}." if self.worst else ""
         return (
@@ -73,24 +78,23 @@ def default_rules(*, masks: bool, labels: bool) -> tuple[Rule, ...]:
     """Return the rules that work without configuration, by what a probe knows.
 
     With masks: attention off the object, unless interventions contradict it, and with labels also a
-    score that hangs on the background.
-    Without masks there is no rule whose false alarms have been measured, so there is none.
+    score that hangs on the background. Without masks: a score that hangs on the image's rim.
+    The limits' false alarms are measured by `python -m benchmarks.shortcut`.
     """
     if not masks:
-        return ()
+        return (Level("rim_reliance", above=RIM_RELIANCE, warmup=0),) if labels else ()
     rules: tuple[Rule, ...] = (Level("enrichment", below=1.0, confirm=True),)
     if labels:
-        rules += (Level("bg_gap_confidence", above=0.2, patience=1, warmup=0),)
+        rules += (Level("background_reliance", above=RELIANCE, warmup=0),)
     return rules
 
 
 def verdict_of(evidence: Mapping[str, float]) -> Verdict:
     """Return what interventions say of the model's reliance on the background."""
-    found = [evidence[name] for name in _RELIANCE_METRICS if name in evidence]
-    known = [value for value in found if math.isfinite(value)]
-    if not known:
+    reliance = evidence.get("background_reliance", math.nan)
+    if not math.isfinite(reliance):
         return "saliency only"
-    return "confirmed" if max(known) >= RELIANCE else "contradicted"
+    return "confirmed" if reliance >= RELIANCE else "contradicted"
 
 
 class AlertBook:
@@ -108,8 +112,9 @@ class AlertBook:
         """Raise ValueError when a rule is of a metric that is never logged."""
         names = list(known)
         for rule in self.rules:
-            if rule.metric not in names:
-                raise ValueError(unknown("metric in a rule", rule.metric, names))
+            for metric in filter(None, (rule.metric, rule.unit)):
+                if metric not in names:
+                    raise ValueError(unknown("metric in a rule", metric, names))
 
     def update(
         self, metrics: Mapping[str, float], verdict: Verdict = "saliency only"
@@ -123,13 +128,18 @@ class AlertBook:
         triggered = []
         for rule, state in zip(self.rules, self._states, strict=True):
             value = metrics.get(rule.metric, math.nan)
-            if not rule.update(state, value):
+            unit = metrics.get(rule.unit, math.nan) if rule.unit else 1.0
+            if not rule.update(state, value, unit):
                 continue
             if rule.confirm and verdict == "contradicted":
                 state.active = False  # the streak stands, so the next value asks again
             else:
                 triggered.append((rule, value, state.limit))
         return triggered
+
+    def is_suspicious(self) -> bool:
+        """Tell whether a rule has values beyond its limit but not yet enough of them."""
+        return any(state.streak and not state.active for state in self._states)
 
     def would_trigger(self, metrics: Mapping[str, float]) -> bool:
         """Tell whether `update` would trigger a rule, without taking the metrics in."""

@@ -16,6 +16,7 @@ LOCALIZATION: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "pointing_game": metrics.pointing_game,
     "iou": metrics.iou,
 }
+BASELINES = ("random", "center", "untrained")
 _RANDOM_DRAWS = 16
 _PRIOR_WIDTH = 0.25
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from lightning_cam.metrics.shape import as_distribution
+
 MapKey = tuple[str, str]  # method, layer
+AVERAGE_WEIGHT = 0.3  # of the latest maps in the exponential average
+_REFERENCES = ("first", "previous", "before", "best")
 
 
 @dataclass(frozen=True)
@@ -36,12 +43,21 @@ class Snapshot:
 
 
 class History:
-    """The first, the previous, and evenly thinned snapshots between, of one probe.
+    """What to compare the next validation of one probe with, and what to draw as a timeline.
 
     Args:
         capacity: snapshots kept for the timeline. When it is full every other one is dropped and
             from then on only every second, fourth, ... validation enters, so the kept ones stay
             evenly spaced and the state stays bounded however long the training.
+
+    Attributes:
+        first: the first validation's snapshot.
+        previous: the latest that was added.
+        before: the one that was added before it.
+        best: the one with the best monitored value.
+        best_value: that value, the higher the better.
+        average: exponential average of the maps, each as a distribution, by method and layer.
+        count: validations that were added.
     """
 
     def __init__(self, capacity: int = 12) -> None:
@@ -50,13 +66,34 @@ class History:
         self._kept: list[Snapshot] = []
         self.first: Snapshot | None = None
         self.previous: Snapshot | None = None
+        self.before: Snapshot | None = None
+        self.best: Snapshot | None = None
+        self.best_value = -math.inf
+        self.average: dict[MapKey, Tensor] = {}
         self.count = 0
 
-    def add(self, snapshot: Snapshot) -> None:
-        """Remember a validation."""
+    def copy(self) -> History:
+        """Return a history of its own that holds the same snapshots, which nobody alters."""
+        twin = copy.copy(self)
+        twin._kept = list(self._kept)  # noqa: SLF001 - its own class
+        twin.average = dict(self.average)
+        return twin
+
+    def add(self, snapshot: Snapshot, value: float = math.nan) -> None:
+        """Remember a validation.
+
+        Args:
+            snapshot: what it saw.
+            value: how good the model was, the higher the better; NaN when that is not known.
+        """
         if self.first is None:
             self.first = snapshot
-        self.previous = snapshot
+        self.before, self.previous = self.previous, snapshot
+        if self.best is None or value > self.best_value:
+            self.best, self.best_value = snapshot, value if math.isfinite(value) else -math.inf
+        self.average = {
+            key: averaged(self.average.get(key), maps) for key, maps in snapshot.maps.items()
+        }
         if self.count % self._stride == 0:
             if len(self._kept) == self._capacity:
                 self._kept = self._kept[::2]
@@ -77,16 +114,29 @@ class History:
             "stride": self._stride,
             "count": self.count,
             "kept": [_packed(snapshot) for snapshot in self._kept],
-            "first": _packed(self.first),
-            "previous": _packed(self.previous),
+            "best_value": self.best_value,
+            "average": [[method, layer, m] for (method, layer), m in self.average.items()],
+            **{name: _packed(getattr(self, name)) for name in _REFERENCES},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what `state_dict` returned."""
         self._stride, self.count = int(state["stride"]), int(state["count"])
         self._kept = [_unpacked(packed) for packed in state["kept"]]
-        self.first = _unpacked(state["first"]) if state["first"] else None
-        self.previous = _unpacked(state["previous"]) if state["previous"] else None
+        for name in _REFERENCES:
+            setattr(self, name, _unpacked(state[name]) if state.get(name) else None)
+        self.best_value = float(state.get("best_value", -math.inf))
+        self.average = {(method, layer): m for method, layer, m in state.get("average", [])}
+
+
+def averaged(before: Tensor | None, maps: Tensor) -> Tensor:
+    """Return the exponential average of maps as distributions; flat maps leave it as it was."""
+    now = as_distribution(maps)
+    if before is None or before.shape != now.shape:
+        return now
+    blended = torch.lerp(before, now, AVERAGE_WEIGHT)
+    known = torch.where(before.isnan(), now, blended)
+    return torch.where(now.isnan(), before, known)
 
 
 def _packed(snapshot: Snapshot | None) -> dict[str, Any]:

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from lightning_cam import metrics
 from lightning_cam.monitor.baselines import LOCALIZATION
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from lightning_cam.monitor.history import History, MapKey
+
+REFERENCES = ("previous", "first", "best", "average")
+MOVEMENT: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "jsd": metrics.jsd,
+    "correlation": metrics.correlation,
+    "rank_correlation": metrics.rank_correlation,
+    "top_overlap": metrics.top_overlap,
+    "center_shift": metrics.center_shift,
+}
 
 
-def measure(
-    maps: Tensor,
-    foreground: Tensor | None,
-    first: Tensor | None,
-    previous: Tensor | None,
-) -> dict[str, Tensor]:
-    """Return the metrics of one method and layer, each (N,), NaN where undefined.
+def measure(maps: Tensor, foreground: Tensor | None) -> dict[str, Tensor]:
+    """Return what one method's maps at one layer are like, each (N,), NaN where undefined.
 
     Args:
         maps: raw maps (N, h, w).
         foreground: (N, H, W) boolean masks, or None.
-        first: the first validation's maps; None at the first, which is then its own reference, so
-            that a monitored metric is there from the start.
-        previous: the previous validation's maps; None likewise.
     """
     centers = metrics.center(maps)
     values = {
@@ -39,12 +43,60 @@ def measure(
     }
     if foreground is not None:
         values.update({name: metric(maps, foreground) for name, metric in LOCALIZATION.items()})
-    for name, before in (("previous", previous), ("first", first)):
+    return values
+
+
+def measure_movement(maps: Tensor, history: History, key: MapKey) -> dict[str, Tensor]:
+    """Return how far the maps moved, `<metric>_<reference>`, each (N,), NaN where undefined.
+
+    A reference that does not exist yet, or is of another shape, is the maps themselves, so that a
+    monitored metric is there from the start.
+
+    Args:
+        maps: raw maps (N, h, w).
+        history: what was seen before, without these maps.
+        key: their method and layer.
+    """
+    values = {}
+    for reference in REFERENCES:
+        before = _earlier(history, reference, key)
         known = before is not None and before.shape == maps.shape
         earlier = before.to(maps.device) if before is not None and known else maps
-        values[f"jsd_{name}"] = metrics.jsd(maps, earlier)
-        values[f"correlation_{name}"] = metrics.correlation(maps, earlier)
-        values[f"center_shift_{name}"] = metrics.center_shift(maps, earlier)
+        for name, metric in MOVEMENT.items():
+            values[f"{name}_{reference}"] = metric(maps, earlier)
+    return values
+
+
+def _earlier(history: History, reference: str, key: MapKey) -> Tensor | None:
+    if reference == "average":
+        return history.average.get(key)
+    snapshot = getattr(history, reference)
+    return None if snapshot is None else snapshot.maps.get(key)
+
+
+def unflipped(
+    movement: Mapping[str, Tensor], predicted: Tensor, rows: Tensor, history: History
+) -> dict[str, Tensor]:
+    """Return the movement of the images whose prediction stayed, NaN for the others.
+
+    A map may move because the answer did. What is left here moved although it did not.
+
+    Args:
+        movement: what `measure_movement` gave.
+        predicted: (B,) classes or (B, K) whether each label is predicted, now.
+        rows: (N,) the image of each map.
+        history: what was seen before. For the average, which has no prediction, the latest counts.
+    """
+    values = {}
+    for name, moved in movement.items():
+        reference = name.rsplit("_", 1)[1]
+        snapshot = getattr(history, "previous" if reference == "average" else reference)
+        if snapshot is None or snapshot.predictions.shape != predicted.shape:
+            values[f"unflipped/{name}"] = moved
+            continue
+        flips = (snapshot.predictions != predicted).view(len(predicted), -1).any(dim=1)
+        gone = flips[rows.cpu()].to(moved.device)
+        values[f"unflipped/{name}"] = moved.masked_fill(gone, math.nan)
     return values
 
 
@@ -64,11 +116,21 @@ def measure_predictions(
         values["label_confidence"] = confidences.gather(1, targets[:, None])[:, 0]
     elif targets is not None:
         values["label_confidence"] = confidences[targets]
-    changed = predicted != (predicted if before is None else before)
-    values["prediction_flips"] = changed.reshape(len(changed), -1).any(dim=1).float()
+    before = before if before is not None and before.shape == predicted.shape else predicted
+    values["prediction_flips"] = (predicted != before).view(len(predicted), -1).any(1).float()
     return values
 
 
-def average(values: Tensor) -> float:
-    """Return the mean over the images where the metric is defined, NaN where it is nowhere."""
-    return float(torch.nanmean(values.cpu().double()))
+def averages(values: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return the mean of each metric where it is defined, NaN where it is nowhere defined.
+
+    One transfer from the device for all of them: each alone would wait for it.
+    """
+    groups: dict[int, list[str]] = {}
+    for name, each in values.items():
+        groups.setdefault(len(each), []).append(name)
+    found: dict[str, float] = {}
+    for names in groups.values():
+        stacked = torch.stack([values[name].float() for name in names]).cpu().double()
+        found.update(zip(names, stacked.nanmean(dim=1).tolist(), strict=True))
+    return {name: found[name] for name in values}

@@ -11,6 +11,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from lightning_cam._messages import unknown
+from lightning_cam.monitor.baselines import BASELINES
+
 
 @dataclass
 class RuleState:
@@ -64,14 +67,25 @@ class Rule(ABC):
         if self.warmup < 0:
             raise ValueError(f"expected warmup of 0 or more, came {self.warmup}")
 
-    def update(self, state: RuleState, value: float) -> bool:
-        """Take in a value; return whether the rule is triggered by it, once until it clears."""
-        if not math.isfinite(value):
+    @property
+    def unit(self) -> str | None:
+        """The metric whose value is 1 on this rule's scale; None where 1 is 1."""
+        return None
+
+    def update(self, state: RuleState, value: float, unit: float = 1.0) -> bool:
+        """Take in a value; return whether the rule is triggered by it, once until it clears.
+
+        Args:
+            state: what the rule has seen.
+            value: of its metric.
+            unit: value of the metric that `unit` names.
+        """
+        if not (math.isfinite(value) and math.isfinite(unit)):
             return False
         state.seen += 1
         if state.seen <= self.warmup:
             return False
-        beyond, calm = self._judge(state, value)
+        beyond, calm = self._judge(state, value, unit)
         state.streak = state.streak + 1 if beyond else 0
         if state.active:
             state.calm = state.calm + 1 if calm else 0
@@ -81,23 +95,26 @@ class Rule(ABC):
         return state.active
 
     @abstractmethod
-    def _judge(self, state: RuleState, value: float) -> tuple[bool, bool]:
+    def _judge(self, state: RuleState, value: float, unit: float) -> tuple[bool, bool]:
         """Return whether the value is beyond the limit, and whether it is well within it."""
 
 
 @dataclass(frozen=True)
 class Level(Rule):
-    """An absolute level: give one of `below` and `above`.
+    """A level, absolute or in multiples of a baseline: give one of `below` and `above`.
 
     Attributes:
         below: trigger under this value.
         above: trigger over this value.
         margin: how far back within the limit a value must come to count as calm (hysteresis).
+        of: `random`, `center` or `untrained`: limit and margin are multiples of what the metric is
+            for such maps, e.g. `Level("relevance_mass", below=1.2, of="untrained")`.
     """
 
     below: float | None = field(default=None, kw_only=True)
     above: float | None = field(default=None, kw_only=True)
     margin: float = field(default=0.1, kw_only=True)
+    of: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -108,14 +125,22 @@ class Level(Rule):
             raise ValueError(f"expected a finite limit, came {limit}")
         if self.margin < 0:
             raise ValueError(f"expected margin of 0 or more, came {self.margin}")
+        if self.of is not None and self.of not in BASELINES:
+            raise ValueError(unknown("baseline", self.of, BASELINES))
 
-    def _judge(self, state: RuleState, value: float) -> tuple[bool, bool]:
+    @property
+    def unit(self) -> str | None:
+        """The metric whose value is 1 on this rule's scale; None where 1 is 1."""
+        return f"{self.metric}_{self.of}" if self.of else None
+
+    def _judge(self, state: RuleState, value: float, unit: float) -> tuple[bool, bool]:
+        margin = self.margin * abs(unit)
         if self.below is not None:
-            state.limit = self.below
-            return value < self.below, value > self.below + self.margin
+            state.limit = self.below * unit
+            return value < state.limit, value > state.limit + margin
         assert self.above is not None
-        state.limit = self.above
-        return value > self.above, value < self.above - self.margin
+        state.limit = self.above * unit
+        return value > state.limit, value < state.limit - margin
 
 
 # Limits for 5 % of false alarms in 100 validations, by number of baseline points and by their
@@ -154,7 +179,8 @@ class Change(Rule):
         if self.baseline not in _LIMITS[self.chart]:
             raise ValueError(f"expected baseline of 5, 10 or 20 values, came {self.baseline}")
 
-    def _judge(self, state: RuleState, value: float) -> tuple[bool, bool]:
+    def _judge(self, state: RuleState, value: float, unit: float) -> tuple[bool, bool]:
+        del unit  # a change is measured in the metric's own deviations
         if len(state.baseline) < self.baseline:
             state.baseline.append(value)
             return False, False

@@ -37,6 +37,8 @@ class Probe:
         class_names: the name of each class, by index.
         mean: per channel mean that was subtracted from the images, for drawing them.
         std: per channel standard deviation that they were divided by.
+        masks_estimated: whether the masks are a guess; alerts then say so. Boxes in place of masks
+            always are.
 
     Raises:
         ValueError: shapes, dtypes, lengths or ranges that do not fit together, or NaN in images.
@@ -51,6 +53,7 @@ class Probe:
     class_names: tuple[str, ...] | None
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
+    masks_estimated: bool
 
     def __init__(
         self,
@@ -63,6 +66,7 @@ class Probe:
         class_names: Sequence[str] | None = None,
         mean: Sequence[float] | float | None = None,
         std: Sequence[float] | float | None = None,
+        masks_estimated: bool = False,
     ) -> None:
         check_images(images)
         if not bool(torch.isfinite(images).all()):
@@ -80,6 +84,9 @@ class Probe:
             "mean": _checked_channels("mean", mean, channels),
             "std": _checked_channels("std", std, channels),
         }
+        fields["masks_estimated"] = fields["boxes"] is not None
+        if fields["masks"] is not None:
+            fields["masks_estimated"] = bool(masks_estimated)
         if (fields["mean"] is None) != (fields["std"] is None):
             raise ValueError("expected mean and std together, came only one of them")
         if fields["std"] is not None and min(fields["std"]) <= 0:
@@ -126,6 +133,33 @@ class Probe:
             x1, y1, x2, y2 = (side.view(-1, 1, 1) for side in boxes.float().cpu().unbind(1))
             filled.append(((x >= x1) & (x < x2) & (y >= y1) & (y < y2)).any(dim=0))
         return torch.stack(filled)
+
+    def with_estimated_masks(self, seed: int = 0) -> Probe:
+        """Return the same probe with masks by GrabCut, marked as estimated.
+
+        Started from the boxes where there are any, else from all but the images' edges. Rother,
+        Kolmogorov and Blake 2004. A probe that has masks is returned as it is.
+
+        Args:
+            seed: of the colour models' start.
+        """
+        from lightning_cam.probe.estimates import grabcut_masks
+        from lightning_cam.render import displayable
+
+        if self.masks is not None:
+            return self
+        shown = displayable(self.images.cpu(), self.mean, self.std)
+        return Probe(
+            self.images,
+            self.targets,
+            masks=grabcut_masks(shown, self.boxes, seed),
+            boxes=self.boxes,
+            ids=self.ids,
+            class_names=self.class_names,
+            mean=self.mean,
+            std=self.std,
+            masks_estimated=True,
+        )
 
     def name_of(self, label: int) -> str:
         """Return a class's name, its index where it has none, and `?` for -1."""

@@ -18,6 +18,8 @@ from lightning_cam.probe.samples import Sample, read_sample
 
 _LABEL_HOLDERS = ("targets", "labels", "_labels", "y")
 _SCAN_LIMIT = 512  # samples loaded at most to learn labels that a dataset does not list
+_WORTH_PAIRING = 8  # images
+_ENOUGH_PAIRS = 0.75  # classes an image up to which enough of them have a second one
 _CLASS_HOLDERS = ("classes", "class_names", "categories")
 
 
@@ -69,10 +71,23 @@ def _choose(dataset: Any, size: int, seed: int) -> list[int]:
         queues[_class_of(label)].append(index)
     if len(queues) > 1:
         queues.pop(-1, None)  # an ignored label is none to explain
-    # In turn from each class, classes in random order: of a thousand classes sixteen random ones.
+    queues = _paired(queues, size)
+    # In turn from each class, classes in random order: of a thousand classes eight random ones.
     turns = itertools.chain.from_iterable(itertools.zip_longest(*queues.values()))
     chosen = set(itertools.islice((index for index in turns if index is not None), size))
     return [index for label in sorted(queues) for index in queues[label] if index in chosen]
+
+
+def _paired(queues: dict[int, list[int]], size: int) -> dict[int, list[int]]:
+    """Return fewer classes where there are too many for most to have two images.
+
+    Backgrounds are exchanged within a class, which takes two images of it. Not in a small probe,
+    which would show hardly any class.
+    """
+    if size < _WORTH_PAIRING or len(queues) <= _ENOUGH_PAIRS * size:
+        return queues
+    pairs = [label for label, queue in queues.items() if len(queue) > 1][: size // 2]
+    return {label: queues[label] for label in pairs} if len(pairs) == size // 2 else queues
 
 
 def _class_of(label: Any) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import functools
+import re
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 
 INK, PAPER = (32, 33, 36), (255, 255, 255)
 _MARGIN = 6
+_SAMPLE = 16  # size at which glyphs are compared
+_PLAIN = str.maketrans(
+    dict(zip("–—−×‘’“”øØłŁđĐ", "---x''\"\"oOlLdD", strict=True))
+    | {"ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE"}
+)
+_UNKNOWN = "\uffff"  # no font has it: it is drawn as the box that stands for missing glyphs
 
 
 @functools.lru_cache(maxsize=8)
@@ -25,12 +32,37 @@ def font(size: int) -> Any:
     return ImageFont.load_default(size)
 
 
+def drawable(text: str) -> str:
+    """Return `text` in letters that Pillow's own font has.
+
+    Accents are dropped, since a bare letter reads better than a box; what the font does not know
+    at all, such as Chinese letters, becomes one `?` a run.
+    """
+    decomposed = unicodedata.normalize("NFKD", text).translate(_PLAIN)
+    bare = (letter for letter in decomposed if not unicodedata.combining(letter))
+    known = "".join(letter if _has_glyph(letter) else _UNKNOWN for letter in bare)
+    return re.sub(f"{_UNKNOWN}+", "?", known)
+
+
+def legible(text: str) -> bool:
+    """Tell whether anything of `text` is left when it is drawn: letters or digits."""
+    return any(letter.isalnum() for letter in drawable(text))
+
+
+@functools.lru_cache(maxsize=4096)
+def _has_glyph(letter: str) -> bool:
+    if letter.isascii():
+        return True
+    try:
+        return bytes(font(_SAMPLE).getmask(letter)) != bytes(font(_SAMPLE).getmask(_UNKNOWN))
+    except UnicodeError:  # half of a surrogate pair
+        return False
+
+
 def shortened(text: str, width: float, size: int) -> str:
     """Return `text`, cut with an ellipsis where it is wider than `width` pixels."""
     text = " ".join(text[: 4 * max(1, round(width))].split())  # no letter is a quarter pixel wide
-    # Pillow's own font knows no accents; a bare letter reads better than a box.
-    decomposed = unicodedata.normalize("NFD", text)
-    text = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
+    text = drawable(text)
     if font(size).getlength(text) <= width:
         return text
     fits = bisect.bisect(

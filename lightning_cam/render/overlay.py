@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _OUTLINE = 110  # of so many pixels one is the outline's width
+RISE, FALL = (200, 30, 40), (10, 90, 200)  # red and blue: told apart by colour-blind readers too
 _SMALLEST, _LARGEST = 224, 768  # sides of a picture that can be read and still be kept by hundreds
 
 
@@ -59,12 +60,13 @@ def overlay(
     size: tuple[int, int] | None = None,
     colormap: str = "turbo",
     alpha: float = 0.7,
+    peaks: Tensor | None = None,
 ) -> Tensor:
     """Return the maps' colours blended over the images, (B, H, W, 3) uint8 RGB.
 
-    Each map is drawn from 0 to its own maximum, and the more opaque the more heat there is: where
-    there is none the image shows as it is. So does a map that is zero or not finite: there is
-    nothing to show, and a picture should not invent it.
+    Each map is drawn from 0 to its own maximum, or to a given peak, and the more opaque the more
+    heat there is: where there is none the image shows as it is. So does a map that is flat (all
+    cells equal) or not finite: there is nothing to show, and a picture should not invent it.
 
     Args:
         images: (B, 3, H, W) in 0 to 1, see `displayable`.
@@ -74,23 +76,94 @@ def overlay(
         colormap: a name from `COLORMAPS`.
         alpha: weight of the colours where the heat is greatest, 0 (image only) to 1; elsewhere it
             falls with the square root of the heat.
+        peaks: (B,) what each map is divided by, in its own unit; each map's maximum by default.
     """
     size = size or (images.shape[2], images.shape[3])
-    images = resized(images, size)
+    heat = heat_of(maps, size, peaks)
+    drawn = (alpha * heat.sqrt())[:, None]
+    blended = torch.lerp(resized(images, size), colored(heat, colormap), drawn)
+    pictures = as_pixels(blended)
+    return pictures if masks is None else _outlined(pictures, masks)
+
+
+def difference(
+    images: Tensor,
+    before: Tensor,
+    now: Tensor,
+    *,
+    size: tuple[int, int] | None = None,
+    alpha: float = 0.9,
+    peaks: Tensor | None = None,
+) -> Tensor:
+    """Return where maps rose (red) and fell (blue) over pale grey images, (B, H, W, 3) uint8.
+
+    Both maps are scaled as `overlay` scales them. No change shows the grey image, the colours are
+    proportional to the change, and a full one (from no heat to all) is as opaque as `alpha`.
+
+    Args:
+        images: (B, 3, H, W) in 0 to 1.
+        before: (B, h, w) raw maps.
+        now: (B, h, w) raw maps.
+        size: of the pictures; the images' by default.
+        alpha: weight of the colours at a full change.
+        peaks: (B,) as in `overlay`.
+    """
+    size = size or (images.shape[2], images.shape[3])
+    change = (heat_of(now, size, peaks) - heat_of(before, size, peaks))[:, None]
+    grey = resized(images, size).mean(dim=1, keepdim=True).mul(0.5).add(0.5).expand(-1, 3, -1, -1)
+    ends = torch.where(change > 0, _triple(RISE, grey), _triple(FALL, grey))
+    return as_pixels(torch.lerp(grey, ends, alpha * change.abs()))
+
+
+def heat_of(maps: Tensor, size: tuple[int, int], peaks: Tensor | None = None) -> Tensor:
+    """Return maps enlarged and scaled to 0 to 1, (B, H, W); 0 where there is no evidence.
+
+    Args:
+        maps: (B, h, w) raw maps.
+        size: height and width of the result.
+        peaks: (B,) what each map is divided by; its maximum by default.
+    """
     heat = F.interpolate(maps[:, None].float(), size=size, mode="bilinear", align_corners=False)
-    top = heat.amax(dim=(1, 2, 3), keepdim=True)
-    drawn = (top > 0) & top.isfinite()
-    heat = (heat / top).nan_to_num(0).clamp(0, 1)
-    index = heat.mul(255).round().long()[:, 0]
-    colors_BCHW = table(colormap, images.device)[index].permute(0, 3, 1, 2)
-    blended = torch.lerp(images, colors_BCHW, alpha * drawn * heat.sqrt())
-    if masks is not None:
-        sized = F.interpolate(masks[:, None].float(), size=size, mode="nearest")
-        width = max(1, min(size) // _OUTLINE)
-        edge = _grown(sized, 2 * width) - sized
-        line = _grown(sized, width) - sized
-        blended = torch.where(line > 0, 1.0, torch.where(edge > 0, 0.0, blended))
-    return blended.mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    top = heat.amax(dim=(2, 3), keepdim=True)
+    flat = (maps.amax(dim=(1, 2)) == maps.amin(dim=(1, 2))).view(-1, 1, 1, 1)
+    drawn = (top > 0) & top.isfinite() & ~flat
+    scale = top if peaks is None else peaks.to(heat).view(-1, 1, 1, 1)
+    return ((heat / scale).nan_to_num(0).clamp(0, 1) * drawn)[:, 0]
+
+
+def colored(heat: Tensor, colormap: str) -> Tensor:
+    """Return the colours of values in 0 to 1, (B, H, W) to (B, 3, H, W)."""
+    return table(colormap, heat.device)[heat.mul(255).round().long()].permute(0, 3, 1, 2)
+
+
+def as_pixels(colors: Tensor) -> Tensor:
+    """Return colours in 0 to 1, (B, 3, H, W), as pictures (B, H, W, 3) uint8."""
+    return colors.mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def plain(images: Tensor, size: tuple[int, int], masks: Tensor | None = None) -> Tensor:
+    """Return images (B, 3, H, W) in 0 to 1 as pictures (B, H, W, 3) uint8, outlined by masks."""
+    pictures = as_pixels(resized(images, size))
+    return pictures if masks is None else _outlined(pictures, masks)
+
+
+def sized_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return masks (B, H, W) boolean at another size."""
+    return F.interpolate(masks[:, None].float(), size=size, mode="nearest")[:, 0] > 0
+
+
+def _triple(color: tuple[int, int, int], like: Tensor) -> Tensor:
+    return torch.tensor(color, dtype=like.dtype, device=like.device).view(1, 3, 1, 1) / 255
+
+
+def _outlined(pictures: Tensor, masks: Tensor) -> Tensor:
+    """Return pictures (B, H, W, 3) with a white line just outside the masks and a dark edge."""
+    size = (pictures.shape[1], pictures.shape[2])
+    sized = sized_masks(masks, size)
+    width = max(1, min(size) // _OUTLINE)
+    wide = _grown(sized, width)
+    line, edge = wide & ~sized, _grown(wide, width) & ~wide
+    return pictures.masked_fill(edge[..., None], 0).masked_fill(line[..., None], 255)
 
 
 def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
@@ -103,5 +176,12 @@ def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _grown(masks: Tensor, width: int) -> Tensor:
-    """Return masks (B, 1, H, W) of 0 and 1, wider by `width` pixels on every side."""
-    return F.max_pool2d(masks, kernel_size=2 * width + 1, stride=1, padding=width)
+    """Return boolean masks (B, H, W), wider by `width` pixels on every side."""
+    for dim in (1, 2):
+        grown, length = masks.clone(), masks.shape[dim]
+        for shift in range(1, min(width, length - 1) + 1):
+            here, there = (grown.narrow(dim, at, length - shift) for at in (0, shift))
+            here |= masks.narrow(dim, shift, length - shift)
+            there |= masks.narrow(dim, 0, length - shift)
+        masks = grown
+    return masks

@@ -4,7 +4,16 @@ import json
 
 import pytest
 import torch
-from toys import QUIET, Module, fit, fit_with_tensorboard, loader, make_trainer, small
+from toys import (
+    QUIET,
+    Module,
+    fit,
+    fit_with_tensorboard,
+    loader,
+    make_trainer,
+    scalar_steps,
+    small,
+)
 
 from lightning_cam import Level
 
@@ -97,6 +106,7 @@ def test_bad_choices_fail_at_once(options, error, message):
 
 
 def test_interventions_come_at_their_own_cadence(tmp_path):
-    _, events = fit_with_tensorboard(tmp_path, small(interventions_every=2), max_epochs=4)
-    assert len(events.Scalars("cam/background_confidence")) == 2
-    assert len(events.Scalars("cam/enrichment")) == 4
+    _, events = fit_with_tensorboard(tmp_path, small(interventions_every=3), max_epochs=8)
+    asked = [0, 1, 2, 3, 4, 6]  # the first ones all, then every third
+    assert scalar_steps(events, "cam/background_confidence") == [4 * n + 3 for n in asked]
+    assert len(events.Scalars("cam/enrichment")) == 8

@@ -96,7 +96,7 @@ def test_every_method_works_from_the_callback(tmp_path, method):
             super()._log(trainer, pl_module, watch, look)
 
     fit(tmp_path, Kept(squares_probe(2), method=method, strict=True, alerts=()), max_epochs=1)
-    ((name, _),) = seen[0].maps
+    ((name, _),) = seen[0].snapshot.maps
     assert name == method
 
 

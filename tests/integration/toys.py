@@ -195,4 +195,5 @@ def csv_rows(folder):
 def small(**kwargs):
     """Return a callback with four images, quick to compute and to draw."""
     settings = {"probe_size": 4, "num_pictures": 2, "interventions_every": 1, "alerts": ()}
+    settings["panels"] = ("overlay", "timeline")
     return CAMCallback(**{**settings, **kwargs})

@@ -5,9 +5,16 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from lightning_cam.metrics import coverage, enrichment, pointing_game, relevance_mass
+from lightning_cam.metrics import (
+    coverage,
+    enrichment,
+    iou,
+    pointing_game,
+    relevance_mass,
+    relevance_rank,
+)
 
-METRICS = [relevance_mass, enrichment, pointing_game]
+METRICS = [relevance_mass, enrichment, pointing_game, relevance_rank, iou]
 seeds = st.integers(0, 2**31)
 sides = st.integers(2, 7)
 
@@ -85,6 +92,47 @@ def test_a_constant_map_points_nowhere_which_is_a_miss(value):
     assert pointing_game(maps, torch.ones(1, 8, 8, dtype=torch.bool)).item() == 0
 
 
+@pytest.mark.parametrize(
+    ("cells", "object_cells", "expected"),
+    [
+        ([9.0, 8, 7, 1], [0, 1], 1.0),
+        ([9.0, 8, 7, 1], [2, 3], 0.0),
+        ([9.0, 1, 7, 8], [0, 1], 0.5),
+        ([9.0, 8, 7, 1], [1, 2, 3], 2 / 3),
+    ],
+)
+def test_relevance_rank_by_hand(cells, object_cells, expected):
+    mask = torch.zeros(1, 1, 4, dtype=torch.bool)
+    mask[0, 0, object_cells] = True
+    assert relevance_rank(torch.tensor([[cells]]), mask).item() == pytest.approx(expected)
+
+
+def test_relevance_rank_counts_cut_cells_by_their_part():
+    mask = torch.zeros(1, 2, 8, dtype=torch.bool)
+    mask[0, :, 1:4] = True  # half of the first cell of four, all of the second: K = 1.5, so 2
+    maps = torch.tensor([[[4.0, 3.0, 2.0, 1.0]]])
+    assert relevance_rank(maps, mask).item() == pytest.approx(1.5 / 2)
+    assert relevance_rank(maps.flip(2), mask).item() == 0
+
+
+@pytest.mark.parametrize(
+    ("threshold", "expected"),
+    [(0.5, 1 / 3), (0.2, 2 / 3), (0.0, 2 / 3), (0.9, 1 / 2)],
+)
+def test_iou_by_hand(threshold, expected):
+    maps = torch.tensor([[[10.0, 0.0], [3.0, 6.0]]])
+    mask = torch.tensor([[[1, 0], [1, 0]]]).bool()
+    assert iou(maps, mask, threshold).item() == pytest.approx(expected)
+
+
+def test_iou_counts_cut_cells_by_their_part():
+    mask = torch.zeros(1, 4, 4, dtype=torch.bool)
+    mask[0, :2, :3] = True  # all of the first upper cell, half of the second
+    assert iou(peak(2, 2, 0, 0), mask).item() == pytest.approx(1 / 1.5)
+    assert iou(peak(2, 2, 0, 1), mask).item() == pytest.approx(0.5 / 2)
+    assert iou(peak(2, 2, 1, 1), mask).item() == 0
+
+
 # --- what is undefined ---
 
 
@@ -100,6 +148,9 @@ def test_a_full_mask_holds_everything_and_leaves_nothing_to_compare_with():
     torch.testing.assert_close(relevance_mass(maps, full), torch.ones(2))
     assert enrichment(maps, full).isnan().all()
     assert pointing_game(maps, full).tolist() == [1, 1]
+    assert relevance_rank(maps, full).tolist() == [1, 1]
+    hot = maps > maps.amax(dim=(1, 2), keepdim=True) / 2
+    torch.testing.assert_close(iou(maps, full), hot.float().mean(dim=(1, 2)))
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -113,7 +164,7 @@ def test_a_cell_that_is_not_finite_gives_nan_for_its_image_alone(metric, bad):
     assert torch.equal(values[[0, 2]], expected[[0, 2]])
 
 
-@pytest.mark.parametrize("metric", [relevance_mass, enrichment])
+@pytest.mark.parametrize("metric", [relevance_mass, enrichment, relevance_rank, iou])
 @pytest.mark.parametrize("value", [0.0, 1e-30])
 def test_a_map_without_relief_gives_nan_and_never_a_number(metric, value):
     maps, masks = random_case(0, 2, 4, 4)
@@ -179,3 +230,53 @@ def test_values_are_float32_one_an_image_and_nothing_is_written_to(metric):
     assert torch.equal(maps, before[0])
     assert torch.equal(masks, before[1])
     assert len(metric(maps[:0], masks[:0])) == 0
+
+
+# --- a map that is all on the object ---
+
+
+@given(seeds, sides, sides, st.sampled_from([1, 2, 3]))
+def test_a_map_that_is_all_on_the_object_is_right_by_every_measure(seed, h, w, factor):
+    """On masks that cut no cell: what a cell holds can't be told apart inside it."""
+    maps, masks = random_case(seed, 3, h, w)
+    maps = maps * masks
+    assume(all(len(each[each > 0]) > 1 for each in maps))
+    large = masks.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
+    share = masks.float().mean(dim=(1, 2))
+    torch.testing.assert_close(relevance_mass(maps, large), torch.ones(3))
+    torch.testing.assert_close(enrichment(maps, large), 1 / share)
+    assert pointing_game(maps, large).tolist() == [1, 1, 1]
+    assert relevance_rank(maps, large).tolist() == [1, 1, 1]
+    torch.testing.assert_close(iou(maps, large, threshold=0.0), torch.ones(3))
+
+
+@given(seeds, sides, sides)
+def test_a_map_that_is_all_off_the_object_is_wrong_by_every_measure(seed, h, w):
+    maps, masks = random_case(seed, 3, h, w)
+    maps = maps * ~masks
+    assume(all(len(each.unique()) > 1 for each in maps))
+    for metric in (relevance_mass, enrichment, pointing_game, iou):
+        assert metric(maps, masks).tolist() == [0, 0, 0]
+
+
+# --- cells that are equally high ---
+
+
+def test_of_equally_high_cells_the_place_does_not_decide():
+    """One hot cell off the object and zeros: the object gets its share of the zeros, anywhere."""
+    values = []
+    for corner in ((slice(0, 3), slice(0, 4)), (slice(5, 8), slice(4, 8))):
+        masks = torch.zeros(1, 8, 8, dtype=torch.bool)
+        masks[0][corner] = True
+        values.append(relevance_rank(peak(8, 8, 4, 3), masks).item())
+    by_chance = 11 / 63  # 11 of the 12 cells are still to be taken, from 63 zeros
+    assert values == pytest.approx([by_chance, by_chance])
+
+
+@given(seeds, st.sampled_from([[1], [2], [1, 2]]))
+def test_flips_change_no_rank_among_ties(seed, dims):
+    maps, masks = random_case(seed, 3, 7, 7)
+    maps = (maps * 3).round()
+    torch.testing.assert_close(
+        relevance_rank(maps.flip(dims), masks.flip(dims)), relevance_rank(maps, masks)
+    )

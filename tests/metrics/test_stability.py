@@ -5,9 +5,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_cam.metrics import center_shift, correlation, jsd
+from lightning_cam.metrics import (
+    center_shift,
+    correlation,
+    jsd,
+    rank_correlation,
+    top_overlap,
+)
 
-METRICS = [jsd, correlation, center_shift]
+METRICS = [jsd, correlation, center_shift, rank_correlation, top_overlap]
 seeds = st.integers(0, 2**31)
 sides = st.integers(2, 8)
 
@@ -74,7 +80,7 @@ def test_bounds_and_symmetry(seed, h, w):
     now, before = random_pair(seed, 4, h, w)
     now = now * (now > 0.5)  # zeros are where divergences explode
     now[:, 0, 0] = 1.0
-    for metric, low in ((jsd, 0), (correlation, -1), (center_shift, 0)):
+    for metric, low in zip(METRICS, (0, -1, 0, -1, 0), strict=True):
         values = metric(now, before)
         assert ((values >= low) & (values <= 1)).all()
         torch.testing.assert_close(metric(before, now), values)
@@ -86,6 +92,8 @@ def test_no_change_reads_as_none(seed, h, w):
     torch.testing.assert_close(jsd(maps, maps), torch.zeros(3), atol=1e-6, rtol=0)
     torch.testing.assert_close(correlation(maps, maps), torch.ones(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(center_shift(maps, maps), torch.zeros(3))
+    torch.testing.assert_close(rank_correlation(maps, maps), torch.ones(3), atol=1e-5, rtol=0)
+    assert top_overlap(maps, maps).tolist() == [1, 1, 1]
 
 
 @given(seeds, sides, sides, st.floats(1e-20, 1e20))
@@ -105,6 +113,50 @@ def test_joint_flips_and_the_order_of_the_batch_change_nothing(seed, h, w, dims,
         values = metric(now, before)
         torch.testing.assert_close(metric(now.flip(dims), before.flip(dims)), values, **close)
         torch.testing.assert_close(metric(now[order], before[order]), values[order])
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "expected"),
+    [
+        (row(1.0, 2.0, 30.0), row(1.0, 200.0, 201.0), 1.0),
+        (row(1.0, 2.0, 3.0), row(9.0, 0.5, 0.0), -1.0),
+        (row(1.0, 2.0, 3.0, 4.0), row(2.0, 1.0, 4.0, 3.0), 0.6),  # 1 - 6·4 / (4·15)
+        # ranks 1.5 1.5 3 against 1 2 3: 1.5 / sqrt(1.5 · 2)
+        (row(0.0, 0.0, 5.0), row(1.0, 2.0, 3.0), 1.5 / 3**0.5),
+    ],
+)
+def test_rank_correlation_by_hand(now, before, expected):
+    assert rank_correlation(now, before).item() == pytest.approx(expected, abs=1e-6)
+
+
+@given(seeds, sides, sides)
+def test_ranks_do_not_see_how_much_higher_a_cell_is(seed, h, w):
+    now, before = random_pair(seed, 3, h, w)
+    for metric in (rank_correlation, top_overlap):
+        torch.testing.assert_close(metric(now**3, before), metric(now, before))
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"), [(0.2, 0.0), (0.4, 1 / 3), (0.6, 1 / 2), (0.8, 0.6), (0.0, 0.0)]
+)
+def test_top_overlap_by_hand(share, expected):
+    now, before = row(5.0, 4.0, 3.0, 2.0, 1.0), row(4.0, 1.0, 5.0, 3.0, 2.0)
+    assert top_overlap(now, before, share).item() == pytest.approx(expected)
+
+
+def test_maps_that_are_hot_in_different_places_do_not_overlap():
+    """A fifth of 8×8 is 13 cells; of a map with one hot cell twelve of them are zeros."""
+    now, before = torch.zeros(2, 8, 8), torch.zeros(2, 8, 8)
+    now[0, 1, 1], before[0, 6, 6] = 1.0, 1.0
+    now[1, 0, 7], before[1, 0, 7] = 2.0, 1.0
+    assert top_overlap(now, before).tolist() == [0, 1]
+
+
+@given(seeds, st.sampled_from([[1], [2], [1, 2]]))
+def test_flips_change_nothing_among_ties(seed, dims):
+    now, before = ((each * 3).round() for each in random_pair(seed, 3, 7, 7))
+    for metric in (rank_correlation, top_overlap):
+        torch.testing.assert_close(metric(now.flip(dims), before.flip(dims)), metric(now, before))
 
 
 @given(seeds)

@@ -58,10 +58,10 @@ def test_a_rule_without_that_wish_speaks_all_the_same():
     [
         ({}, "saliency only"),
         ({"rfs": -1.0}, "saliency only"),
-        ({"bg_gap_confidence": math.nan}, "saliency only"),
-        ({"bg_gap_confidence": 0.5, "mixed_rand_drop": 0.0}, "confirmed"),
-        ({"mixed_rand_drop": 0.3}, "confirmed"),
-        ({"bg_gap_confidence": 0.02, "mixed_rand_drop": -0.1}, "contradicted"),
+        ({"background_reliance": math.nan}, "saliency only"),
+        ({"background_reliance": 0.5, "rfs": 0.0}, "confirmed"),
+        ({"rim_reliance": 0.9}, "saliency only"),
+        ({"background_reliance": 0.02, "mixed_rand_drop": 0.3}, "contradicted"),
     ],
 )
 def test_the_verdict_follows_from_the_interventions(evidence, verdict):
@@ -84,7 +84,8 @@ def test_an_unknown_metric_is_named_with_its_near_miss():
 
 
 def test_defaults_differ_by_what_is_known():
-    assert default_rules(masks=False, labels=True) == ()
+    assert [r.metric for r in default_rules(masks=False, labels=True)] == ["rim_reliance"]
+    assert default_rules(masks=False, labels=False) == ()
     assert [r.metric for r in default_rules(masks=True, labels=False)] == ["enrichment"]
     assert len(default_rules(masks=True, labels=True)) == 2
 

@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from lightning_cam.monitor import AlertBook
 from lightning_cam.monitor.rules import Change, Level, RuleState, autocorrelation
 
 
@@ -107,3 +108,29 @@ def test_a_state_goes_on_where_it_was():
 def test_bad_rules_say_what_was_expected(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+# --- a level in multiples of a baseline ----------------------------------------------------------
+
+
+def test_a_relative_level_moves_with_its_baseline():
+    book = AlertBook([Level("mass", below=1.5, of="random", patience=1, warmup=0)])
+    assert not book.update({"mass": 0.4, "mass_random": 0.2})
+    ((_, value, limit),) = book.update({"mass": 0.4, "mass_random": 0.3})
+    assert (value, limit) == (0.4, pytest.approx(0.45))
+
+
+def test_without_its_baseline_a_relative_level_is_no_evidence():
+    book = AlertBook([Level("mass", below=1.5, of="random", patience=1, warmup=0)])
+    assert not book.update({"mass": 0.0})
+    assert not book.update({"mass": 0.0, "mass_random": float("nan")})
+
+
+def test_an_unknown_baseline_names_the_near_miss():
+    with pytest.raises(ValueError, match=r"unknown baseline 'centre'.*Did you mean 'center'"):
+        Level("mass", below=1.5, of="centre")
+
+
+def test_a_baseline_that_the_metric_has_not_is_refused():
+    with pytest.raises(ValueError, match="unknown metric in a rule 'entropy_random'"):
+        AlertBook([Level("entropy", below=1.5, of="random")]).check(["entropy"])

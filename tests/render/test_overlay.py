@@ -5,7 +5,18 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_cam.render import COLORMAPS, check_colormap, displayable, overlay, picture_size
+from lightning_cam.render import (
+    COLORMAPS,
+    check_colormap,
+    difference,
+    displayable,
+    feature_pictures,
+    heat_pictures,
+    overlay,
+    picture_size,
+    plain,
+    sized_masks,
+)
 
 
 def image(height=32, width=48):
@@ -57,8 +68,9 @@ def test_the_strongest_place_has_the_last_colour_and_zero_the_first():
         torch.full((1, 4, 6), torch.inf),
         torch.ones(1, 4, 6).index_fill(2, torch.tensor(3), torch.nan),
         torch.full((1, 4, 6), -1.0),
+        torch.full((1, 4, 6), 0.3),
     ],
-    ids=["zero", "nan", "infinite", "partly nan", "negative"],
+    ids=["zero", "nan", "infinite", "partly nan", "negative", "flat"],
 )
 @pytest.mark.parametrize("alpha", [0.5, 1.0])
 def test_a_map_without_evidence_shows_the_plain_image(bad, alpha):
@@ -129,6 +141,111 @@ def test_inputs_are_not_written_to():
 def test_a_colour_map_with_a_slip_is_named():
     with pytest.raises(ValueError, match=r"'virids'.*Did you mean 'viridis'"):
         check_colormap("virids")
+
+
+@pytest.mark.parametrize("size", [(224, 224), (230, 400)])
+def test_the_outline_is_white_then_black_as_wide_at_every_side(size):
+    mask = torch.zeros(1, *size, dtype=torch.bool)
+    mask[0, 100:120, 50:70] = True
+    grey = torch.full((1, 3, *size), 0.5)
+    row = plain(grey, size, mask)[0, 110, 40:80, 0].tolist()
+    column = plain(grey, size, mask)[0, 90:130, 60, 0].tolist()
+    expected = [128] * 6 + [0] * 2 + [255] * 2 + [128] * 20 + [255] * 2 + [0] * 2 + [128] * 6
+    assert row == column == expected
+
+
+def test_masks_are_sized_with_their_pictures():
+    mask = torch.zeros(1, 4, 6, dtype=torch.bool)
+    mask[0, 1, 2] = True
+    sized = sized_masks(mask, (8, 12))
+    assert sized.nonzero()[:, 1:].tolist() == [[2, 4], [2, 5], [3, 4], [3, 5]]
+
+
+# --- one scale for several pictures --------------------------------------------------------------
+
+
+def test_a_map_at_half_its_peak_is_drawn_as_half_a_map_at_its_peak():
+    full, half = ramp(), ramp() / 2
+    peaks = torch.ones(1)
+    assert torch.equal(overlay(image(), full, peaks=peaks), overlay(image(), full))
+    drawn = overlay(torch.zeros(1, 3, 32, 48), half, peaks=peaks, colormap="bone", alpha=1.0)
+    whole = overlay(torch.zeros(1, 3, 32, 48), full, peaks=peaks, colormap="bone", alpha=1.0)
+    # What the ramp reaches at its end is what the full one has in the middle.
+    assert (drawn[0, 0, -1].int() - whole[0, 0, 24].int()).abs().max() <= 3
+    assert drawn[0, 0, -1].max() < whole[0, 0, -1].min()
+
+
+def test_peaks_of_zero_do_not_invent_heat():
+    bad = torch.zeros(1, 4, 6)
+    assert torch.equal(overlay(image(), bad, peaks=torch.zeros(1)), pixels(image()))
+
+
+# --- what changed --------------------------------------------------------------------------------
+
+
+def test_no_change_is_grey_a_rise_red_and_a_fall_blue():
+    maps = torch.zeros(2, 1, 2)
+    maps[0, 0, 1] = maps[1, 0, 0] = 1.0
+    black = torch.zeros(1, 3, 8, 64)
+    drawn = difference(black, maps[:1], maps[1:], alpha=1.0)[0].int()
+    red, blue, middle = drawn[0, 0], drawn[0, -1], drawn[0, 31:33].float().mean(dim=0)
+    assert red[0] > 2 * red[2]
+    assert blue[2] > 2 * blue[0]
+    assert (middle.max() - middle.min()) < 12
+    same = difference(black, maps[:1], maps[:1])[0]
+    assert torch.equal(same, same[..., :1].expand(-1, -1, 3))
+    assert same.unique().numel() == 1
+
+
+def test_differences_are_of_maps_as_they_are_drawn():
+    maps = torch.rand(1, 4, 6)
+    louder = difference(image(), maps, maps * 1024)
+    assert torch.equal(louder, difference(image(), maps, maps))
+    one_scale = difference(image(), maps, maps * 0.1, peaks=maps.amax(dim=(1, 2)))
+    assert one_scale[..., 2].float().mean() > one_scale[..., 0].float().mean()  # it fell: blue
+
+
+def test_a_map_that_appears_is_all_rise():
+    drawn = difference(
+        torch.zeros(1, 3, 8, 64), torch.zeros(1, 2, 2), torch.tensor([[[0.0, 1]] * 2])
+    )
+    assert (drawn[0, :, :, 0] >= drawn[0, :, :, 2]).all()
+
+
+# --- maps without images -------------------------------------------------------------------------
+
+
+def test_bare_heat_shares_one_scale_and_marks_what_is_not_known():
+    maps = torch.stack([ramp()[0], ramp()[0] / 2, torch.full((32, 48), torch.nan)])
+    drawn = heat_pictures(maps, (32, 48), top=1.0, colormap="bone")
+    assert drawn[0, 0, -1].tolist() == [255, 255, 255]
+    assert drawn[1, 0, -1].max() < 200
+    assert (drawn[2] == 128).all()
+
+
+def test_channels_share_a_scale_between_images_and_not_with_each_other():
+    maps = torch.zeros(2, 2, 1, 2)
+    maps[0, 0, 0, 1], maps[1, 0, 0, 1] = 4.0, 2.0
+    maps[:, 1, 0, 1] = 1e-6
+    drawn = feature_pictures(maps, (2, 4), colormap="bone")
+    assert drawn.shape == (2, 2, 2, 4, 3)
+    assert drawn[0, 0, 0, -1].tolist() == drawn[0, 1, 0, -1].tolist() == [255, 255, 255]
+    assert 80 < int(drawn[1, 0, 0, -1, 0]) < 180
+    assert (drawn[:, :, :, :2] == 0).all()
+
+
+def test_signed_channels_are_white_at_zero():
+    maps = torch.tensor([-1.0, 0.0, 1.0]).view(1, 1, 1, 3)
+    fell, zero, rose = feature_pictures(maps, (1, 3))[0, 0, 0].int()
+    assert fell[2] > fell[0]
+    assert rose[0] > rose[2]
+    assert zero.min() > 240
+
+
+def test_a_dead_channel_is_dark_and_one_with_nan_can_be_drawn():
+    maps = torch.zeros(1, 2, 2, 2)
+    maps[0, 1, 0, 0] = torch.nan
+    assert feature_pictures(maps, (4, 4)).float().mean() < 5
 
 
 # --- images as they can be shown -----------------------------------------------------------------

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_cam.render import decode, jpeg, overlay, png, timeline, with_caption
-from lightning_cam.render.captions import font, shortened
+from lightning_cam.render import decode, film, grid, jpeg, overlay, png, tiles, with_caption
+from lightning_cam.render.captions import drawable, font, legible, shortened
 
 _ODD = [
     "",
@@ -68,7 +68,7 @@ def test_a_very_long_name_does_not_hold_up_the_training():
     assert time.perf_counter() - start < 0.2
 
 
-# --- the film strip ------------------------------------------------------------------------------
+# --- rows and columns ---------------------------------------------------------------------------
 
 
 def columns(count, images=2, height=40, width=64):
@@ -78,7 +78,7 @@ def columns(count, images=2, height=40, width=64):
 
 def test_every_thumbnail_stands_in_its_row_and_column():
     thumbnails = columns(3)
-    strip = timeline(thumbnails, ["epoch 0", "epoch 1", "epoch 2"], ["cat", "dog"])
+    strip = grid(thumbnails, ["epoch 0", "epoch 1", "epoch 2"], ["cat", "dog"])
     places = np.array([[place_of(thumbnails[j][i], strip) for j in range(3)] for i in range(2)])
     assert (places[:, :, 0] == places[:, :1, 0]).all()  # a row is level
     assert (places[:, :, 1] == places[:1, :, 1]).all()  # a column upright
@@ -99,9 +99,7 @@ def place_of(thumbnail, strip):
 
 def test_the_strip_grows_by_equal_columns_and_rows():
     shapes = {
-        (n, k): timeline(columns(n, k), ["t"] * n, ["r"] * k).shape
-        for n in (1, 2, 3)
-        for k in (1, 2)
+        (n, k): grid(columns(n, k), ["t"] * n, ["r"] * k).shape for n in (1, 2, 3) for k in (1, 2)
     }
     assert shapes[2, 1][1] - shapes[1, 1][1] == shapes[3, 1][1] - shapes[2, 1][1] >= 64
     assert shapes[1, 2][0] - shapes[1, 1][0] >= 40
@@ -111,16 +109,77 @@ def test_the_strip_grows_by_equal_columns_and_rows():
 @pytest.mark.parametrize("text", _ODD, ids=ascii)
 def test_titles_and_rows_of_any_kind_leave_the_thumbnails_alone(text):
     thumbnails = columns(2)
-    strip = timeline(thumbnails, [text, "epoch 1"], [text, "dog"])
+    strip = grid(thumbnails, [text, "epoch 1"], [text, "dog"])
     for column in thumbnails:
         for thumbnail in column:
             place_of(thumbnail, strip)
-    assert strip.shape[1] <= 160 + 2 * (64 + 8)
+    assert strip.shape[1] <= 160 + 2 * (112 + 8) + 8  # words may widen a column, so far
 
 
 def test_narrow_thumbnails_are_possible():
-    strip = timeline(columns(2, 1, height=96, width=1), ["epoch 0", "epoch 1"], ["cat"])
+    strip = grid(columns(2, 1, height=96, width=1), ["epoch 0", "epoch 1"], ["cat"])
     assert strip.dtype == np.uint8
+
+
+def test_rows_lower_than_their_words_do_not_write_over_each_other():
+    words = [["one", "two", "three", "four"]] * 3
+    low = grid(columns(1, images=3, height=10), ["t"], words)
+    lines = (low[:, :36] < 128).any(axis=(1, 2))
+    assert np.diff(lines.astype(int)).tolist().count(1) >= 3 * 4  # each line by itself
+    assert len(low) >= 3 * 4 * 15
+
+
+def test_a_heading_is_not_cut_by_a_narrow_picture():
+    plain = grid(columns(1), ["t"], ["r", "s"])
+    headed = grid(columns(1), ["t"], ["r", "s"], "what this picture shows, at some length")
+    assert headed.shape[1] > plain.shape[1] + 50
+    assert len(headed) > len(plain)
+    assert (headed[:24, plain.shape[1] :] < 128).any()
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 16])
+def test_tiles_stand_beside_and_below_each_other_with_their_words(count):
+    thumbnails = np.stack([picture(40, 64, seed) for seed in range(count)])
+    sheet = tiles(thumbnails, [["name", f"{n} maps"] for n in range(count)], "heading")
+    places = [place_of(thumbnail, sheet) for thumbnail in thumbnails]
+    assert len(set(places)) == count
+    for y, x in places:
+        assert (sheet[y + 40 : y + 76, x : x + 40] < 128).any()
+
+
+def test_tiles_leave_no_row_nearly_empty():
+    thumbnails = np.stack([picture(40, 64, seed) for seed in range(11)])
+    tops = [place_of(t, tiles(thumbnails, [""] * 11))[0] for t in thumbnails]
+    rows = [tops.count(top) for top in sorted(set(tops))]
+    assert max(rows) - min(rows) <= 1
+
+
+def test_frames_of_a_film_differ_in_pictures_and_heading_only():
+    frames = np.stack([picture(40, 64, seed) for seed in range(4)]).reshape(2, 2, 40, 64, 3)
+    made = film(frames, ["a", "b"], ["epoch 0", "epoch 1"])
+    assert made.shape[0] == 2
+    for i in range(2):
+        for n in range(2):
+            place_of(frames[i, n], made[i])
+    y, _ = place_of(frames[0, 0], made[0])
+    assert np.array_equal(made[0][y + 40 :], made[1][y + 40 :])  # the captions
+    assert not np.array_equal(made[0][:y], made[1][:y])  # the headings
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("犬", "?"),
+        ("日本 kyōto", "? kyoto"),
+        ("Ødegård ß – “x”", 'Odegard ss - "x"'),
+        ("\ud800 lone", "? lone"),
+        ("cat · 3/4", "cat · 3/4"),
+    ],
+    ids=ascii,
+)
+def test_letters_that_the_font_lacks_are_replaced(text, shown):
+    assert drawable(text) == shown
+    assert legible(text) is (shown != "?")
 
 
 # --- files ---------------------------------------------------------------------------------------

@@ -1,0 +1,62 @@
+"""Two small architectures: a residual network, and a plain one of another shape."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def _unit(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+    )
+
+
+class Block(nn.Module):
+    """Two convolutions with a connection around them."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.first = _unit(inputs, outputs, stride)
+        self.second = nn.Sequential(
+            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs)
+        )
+        self.around = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return F.relu(self.second(self.first(features)) + self.around(features))
+
+
+def residual(classes: int) -> nn.Module:
+    """Return a residual network: 12×12 cells at its end for images of 48×48."""
+    return nn.Sequential(
+        _unit(3, 16, 2),
+        Block(16, 16, 1),
+        Block(16, 32, 2),
+        Block(32, 64, 1),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(64, classes),
+    )
+
+
+def plain(classes: int) -> nn.Module:
+    """Return a stack of convolutions and poolings with a hidden layer behind: 6×6 cells."""
+    return nn.Sequential(
+        _unit(3, 24, 2),
+        _unit(24, 32),
+        nn.MaxPool2d(2),
+        _unit(32, 64),
+        nn.MaxPool2d(2),
+        _unit(64, 64),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(64, 64),
+        nn.ReLU(),
+        nn.Linear(64, classes),
+    )
+
+
+NETWORKS = {"residual": residual, "plain": plain}

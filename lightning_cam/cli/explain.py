@@ -1,0 +1,209 @@
+"""`explain`: maps of image files by a model, as pictures on the disk."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning_cam._messages import unknown
+from lightning_cam.cli import options
+from lightning_cam.cli.images import find_images, preparation
+from lightning_cam.cli.places import check_folder
+from lightning_cam.cli.words import note, progress, say
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from lightning_cam.cli.images import Preparation
+    from lightning_cam.cli.pictures import Drawing, Pixels
+
+_EPILOG = """examples:
+  lightning-cam explain resnet50 photo.jpg --pretrained
+  lightning-cam explain resnet18 photos/ --checkpoint best.ckpt --num-classes 10 --classes names.txt
+  lightning-cam explain my_project.model:Lit photos/ --checkpoint best.ckpt --class zebra
+  lightning-cam explain timm:vit_small_patch16_224 photo.jpg --method gradcam,rollout
+
+Each image gives OUT/<image>.cam.png, in a folder's own subfolders: the map over the image as the
+model sees it, with the class explained below. Several maps stand side by side. Every file is
+written whole or not at all. An image that turns out torn is left out and named at the end.
+"""
+
+
+def add(commands: Any) -> argparse.ArgumentParser:
+    """Add the command's parser."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "explain",
+        help="draw where a model looks in image files",
+        description="Draw class activation maps of image files.",
+        epilog=_EPILOG,
+    )
+    parser.add_argument(
+        "model",
+        help="a torchvision or timm name, or package.module:attribute: a module, a LightningModule "
+        "class, or a function that makes one; found from the working directory too",
+    )
+    parser.add_argument(
+        "images", nargs="+", metavar="IMAGE", help="image files, or folders to search through"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("cams"), metavar="DIR", help="default: cams"
+    )
+    parser.add_argument(
+        "--checkpoint", type=Path, metavar="FILE", help="weights; prefixes of names are matched"
+    )
+    parser.add_argument(
+        "--pretrained", action="store_true", help="the published weights, from the network"
+    )
+    parser.add_argument(
+        "--class",
+        dest="wanted",
+        metavar="CLASS",
+        help="name or index of the class to explain (default: the predicted one)",
+    )
+    parser.add_argument(
+        "--classes", type=Path, metavar="FILE", help="the names of the classes, a line each"
+    )
+    parser.add_argument("--separate", action="store_true", help="a file for each map")
+    parser.add_argument("--plain", action="store_true", help="no words below the maps")
+    parser.add_argument(
+        "--batch", type=options.count, default=16, metavar="N", help="images at a time (default 16)"
+    )
+    options.add_map_options(parser)
+    options.add_image_options(parser)
+    options.add_model_options(parser)
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    """Explain the images."""
+    check_folder(args.out)
+    files = find_images(args.images, but=args.out)  # before torch, which takes seconds to import
+    import torch
+
+    from lightning_cam.cli import network
+    from lightning_cam.cli.pictures import Drawing
+    from lightning_cam.explain.methods import resolve_methods
+    from lightning_cam.models import expected_input, is_import_path
+    from lightning_cam.render import check_colormap
+
+    methods = [method.name for method in resolve_methods(options.method_names(args.method))]
+    check_colormap(args.colormap)
+    checkpoint = network.open_checkpoint(args.checkpoint, args) if args.checkpoint else None
+    model = network.build(args, checkpoint)
+    if checkpoint is None and not args.pretrained and not is_import_path(args.model):
+        note("the weights are random: give --checkpoint FILE or --pretrained")
+    expected = expected_input(args.model, model)
+    ready = preparation(args, expected, args.channels or network.channels_of(model))
+    blank = torch.zeros(1, len(ready.mean), *ready.size, device=_device(model))
+    num_classes = network.tried(model, blank)
+    names = network.class_names(args.classes, expected.class_names, num_classes)
+    target = _class_index(args.wanted, names)
+    note(_prepared(ready))
+    drawing = Drawing(names, ready, args.colormap, args.alpha, args.plain, args.separate)
+    layers = options.layer_names(args.layer)
+    _explain(model, files, drawing, args, {"method": methods, "layers": layers, "targets": target})
+
+
+def _prepared(ready: Preparation) -> str:
+    mean, std = (", ".join(f"{each:g}" for each in values) for values in (ready.mean, ready.std))
+    height, width = ready.size
+    return f"images at {height}x{width} pixels ({ready.fit}), mean {mean}, std {std}"
+
+
+def _device(model: nn.Module) -> Any:
+    first = next(model.parameters(), None)
+    return "cpu" if first is None else first.device
+
+
+def _class_index(wanted: str | None, names: Sequence[str] | None) -> int | None:
+    """Return the class that a name or an index means, a name first; None for the predicted one."""
+    if wanted is None:
+        return None
+    found = [index for index, name in enumerate(names or ()) if name == wanted]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ValueError(f"{wanted!r} is the name of classes {found}: give an index")
+    if wanted.isdecimal():
+        return int(wanted)
+    if names is None:
+        raise ValueError(
+            f"expected --class as an index, as no names are known (--classes FILE), came {wanted!r}"
+        )
+    raise ValueError(unknown("class", wanted, names).split(" Known:")[0])
+
+
+def _explain(
+    model: nn.Module,
+    files: Mapping[Path, Path],
+    drawing: Drawing,
+    args: argparse.Namespace,
+    choices: Mapping[str, Any],
+) -> None:
+    """Compute and write batch by batch; name at the end what could not be read."""
+    import torch
+
+    from lightning_cam.cli.pictures import lines, pictures
+    from lightning_cam.explain.engine import compute_cams
+
+    stems, paths = _stems(files), list(files)
+    torn: list[str] = []
+    starts = range(0, len(paths), args.batch)
+    for start in progress(starts, "explain", len(starts)):
+        tensors = _read(paths[start : start + args.batch], drawing.preparation, torn)
+        if not tensors:
+            continue
+        images = torch.stack(list(tensors.values())).to(_device(model))
+        result = compute_cams(model, images, chunk_size=args.batch, **choices)
+        drawn = pictures(images, result, list(tensors), drawing)
+        for n, (path, made) in enumerate(zip(tensors, drawn, strict=True)):
+            written = _write(made, args.out / stems[path])
+            about = " · ".join(lines(n, result, drawing.names))
+            say(f"{path}  {about}  -> {', '.join(written)}")
+    if torn:
+        raise ValueError(f"{len(torn)} of {len(paths)} images left out: {'; '.join(torn)}")
+
+
+def _read(paths: Sequence[Path], ready: Preparation, torn: list[str]) -> dict[Path, Tensor]:
+    """Return the images by file; what cannot be read is noted in `torn`."""
+    tensors = {}
+    for path in paths:
+        try:
+            tensors[path] = ready.image(path)
+        except ValueError as error:  # noqa: PERF203 - one torn file must not cost the others
+            torn.append(str(error))
+    return tensors
+
+
+def _write(made: Mapping[str, Pixels], stem: Path) -> list[str]:
+    from lightning_cam.loggers.files import write_whole
+    from lightning_cam.render import png
+
+    written = []
+    for ending, pixels in made.items():
+        out = stem.with_name(f"{stem.name}.{ending}.png")
+        write_whole(out, png(pixels))
+        written.append(str(out))
+    return written
+
+
+def _stems(files: Mapping[Path, Path]) -> dict[Path, Path]:
+    """Return where each image's results go, without the ending: harmless and different names."""
+    from lightning_cam.loggers.base import safe_name
+
+    short = {path: _safe(place.with_name(place.stem), safe_name) for path, place in files.items()}
+    often = Counter(short.values())
+    full = {path: _safe(place, safe_name) for path, place in files.items()}
+    stems = {path: stem if often[stem] == 1 else full[path] for path, stem in short.items()}
+    seen: Counter[Path] = Counter()
+    for path, stem in stems.items():
+        seen[stem] += 1
+        stems[path] = stem if seen[stem] == 1 else stem.with_name(f"{stem.name}-{seen[stem]}")
+    return stems
+
+
+def _safe(place: Path, safe_name: Any) -> Path:
+    return Path(*(safe_name(part) for part in place.parts))

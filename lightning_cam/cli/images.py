@@ -1,0 +1,161 @@
+"""From image files to what a model is fed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+    from torch import Tensor
+
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+_DEEP = 65535.0  # largest value of images with 16 bits
+_BYTE = 255.0
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How an image file becomes a model's input.
+
+    Attributes:
+        size: height and width in pixels.
+        mean: per channel, subtracted from pixels in 0 to 1.
+        std: per channel, divided by.
+        fit: `crop` or `squash`.
+    """
+
+    size: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    fit: str = "crop"
+
+    def image(self, file: Path) -> Tensor:
+        """Return an image, (C, H, W) float32 as the model is fed.
+
+        Raises:
+            ValueError: the file is no image, or a torn one.
+        """
+        import numpy as np
+        import torch
+
+        picture = read_image(file)
+        deep = picture.mode[0] in "IF"  # 16 bits, or numbers in 0 to 1 already
+        most = _BYTE if not deep else 1.0 if picture.mode == "F" else _DEEP
+        kind = "F" if deep else "L" if len(self.mean) == 1 else "RGB"
+        picture = (picture.convert("I") if picture.mode[0] == "I" else picture).convert(kind)
+        pixels = np.atleast_3d(np.array(self._fitted(picture), dtype=np.float32)) / most
+        tensor = torch.from_numpy(pixels).permute(2, 0, 1).clamp(0, 1)
+        mean, std = (torch.tensor(each).view(-1, 1, 1) for each in (self.mean, self.std))
+        ready: Tensor = (tensor - mean) / std
+        return ready.contiguous()
+
+    def mask(self, file: Path) -> Tensor:
+        """Return a mask, (H, W) boolean: any pixel that is not black is object."""
+        import numpy as np
+        import torch
+        from PIL import Image
+
+        pixels = np.atleast_3d(np.array(read_image(file)))  # of a palette the indices
+        if pixels.shape[2] in (2, 4):  # what is transparent is no object, whatever its colour
+            pixels = pixels[:, :, :-1] * (pixels[:, :, -1:] > 0)
+        marked = Image.fromarray((pixels.any(axis=2) * _BYTE).astype(np.uint8))
+        return torch.from_numpy(np.array(self._fitted(marked, sharp=True)) > 0)
+
+    def _fitted(self, picture: Picture, *, sharp: bool = False) -> Picture:
+        from PIL import Image, ImageOps
+
+        how = Image.Resampling.NEAREST if sharp else Image.Resampling.BILINEAR
+        width_first = (self.size[1], self.size[0])
+        if self.fit == "crop":
+            return ImageOps.fit(picture, width_first, how)
+        return picture.resize(width_first, how)
+
+
+def preparation(args: argparse.Namespace, expected: Any, channels: int) -> Preparation:
+    """Return what options say, and where they say nothing, what the model expects.
+
+    Args:
+        args: with `size`, `mean`, `std` and `fit`.
+        expected: a `models.Expected`.
+        channels: of the model's images.
+
+    Raises:
+        ValueError: mean and std that are not one number or as many as there are channels.
+    """
+    mean = _for_channels("--mean", args.mean or expected.mean, channels, given=bool(args.mean))
+    std = _for_channels("--std", args.std or expected.std, channels, given=bool(args.std))
+    if min(std) <= 0:
+        raise ValueError(f"expected --std above 0, came {','.join(map(str, std))}")
+    return Preparation(args.size or expected.size, mean, std, args.fit)
+
+
+def _for_channels(
+    option: str, values: Sequence[float], channels: int, *, given: bool
+) -> tuple[float, ...]:
+    if len(values) == 1:
+        return tuple(values) * channels
+    if len(values) == channels:
+        return tuple(values)
+    if given:
+        raise ValueError(f"expected {option} with 1 or {channels} numbers, came {len(values)}")
+    return (round(sum(values) / len(values), 4),) * channels
+
+
+def find_images(places: Iterable[str | Path], *, but: Path | None = None) -> dict[Path, Path]:
+    """Return image files, each with its place relative to the folder it was found in.
+
+    Args:
+        places: files, which are taken whatever they are called, and folders, which are searched
+            with their subfolders, in the order of names.
+        but: a folder that is left out, as results go there.
+
+    Raises:
+        ValueError: a place that is not there, a folder without images, or a file that is none.
+    """
+    found: dict[Path, Path] = {}
+    for place in map(Path, places):
+        if place.is_dir():
+            inside = [path for path in _walk(place) if but is None or not _within(path, but)]
+            if not inside:
+                raise ValueError(f"expected images in {place}, came a folder without any")
+            found.update({path: path.relative_to(place) for path in inside})
+        elif place.is_file():
+            found[place] = Path(place.name)
+        else:
+            raise ValueError(f"expected an image or a folder of images, came {place}: no such file")
+    for path in found:
+        read_image(path, whole=False)
+    return found
+
+
+def _walk(folder: Path) -> list[Path]:
+    walked = (Path(at) / name for at, _, names in os.walk(folder) for name in names)
+    return sorted(p for p in walked if p.suffix.lower() in _SUFFIXES and p.name[0] != ".")
+
+
+def _within(path: Path, folder: Path) -> bool:
+    return folder.resolve() in path.resolve().parents
+
+
+def read_image(file: Path, *, whole: bool = True) -> Picture:
+    """Return an image turned as its camera was held; only its head unless `whole`.
+
+    Raises:
+        ValueError: the file is no image, or a torn one.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(file) as picture:
+            if not whole:
+                return picture
+            return ImageOps.exif_transpose(picture)
+    except UnidentifiedImageError as error:
+        raise ValueError(f"expected an image, came {file}, which is none") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"cannot read the image {file}: {error}") from error

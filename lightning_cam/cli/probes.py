@@ -1,0 +1,179 @@
+"""The probe that a command line means: a folder, a file of tensors, or something to import."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lightning_cam._messages import unknown
+from lightning_cam.checkpoints import read_checkpoint
+from lightning_cam.cli.images import Preparation, find_images
+from lightning_cam.models import import_attribute, made
+from lightning_cam.probe import Probe
+from lightning_cam.probe.probe import first_loader
+from lightning_cam.probe.sampling import _choose as chosen_indices
+
+_FIELDS = ("images", "targets", "masks", "boxes", "ids", "class_names", "mean", "std")
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which images of a larger set are watched: as `CAMCallback` chooses them.
+
+    Attributes:
+        size: how many.
+        seed: which.
+        split: of a datamodule.
+    """
+
+    size: int = 16
+    seed: int = 0
+    split: str = "val"
+
+
+def probe_from(
+    source: str,
+    sampling: Sampling,
+    preparation: Preparation,
+    *,
+    masks: Path | None = None,
+    class_names: Sequence[str] | None = None,
+    arguments: Mapping[str, Any] | None = None,
+) -> Probe:
+    """Return the probe that `source` names.
+
+    Args:
+        source: a folder of images, best in a subfolder a class; a `.pt` file with a dict of the
+            arguments of `Probe`; or `package.module:attribute`, a probe, dataset, dataloader or
+            datamodule, or what makes one.
+        sampling: which images are taken where there are more.
+        preparation: how image files are made ready.
+        masks: a folder of masks, laid out like the folder of images.
+        class_names: in the model's order; by default the subfolders' in the order of names.
+        arguments: of a datamodule's class, as a checkpoint remembers them.
+
+    Raises:
+        ValueError: there is no such source, or no probe can be made of it.
+    """
+    path = Path(source)
+    if masks is not None and not path.is_dir():
+        raise ValueError("expected --masks with a folder of images as --probe only")
+    if path.is_dir():
+        return _from_folder(path, sampling, preparation, masks, class_names)
+    if path.is_file():
+        return _from_file(path)
+    if ":" in source:
+        return _from_object(source, import_attribute(source), sampling, arguments or {})
+    raise ValueError(
+        f"expected --probe as a folder, a .pt file or package.module:attribute, came {source!r}"
+    )
+
+
+def _from_file(path: Path) -> Probe:
+    fields = read_checkpoint(path)
+    for name in fields:
+        if name not in _FIELDS:
+            raise ValueError(unknown(f"part of the probe in {path}", name, _FIELDS))
+    if "images" not in fields:
+        raise ValueError(f"expected a dict with 'images' in {path}, came {', '.join(fields)}")
+    return Probe(**fields)
+
+
+def _from_object(name: str, found: Any, sampling: Sampling, arguments: Mapping[str, Any]) -> Probe:
+    chosen = {"seed": sampling.seed}
+    if isinstance(found, Probe):
+        return found
+    if not isinstance(found, type):
+        if hasattr(found, "val_dataloader") and hasattr(found, "setup"):
+            found.prepare_data()
+            found.setup("fit")
+            return Probe.from_datamodule(found, sampling.size, split=sampling.split, **chosen)
+        if isinstance(found, (list, tuple, dict)):
+            found = first_loader(found)
+        if hasattr(found, "dataset") and hasattr(found, "collate_fn"):
+            return Probe.from_dataloader(found, sampling.size, **chosen)
+        if hasattr(found, "__getitem__") or hasattr(found, "__iter__"):
+            return Probe.from_dataset(found, sampling.size, **chosen)
+    if callable(found):
+        remembers = isinstance(found, type) and hasattr(found, "load_from_checkpoint")
+        thing = made(name, found, arguments if remembers else {})
+        if isinstance(thing, type) or not callable(thing) or hasattr(thing, "__getitem__"):
+            return _from_object(name, thing, sampling, {})
+        found = thing
+    raise ValueError(
+        f"expected {name} to be or to make a Probe, a dataset, a dataloader or a datamodule, came "
+        f"a {type(found).__name__}"
+    )
+
+
+class _Files:
+    """Image files with their labels: as much of a dataset as choosing needs."""
+
+    def __init__(self, places: Sequence[Path], labels: list[int] | None) -> None:
+        self.places = places
+        if labels is not None:
+            self.targets = labels
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> Path:
+        return self.places[index]
+
+
+def _from_folder(
+    folder: Path,
+    sampling: Sampling,
+    preparation: Preparation,
+    masks: Path | None,
+    class_names: Sequence[str] | None,
+) -> Probe:
+    """Make a probe of the images in a folder, balanced over its subfolders, which are classes."""
+    found = find_images([folder], but=masks)
+    files, places = list(found), list(found.values())
+    labels, names = _labels(folder, places, class_names)
+    chosen = sorted(chosen_indices(_Files(places, labels), sampling.size, sampling.seed))
+    return Probe(
+        torch.stack([preparation.image(files[i]) for i in chosen]),
+        None if labels is None else [labels[i] for i in chosen],
+        masks=None
+        if masks is None
+        else torch.stack([preparation.mask(_beside(masks, places[i])) for i in chosen]),
+        ids=[places[i].as_posix() for i in chosen],
+        class_names=names,
+        mean=preparation.mean,
+        std=preparation.std,
+    )
+
+
+def _labels(
+    folder: Path, places: Sequence[Path], class_names: Sequence[str] | None
+) -> tuple[list[int] | None, list[str] | None]:
+    """Return each image's class, by its first folder, and the names; None without subfolders."""
+    folders = sorted({place.parts[0] for place in places if len(place.parts) > 1})
+    if not folders:
+        return None, list(class_names) if class_names else None
+    loose = [place for place in places if len(place.parts) == 1]
+    if loose:
+        raise ValueError(
+            f"expected the images of {folder} in a subfolder a class, or none in subfolders; came "
+            f"{loose[0]} beside {folders[0]}/"
+        )
+    names = list(class_names or folders)
+    for name in folders:
+        if name not in names:
+            raise ValueError(unknown(f"class in {folder}", name, names).split(" Known:")[0])
+    return [names.index(place.parts[0]) for place in places], names
+
+
+def _beside(masks: Path, place: Path) -> Path:
+    """Return the mask of an image: the file of the same place and name, whatever its ending."""
+    at = masks / place.parent
+    fitting = [p for p in sorted(at.iterdir()) if p.stem == place.stem] if at.is_dir() else []
+    if not fitting:
+        raise ValueError(f"expected a mask of {place} in {at}, came none called {place.stem}")
+    return fitting[0]

@@ -1,0 +1,55 @@
+"""`report`: what runs have recorded, as one HTML file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from lightning_cam.cli.places import check_file, check_folder
+from lightning_cam.cli.words import say
+
+_EPILOG = """examples:
+  lightning-cam report lightning_logs/version_0
+  lightning-cam report runs/shortcut runs/balanced --out both.html
+"""
+
+
+def add(commands: Any) -> argparse.ArgumentParser:
+    """Add the command's parser."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "report",
+        help="make one HTML file of one run, or of two side by side",
+        description="Read what CAMCallback or `replay` recorded in one or two runs' folders and\n"
+        "write one HTML file that opens offline.",
+        epilog=_EPILOG,
+    )
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        type=Path,
+        metavar="RUN",
+        help="the folder of a run: the trainer's log_dir, with lightning_cam/*.jsonl in it",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="default: report.html in the run's folder; of two, report-with-SECOND.html in the "
+        "first one's",
+    )
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the report."""
+    from lightning_cam.report import write_report
+
+    for folder in args.runs:
+        if not folder.is_dir():
+            raise ValueError(f"expected a run's folder, came {folder}, which is none")
+    if args.out is None or args.out.is_dir():
+        check_folder(args.out or args.runs[0])
+    else:
+        check_file(args.out)
+    say(str(write_report(args.runs, args.out)))

@@ -1,0 +1,47 @@
+"""Comet: pictures with a step and their captions, alerts as texts and as the run's last one."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from lightning_cam.loggers.base import prefixed, safe_tag
+
+if TYPE_CHECKING:
+    from lightning_cam.loggers.base import Picture
+
+_JOINT = "_"  # between a prefix and a name
+
+
+class CometSink:
+    """Logs into the experiment of a `CometLogger`.
+
+    Pictures go as files: of an array Comet would spread the values over the whole range.
+    """
+
+    encodings = ("jpeg",)
+
+    def __init__(self, logger: Any) -> None:
+        self._logger = logger
+
+    def write(self, pictures: Sequence[Picture], step: int) -> None:
+        """Log the pictures under `step`; a moving one replaces that of the validation before."""
+        experiment = self._logger.experiment
+        for picture in pictures:
+            name = prefixed(self._logger, safe_tag(picture.tag), _JOINT)
+            words = {"caption": picture.caption, "epoch": picture.epoch}
+            if picture.frames is None:
+                file = io.BytesIO(picture.jpeg)
+                experiment.log_image(file, name=name, step=step, metadata=words)
+            else:
+                file = io.BytesIO(picture.gif)
+                experiment.log_image(file, name=name, step=step, metadata=words, overwrite=True)
+
+    def alert(self, tag: str, message: str, step: int) -> None:
+        """Log the message as text; the experiment's `other` values hold the last one."""
+        experiment = self._logger.experiment
+        name = prefixed(self._logger, safe_tag(tag), _JOINT)
+        # With the name before it: Comet uploads the file where a text is the path of one.
+        experiment.log_text(f"{name}: {message}", step=step, metadata={"tag": name})
+        experiment.log_other(name, message)
