@@ -141,7 +141,7 @@ class CAMCallback(_lightning.CallbackBase):
         colormap: str = "turbo",
         alpha: float = 0.7,
         tag: str = "cam",
-        probe_size: int = 16,
+        probe_size: int = 32,
         seed: int = 0,
         chunk_size: int = 64,
         aug_smooth: bool = False,

@@ -93,6 +93,7 @@ def ask_reliance(
     result: CAMResult,
     options: Options,
     team: Team | None = None,
+    turn: int = 0,
 ) -> dict[str, float]:
     """Return the metrics of reliance: what the model says when parts are taken away.
 
@@ -103,6 +104,8 @@ def ask_reliance(
         result: the look's maps and logits, on any device.
         options: chunk size and seed.
         team: the processes that share the forward passes.
+        turn: which time this is; partners and noise are drawn anew each time, so that a chance of
+            one draw does not last.
     """
     if not reliance_metrics(probe, logits=bool(result.logits.shape[1])):
         return {}
@@ -111,7 +114,7 @@ def ask_reliance(
     if labels is None:
         labels = clean.argmax(dim=1)
     before = outcome(clean, labels, torch.arange(len(labels)))
-    masks, seed = probe.foreground, options.seed
+    masks, seed = probe.foreground, options.seed * 1_000_003 + turn
     if masks is not None:
         wanted = interventions(images, masks.to(images.device), labels, seed)
         return reliance(before, _asked(model, labels, wanted, options.chunk_size, team or Team()))

@@ -247,7 +247,15 @@ class Watch:
         evidence: dict[str, float] = {}
         if bool(self._asked) and self.team.agreed(self._evidence_is_due(metrics)):
             with precision():
-                evidence = ask_reliance(model, self.probe, images, result, self.options, self.team)
+                evidence = ask_reliance(
+                    model,
+                    self.probe,
+                    images,
+                    result,
+                    self.options,
+                    self.team,
+                    self.history.count,
+                )
             metrics |= dict.fromkeys(self._asked, math.nan) | evidence
         return Look(
             metrics=self._tagged(metrics),

@@ -16,12 +16,13 @@ from torchvision import tv_tensors
 
 from benchmarks.shortcut import sources
 
-Cue = Literal["scene", "patch", "border"]
+Cue = Literal["scene", "patch", "border", "stripe"]
 _TRAIN = 800
 _VAL = 300
 _OUTLINE = 1
 _PATCH = 7
 _BORDER = 3
+_STRIPE = 4
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,16 @@ RECIPES: dict[str, tuple[Callable[[], Any], Callable[[], Any], Cue]] = {
     "garments-photos": (sources.garments, sources.photographs, "scene"),
     "garments-patch": (sources.garments, sources.photographs, "patch"),
     "digits-border": (sources.digits, sources.textures, "border"),
+    "shapes-photos": (sources.shapes, sources.photographs, "scene"),
+    "shapes-patch": (sources.shapes, sources.textures, "patch"),
+    "digits-stripe": (sources.digits, sources.photographs, "stripe"),
+    "garments-stripe": (sources.garments, sources.textures, "stripe"),
 }
 
 
-def make_splits(name: str, correlation: float, seed: int, train: int = _TRAIN) -> Splits:
+def make_splits(
+    name: str, correlation: float, seed: int, train: int = _TRAIN, val: int = _VAL
+) -> Splits:
     """Make one run's data of a recipe.
 
     Args:
@@ -66,6 +73,7 @@ def make_splits(name: str, correlation: float, seed: int, train: int = _TRAIN) -
         correlation: probability that an image's cue is its class's; else it is any class's.
         seed: decides objects, places and cues.
         train: number of training images.
+        val: number of validation images.
     """
     objects, scenes, cue = RECIPES[name]
     ink, labels = objects()
@@ -73,8 +81,8 @@ def make_splits(name: str, correlation: float, seed: int, train: int = _TRAIN) -
     parts = {}
     for part, chosen, strength in (
         ("train", order[:train], correlation),
-        ("val", order[-_VAL:], correlation),
-        ("shuffled", order[-_VAL:], 0.0),
+        ("val", order[-val:], correlation),
+        ("shuffled", order[-val:], 0.0),
     ):
         draw = torch.Generator().manual_seed(2 * seed + (part == "train"))
         parts[part] = _composed(ink[chosen], labels[chosen], scenes(), cue, strength, draw)
@@ -119,10 +127,12 @@ def _crop(scene: Tensor, at: list[float]) -> Tensor:
 
 
 def _mark(image: Tensor, cue: Cue, label: int) -> None:
-    """Paint the class's colour into a corner, or around the image."""
+    """Paint the class's colour into a corner, along the bottom, or around the image."""
     color = torch.tensor(colorsys.hsv_to_rgb(label / sources.CLASSES, 0.9, 0.9)).view(3, 1, 1)
     if cue == "patch":
         image[:, 1 : 1 + _PATCH, 1 : 1 + _PATCH] = color
+    elif cue == "stripe":
+        image[:, -_STRIPE:] = color
     else:
         inner = image[:, _BORDER:-_BORDER, _BORDER:-_BORDER].clone()
         image[:] = color

@@ -11,14 +11,15 @@ from benchmarks.shortcut.data import RECIPES
 from benchmarks.shortcut.networks import NETWORKS
 from benchmarks.shortcut.runs import Plan
 
-TUNED_ON = ("digits-photos", "garments-textures", "digits-patch", "garments-border")
-HELD_OUT = tuple(name for name in RECIPES if name not in TUNED_ON)
+# The limits were chosen on the first eight recipes, with other seeds than those reported.
+TUNED_ON = tuple(RECIPES)[:8]
+HELD_OUT = tuple(RECIPES)[8:]
 _CORRELATIONS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0)
 _LONG = 100
 
 
 def tuning() -> list[Plan]:
-    """Return the runs that limits were chosen on, with interventions at every look."""
+    """Return runs that limits were chosen on, with interventions at every look."""
     return [
         Plan(data, correlation, network, seed, every=1)
         for data, correlation, network, seed in itertools.product(
@@ -27,12 +28,12 @@ def tuning() -> list[Plan]:
     ]
 
 
-def reported(long_seeds: int = 3) -> list[Plan]:
+def reported(long_seeds: int = 2) -> list[Plan]:
     """Return runs that no limit was chosen on: other data and other seeds, default callbacks."""
-    other_data = itertools.product(HELD_OUT, _CORRELATIONS, NETWORKS, (10,))
-    other_seeds = itertools.product(TUNED_ON, (0.0, 0.5, 0.8, 0.95), NETWORKS, (11,))
+    other_data = itertools.product(HELD_OUT, _CORRELATIONS, NETWORKS, (20,))
+    other_seeds = itertools.product(TUNED_ON, (0.0, 0.6, 0.85, 1.0), ("residual",), (21,))
     plans = [Plan(*choice) for choice in (*other_data, *other_seeds)]
-    seeds = range(200, 200 + long_seeds)
+    seeds = range(300, 300 + long_seeds)
     return plans + [
         _long(data, network, seed)
         for data, network, seed in itertools.product(RECIPES, NETWORKS, seeds)
@@ -42,10 +43,13 @@ def reported(long_seeds: int = 3) -> list[Plan]:
 def quick() -> list[Plan]:
     """Return a few short runs that show that everything works, and hardly more."""
     plans = [
-        Plan(data, correlation, "residual", 10, epochs=8, train=480)
-        for data, correlation in itertools.product(("digits-textures", "digits-border"), (0.0, 1.0))
+        Plan(data, correlation, "residual", 20, epochs=8, train=480)
+        for data, correlation in itertools.product(("shapes-photos", "digits-stripe"), (0.0, 1.0))
     ]
-    return [*plans, Plan("digits-patch", 0.0, "plain", 200, epochs=20, train=160, steady=True)]
+    return [
+        *plans,
+        Plan("shapes-patch", 0.0, "plain", 300, epochs=20, train=160, val=120, steady=True),
+    ]
 
 
 def of_folders(folders: Sequence[Path], seeds: int, epochs: int) -> list[Plan]:
@@ -56,4 +60,4 @@ def of_folders(folders: Sequence[Path], seeds: int, epochs: int) -> list[Plan]:
 
 def _long(data: str, network: str, seed: int) -> Plan:
     """Return a clean run of a hundred short epochs at one learning rate."""
-    return Plan(data, 0.0, network, seed, _LONG, train=320, steady=True)
+    return Plan(data, 0.0, network, seed, _LONG, train=320, val=120, steady=True)

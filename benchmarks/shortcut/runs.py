@@ -36,6 +36,7 @@ class Plan:
         seed: of data, weights and order.
         epochs: passes over the training images.
         train: training images.
+        val: validation images.
         steady: whether the learning rate stays, as in a run that is to be watched for long.
         every: at every n-th look interventions are made; None for the callback's default.
     """
@@ -46,6 +47,7 @@ class Plan:
     seed: int
     epochs: int = 12
     train: int = 800
+    val: int = 300
     steady: bool = False
     every: int | None = None
 
@@ -122,7 +124,7 @@ def run(plan: Plan) -> Run:
     splits = (
         folder_splits(Path(plan.data))
         if is_folder
-        else make_splits(plan.data, plan.correlation, plan.seed, plan.train)
+        else make_splits(plan.data, plan.correlation, plan.seed, plan.train, plan.val)
     )
     torch.manual_seed(plan.seed)
     module, notes = _Module(plan, splits.classes), _Notes()

@@ -10,6 +10,7 @@ import os
 import tarfile
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,6 +88,59 @@ def digits() -> tuple[Tensor, Tensor]:
     small = torch.tensor(data.images).float()[:, None] / 16
     large = F.interpolate(small, size=(30, 30), mode="bicubic", align_corners=False)
     return large.sub(0.3).mul(3).clamp(0, 1), torch.tensor(data.target)
+
+
+@functools.cache
+def shapes() -> tuple[Tensor, Tensor]:
+    """Return ten kinds of drawn shapes (N, 1, 30, 30) in 0 to 1, and their labels."""
+    import cv2
+
+    draw = np.random.default_rng(0)
+    images = []
+    labels = np.arange(_SHAPES) % CLASSES
+    for label in labels.tolist():
+        canvas = np.zeros((120, 120), dtype=np.uint8)
+        radius, turn = draw.uniform(36, 54), draw.uniform(-0.3, 0.3)
+        _DRAWN[label](canvas, radius, turn, cv2)
+        images.append(cv2.resize(canvas, (30, 30), interpolation=cv2.INTER_AREA))
+    return torch.tensor(np.stack(images)).float()[:, None] / 255, torch.tensor(labels)
+
+
+def _polygon(corners: int, inner: float = 1.0, width: int = -1) -> Any:
+    def drawn(canvas: np.ndarray, radius: float, turn: float, cv2: Any) -> None:
+        angles = turn - np.pi / 2 + np.arange(corners) * 2 * np.pi / corners
+        radii = radius * np.where(np.arange(corners) % 2, inner, 1.0)
+        points = 60 + radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        points = points.round().astype(np.int32)
+        if width < 0:
+            cv2.fillPoly(canvas, [points], 255)
+        else:
+            cv2.polylines(canvas, [points], isClosed=True, color=255, thickness=width)
+
+    return drawn
+
+
+def _ellipse(flat: float, width: int = -1, end: int = 360) -> Any:
+    def drawn(canvas: np.ndarray, radius: float, turn: float, cv2: Any) -> None:
+        axes = (round(radius), round(radius * flat))
+        cv2.ellipse(canvas, (60, 60), axes, np.degrees(turn), 0, end, 255, width)
+
+    return drawn
+
+
+_SHAPES = 3000
+_DRAWN = (
+    _polygon(3),
+    _polygon(4),
+    _polygon(10, 0.4),
+    _ellipse(1.0),
+    _ellipse(1.0, 12),
+    _ellipse(0.4),
+    _polygon(3, width=10),
+    _polygon(4, width=10),
+    _polygon(8, 0.3),
+    _ellipse(1.0, 14, 180),
+)
 
 
 @functools.cache

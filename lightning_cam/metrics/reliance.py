@@ -26,6 +26,7 @@ RELIANCE_METRICS = (
 )
 
 FEWEST_PAIRS = 4
+_LITTLE = 0.3
 MASK_FREE_METRICS = (
     "rim_reliance",
     "rim_gap_confidence",
@@ -96,8 +97,10 @@ def reliance(clean: Outcome, altered: Mapping[str, Outcome]) -> dict[str, float]
     - `background_accuracy`, `background_confidence`: of the background alone; `background_skill`:
       how much more probable than on backgrounds of other classes it makes the label.
     - `mixed_rand_drop`: probability of the label lost on backgrounds of other classes.
-    - `background_reliance`: mean of `bg_gap_confidence` and `background_skill`, two views of one
-      thing whose noise is not the same; of the one that is defined where only one is.
+    - `background_reliance`: how much of what the model knows hangs on the background, 0 to about 1:
+      the mean of `bg_gap_confidence` and `background_skill`, two views of one thing whose noise
+      is not the same, over the skill on the images as they are. A model that knows little yet
+      can rely on little: the divisor is at least 0.3.
     """
     values: dict[str, float] = {}
     if (pair := _pair(altered, "mixed_same", "mixed_rand")) is not None:
@@ -119,7 +122,8 @@ def reliance(clean: Outcome, altered: Mapping[str, Outcome]) -> dict[str, float]
         values["background_accuracy"] = _mean(alone.correct)
         values["background_confidence"] = _mean(alone.confidence)
         values["background_skill"] = _mean(alone.skill)
-    values["background_reliance"] = _middle(values, "bg_gap_confidence", "background_skill")
+    both = _middle(values, "bg_gap_confidence", "background_skill")
+    values["background_reliance"] = both / _known(clean)
     return values
 
 
@@ -128,7 +132,7 @@ def mask_free_reliance(clean: Outcome, altered: Mapping[str, Outcome]) -> dict[s
 
     - `rim_gap_confidence`: probability of the label with a rim of the same class minus of another.
     - `rim_confidence`, `rim_skill`: what the rim alone predicts, as for a background.
-    - `rim_reliance`: mean of `rim_gap_confidence` and `rim_skill`.
+    - `rim_reliance`: of `rim_gap_confidence` and `rim_skill`, as `background_reliance`.
     - `top_drop`, `random_drop`: probability lost without the region where the map is highest, and
       without another of the same shape; `faithfulness` is their difference, above 0 where the map
       points at what the score depends on. After Samek et al. 2017.
@@ -142,7 +146,7 @@ def mask_free_reliance(clean: Outcome, altered: Mapping[str, Outcome]) -> dict[s
     if (alone := altered.get("rim")) is not None:
         values["rim_confidence"] = _mean(alone.confidence)
         values["rim_skill"] = _mean(alone.skill)
-    values["rim_reliance"] = _middle(values, "rim_gap_confidence", "rim_skill")
+    values["rim_reliance"] = _middle(values, "rim_gap_confidence", "rim_skill") / _known(clean)
     for name in ("top", "random"):
         if (without := altered.get(f"without_{name}")) is not None:
             values[f"{name}_drop"] = _mean(clean.confidence[without.rows] - without.confidence)
@@ -171,6 +175,12 @@ def _pair(
         fields = (getattr(each, name)[index] for name in Outcome.__dataclass_fields__)
         kept.append(Outcome(*fields))
     return kept[0], kept[1]
+
+
+def _known(clean: Outcome) -> float:
+    """Return how well the model tells the probe's classes apart, 0 to 1, and at least a little."""
+    skill = _mean(clean.skill)
+    return max(skill, _LITTLE) if math.isfinite(skill) else 1.0
 
 
 def _middle(values: Mapping[str, float], *names: str) -> float:

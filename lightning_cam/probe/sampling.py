@@ -56,7 +56,7 @@ def _seed_everything(seed: int) -> None:
 
 
 def _choose(dataset: Any, size: int, seed: int) -> list[int]:
-    """Return indices, as many of each class as of any other, sorted by class."""
+    """Return indices, as many of each class as of any other, the classes in turn."""
     count = len(dataset)
     order = np.random.default_rng(seed).permutation(count).tolist()
     listed = labels_of(dataset)
@@ -75,7 +75,13 @@ def _choose(dataset: Any, size: int, seed: int) -> list[int]:
     # In turn from each class, classes in random order: of a thousand classes eight random ones.
     turns = itertools.chain.from_iterable(itertools.zip_longest(*queues.values()))
     chosen = set(itertools.islice((index for index in turns if index is not None), size))
-    return [index for label in sorted(queues) for index in queues[label] if index in chosen]
+    # One of each class, then another one of each: the first few are a fair sample by themselves.
+    places = [
+        (turn, label, index)
+        for label, queue in queues.items()
+        for turn, index in enumerate(index for index in queue if index in chosen)
+    ]
+    return [index for *_, index in sorted(places)]
 
 
 def _paired(queues: dict[int, list[int]], size: int) -> dict[int, list[int]]:
