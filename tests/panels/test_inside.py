@@ -1,5 +1,7 @@
 """What slow panels ask of the network, and that a watch draws what it was told to."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -94,6 +96,7 @@ def watched(looks, **options):
         with torch.no_grad():
             net[0].weight.add_(0.05 * torch.randn_like(net[0].weight))
         look = watch.look(net, own.images, i, i)
+        look = replace(look, inside=watch.look_inside(net, own.images))
         watch.remember(look)
         names.append([picture.tag for picture in watch.draw(look)])
     return names

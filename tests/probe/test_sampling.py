@@ -207,7 +207,7 @@ def test_an_image_folder_brings_its_class_names(tmp_path):
     for dataset in (folder, Subset(folder, [0, 1, 3, 4]), ConcatDataset([folder, folder])):
         probe = Probe.from_dataset(dataset, 4)
         assert probe.class_names == ("cat", "dog")
-        assert probe.targets.tolist() == [0, 0, 1, 1]
+        assert probe.targets.tolist() == [0, 1, 0, 1]
         assert probe.mean == pytest.approx((0.5, 0.4, 0.3))
         assert probe.std == pytest.approx((0.2, 0.25, 0.5))
         assert probe.images.shape == (4, 3, H, W)
