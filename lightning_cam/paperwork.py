@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lightning_cam.watch import Look, Watch
 
 ALERTS = "alerts.jsonl"
+_SHOWN = 32  # images in the report: cheaper there than as pictures of every validation
 
 
 class Paperwork:
@@ -37,10 +38,11 @@ class Paperwork:
     def look(self, watch: Watch, look: Look, alerts: Sequence[Alert], device: Any) -> None:
         """Add a look, and the alerts that it raised, to its probe's record."""
         recorder = self._recorders.get(watch.tag)
-        if recorder is None:
+        if recorder is None or not recorder.path.exists():  # somebody removed the folder
             recorder = Recorder(self.folder, watch.tag)
             settings = settings_of(watch.options, rules=watch.book.rules, **self._settings)
-            recorder.begin(watch.probe, watch.options.num_pictures, settings, device)
+            shown = watch.options.num_pictures and max(watch.options.num_pictures, _SHOWN)
+            recorder.begin(watch.probe, shown, settings, device)
             self._recorders[watch.tag] = recorder
         recorder.add(look, watch.tag, [alert for alert in alerts if alert.probe == watch.tag])
 

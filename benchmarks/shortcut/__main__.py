@@ -11,21 +11,24 @@ val, with backgrounds that tell nothing. A run's truth is the accuracy that it l
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.measuring import environment, write_json
-from benchmarks.shortcut import evaluate, plans
+from benchmarks.shortcut import evaluate, judge, plans
 from benchmarks.shortcut.runs import Plan, Run, as_json, from_json, run
 
+CALLBACKS_DEFAULT = 5  # looks from one intervention to the next
 _SHORT = (
     ("alert_roc_area", "alert: area under the ROC curve"),
+    ("alert_roc_area_any_time", "  where alerts that clear again count too"),
     ("true_alarm_rate", "bad runs alerted"),
     ("alerted_in_first_third", "bad runs alerted in the first third"),
     ("share_of_training_at_alert", "share of the training passed at the alert"),
@@ -48,8 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="a few short runs")
     parser.add_argument("--tune", action="store_true", help="the runs that limits were chosen on")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each folder and network")
-    parser.add_argument("--epochs", type=int, default=12, help="of runs on folders")
-    parser.add_argument("--workers", type=int, default=2, help="trainings at a time")
+    parser.add_argument(
+        "--epochs", type=int, help="of runs on folders; by default enough for 300 steps, 12 to 60"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=2, help="trainings at a time; 0 for one, in this process"
+    )
     parser.add_argument("--keep", type=Path, help="a file of finished runs, continued if it exists")
     args = parser.parse_args(arguments)
     if args.data:
@@ -72,20 +79,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _command(arguments: Sequence[str] | None) -> str:
-    return " ".join(["python -m benchmarks.shortcut", *(arguments or sys.argv[1:])])
+    """Return what was typed, without where finished runs were kept."""
+    words = list(arguments or sys.argv[1:])
+    if "--keep" in words:
+        del words[words.index("--keep") : words.index("--keep") + 2]
+    return " ".join(["python -m benchmarks.shortcut", *words])
 
 
 def _finished(wanted: Sequence[Plan], workers: int, keep: Path | None) -> Iterator[Run]:
-    """Yield the runs as they finish, each in a process with one thread; they keep to themselves."""
+    """Yield the runs as they finish, those that are kept already at once."""
     known: dict[str, Run] = {}
     if keep is not None and keep.exists():
         runs = [from_json(json.loads(line)) for line in keep.read_text().splitlines()]
         known = {str(each.plan): each for each in runs}
     yield from (known[str(plan)] for plan in wanted if str(plan) in known)
     left = [plan for plan in wanted if str(plan) not in known]
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        for n, each in enumerate(pool.imap_unordered(run, left), 1):
+    with _runner(workers) as finished:
+        for n, each in enumerate(finished(run, left), 1):
             told = {mode: [a["epoch"] for a in alerts] for mode, alerts in each.alerts.items()}
             print(
                 f"{n:4}/{len(left)}  {Path(each.plan.data).name:18} {each.plan.correlation:4.2f}  "
@@ -99,9 +109,24 @@ def _finished(wanted: Sequence[Plan], workers: int, keep: Path | None) -> Iterat
             yield each
 
 
+@contextlib.contextmanager
+def _runner(workers: int) -> Iterator[Callable[..., Iterable[Run]]]:
+    """Yield a `map` over processes with one thread each, which do not slow each other down."""
+    if not workers:
+        yield map
+        return
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        yield pool.imap_unordered
+
+
 def alerts_of(each: Run, mode: str) -> list[int]:
-    """Return the validations at which the callback itself alerted."""
-    return [alert["epoch"] for alert in each.alerts[mode]]
+    """Return the validations at which the default rules alert.
+
+    The same as the callback's own alerts, but runs that were kept are judged by today's rules.
+    """
+    every = each.plan.every or CALLBACKS_DEFAULT
+    return [look for look, _ in judge.alerts_of(each.metrics[mode], evaluate.rules_of(mode), every)]
 
 
 def figures_of(runs: Sequence[Run]) -> dict[str, Any]:
@@ -124,10 +149,7 @@ def _line(each: Run) -> dict[str, Any]:
         **vars(each.plan),
         "accuracy": each.accuracy,
         "lost": each.loss,
-        "alerts": {
-            mode: [(a["metric"], a["epoch"], a["verdict"]) for a in alerts]
-            for mode, alerts in each.alerts.items()
-        },
+        "alerted_at": {mode: alerts_of(each, mode) for mode in evaluate.METRICS},
         "score": {mode: evaluate.alert_score(each, mode) for mode in evaluate.METRICS},
     }
 

@@ -43,24 +43,31 @@ def rules_of(mode: str) -> tuple[Rule, ...]:
     return default_rules(masks=mode == "masks", labels=True)
 
 
-def alert_score(run: Run, mode: str) -> float:
-    """Return how near a run came to an alert, or how far it went beyond: the alert's ROC score.
+def alert_score(run: Run, mode: str, *, standing: bool = True) -> float:
+    """Return how far the default rules' metrics stay beyond their limits: the alert's ROC score.
 
-    For each default rule the most extreme value that held for its patience, in multiples of the
-    way from where the metric is without a shortcut to its limit; a rule that waits for an
-    intervention counts no further than the intervention goes.
+    For each rule the most extreme value that held for its patience, in multiples of the limit. A
+    rule that waits for an intervention adds nothing to what confirms it.
+
+    Args:
+        run: with a known truth, which is that of its end.
+        mode: with masks or without.
+        standing: of the last third of the training only, where the truth is taken; else of any
+            time: a network may learn the cue first and unlearn it later.
     """
-    scores = [_margin(run.metrics[mode], rule) for rule in rules_of(mode)]
+    course = run.metrics[mode]
+    if standing:
+        course = course[-max(3, len(course) // 3) :]
+    scores = [_margin(course, rule) for rule in rules_of(mode)]
     known = [score for score in scores if math.isfinite(score)]
     return max(known) if known else 0.0
 
 
 def _margin(course: Sequence[Mapping[str, float]], rule: Rule) -> float:
     assert isinstance(rule, Level)
-    if rule.confirm:  # such a rule adds nothing to what confirms it
+    if rule.confirm:
         return -math.inf
     values = [m[rule.metric] for m in course if math.isfinite(m.get(rule.metric, math.nan))]
-    values = values[rule.warmup :]
     if len(values) < rule.patience:
         return -math.inf
     assert rule.above is not None
@@ -100,6 +107,9 @@ def summary(runs: Sequence[Run], alerts_of: Callable[[Run, str], list[int]]) -> 
         first = [min(alerts_of(run, mode), default=math.inf) / run.plan.epochs for run in bad]
         found[mode] = {
             "alert_roc_area": area([alert_score(run, mode) for run in runs], runs),
+            "alert_roc_area_any_time": area(
+                [alert_score(run, mode, standing=False) for run in runs], runs
+            ),
             "true_alarm_rate": _share(share <= 1 for share in first),
             "alerted_in_first_third": _share(share < 1 / 3 for share in first),
             "share_of_training_at_alert": float(np.median(first)) if first else math.nan,

@@ -9,13 +9,15 @@ from pathlib import Path
 
 from benchmarks.shortcut.data import RECIPES
 from benchmarks.shortcut.networks import NETWORKS
-from benchmarks.shortcut.runs import Plan
+from benchmarks.shortcut.runs import BATCH, Plan
 
 # The limits were chosen on the first eight recipes, with other seeds than those reported.
 TUNED_ON = tuple(RECIPES)[:8]
 HELD_OUT = tuple(RECIPES)[8:]
 _CORRELATIONS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0)
 _LONG = 100
+_STEPS = 300  # that a run on a folder should have at least
+_FEWEST_EPOCHS, _MOST_EPOCHS = 12, 60
 
 
 def tuning() -> list[Plan]:
@@ -52,10 +54,23 @@ def quick() -> list[Plan]:
     ]
 
 
-def of_folders(folders: Sequence[Path], seeds: int, epochs: int) -> list[Plan]:
-    """Return runs of the user's own data: each folder with both networks and several seeds."""
+def of_folders(folders: Sequence[Path], seeds: int, epochs: int | None = None) -> list[Plan]:
+    """Return runs of the user's own data: each folder with both networks and several seeds.
+
+    Args:
+        folders: see `data.folder_splits`.
+        seeds: runs of each folder and network.
+        epochs: passes over the training images; by default enough to learn something.
+    """
     choices = itertools.product(folders, NETWORKS, range(seeds))
-    return [Plan(str(f), math.nan, network, seed, epochs) for f, network, seed in choices]
+    return [
+        Plan(str(f), math.nan, network, seed, epochs or _enough(f)) for f, network, seed in choices
+    ]
+
+
+def _enough(folder: Path) -> int:
+    images = sum(1 for file in (folder / "train").glob("*/*") if file.is_file())
+    return min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, _STEPS * BATCH // max(images, 1)))
 
 
 def _long(data: str, network: str, seed: int) -> Plan:

@@ -13,9 +13,10 @@ from lightning_cam.monitor.rules import Level, Rule, RuleState
 
 Verdict = Literal["confirmed", "contradicted", "saliency only"]
 
-# How much of what the model knows must hang on the background, or without masks on the rim, for it
-# to be called reliance. Chosen on some runs of `python -m benchmarks.shortcut`, measured on others.
-RELIANCE = 0.2
+# How much of what the model knows must hang on the background for it to be called reliance; without
+# masks on the rim, which may hold a part of the object. Chosen on some runs of
+# `python -m benchmarks.shortcut`, measured on others.
+RELIANCE, RIM_RELIANCE = 0.25, 0.3
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def default_rules(*, masks: bool, labels: bool) -> tuple[Rule, ...]:
     The limits' false alarms are measured by `python -m benchmarks.shortcut`.
     """
     if not masks:
-        return (Level("rim_reliance", above=RELIANCE, warmup=0),) if labels else ()
+        return (Level("rim_reliance", above=RIM_RELIANCE, warmup=0),) if labels else ()
     rules: tuple[Rule, ...] = (Level("enrichment", below=1.0, confirm=True),)
     if labels:
         rules += (Level("background_reliance", above=RELIANCE, warmup=0),)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,6 +15,7 @@ from lightning_cam.monitor.baselines import LOCALIZATION
 if TYPE_CHECKING:
     from lightning_cam.monitor.history import History, MapKey
 
+_SMALL = 1 << 17  # cells of all maps, up to which they are compared in one call
 REFERENCES = ("previous", "first", "best", "average")
 MOVEMENT: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "jsd": metrics.jsd,
@@ -57,14 +58,30 @@ def measure_movement(maps: Tensor, history: History, key: MapKey) -> dict[str, T
         history: what was seen before, without these maps.
         key: their method and layer.
     """
-    values = {}
+    earlier = []
     for reference in REFERENCES:
         before = _earlier(history, reference, key)
         known = before is not None and before.shape == maps.shape
-        earlier = before.to(maps.device) if before is not None and known else maps
-        for name, metric in MOVEMENT.items():
-            values[f"{name}_{reference}"] = metric(maps, earlier)
-    return values
+        earlier.append(before.to(maps.device) if before is not None and known else maps)
+    found = {name: _against(maps, earlier, metric) for name, metric in MOVEMENT.items()}
+    return {
+        f"{name}_{reference}": found[name][i]
+        for i, reference in enumerate(REFERENCES)
+        for name in MOVEMENT
+    }
+
+
+def _against(
+    maps: Tensor, earlier: Sequence[Tensor], metric: Callable[[Tensor, Tensor], Tensor]
+) -> list[Tensor]:
+    """Return a metric against each of several earlier maps; small ones take one call for all.
+
+    Most of the time of so small a calculation is calling it.
+    """
+    if maps.numel() > _SMALL:
+        return [metric(maps, each) for each in earlier]
+    found = metric(maps.repeat(len(earlier), 1, 1), torch.cat(list(earlier)))
+    return list(torch.split(found, len(maps)))
 
 
 def _earlier(history: History, reference: str, key: MapKey) -> Tensor | None:
