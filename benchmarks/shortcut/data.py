@@ -169,11 +169,11 @@ def folder_splits(folder: Path, side: int = 64) -> Splits:
 
 
 def _mask_of(folder: Path, image: Path, side: int) -> Tensor:
-    from torchvision.io import ImageReadMode, decode_image
+    from PIL import Image
     from torchvision.transforms.v2 import functional as T
 
     file = (folder / "masks" / image.relative_to(folder)).with_suffix(".png")
     if not file.exists():
         raise ValueError(f"expected a mask {file}, found none")
-    pixels = decode_image(str(file), ImageReadMode.GRAY).float() / 255
+    pixels = T.to_image(Image.open(file).convert("L")).float() / 255
     return T.resize(pixels, [side, side], antialias=True)[0] > 0.5

@@ -11,8 +11,8 @@ import torch
 from benchmarks.shortcut import evaluate
 from benchmarks.shortcut.__main__ import main
 from benchmarks.shortcut.data import folder_splits, make_splits
-from benchmarks.shortcut.plans import HELD_OUT, TUNED_ON, reported, tuning
 from benchmarks.shortcut.judge import alerts_of
+from benchmarks.shortcut.plans import HELD_OUT, TUNED_ON, reported, tuning
 from benchmarks.shortcut.runs import Plan, Run, as_json, from_json, run
 from lightning_cam.monitor.alerts import RELIANCE
 
@@ -120,7 +120,7 @@ def test_a_folder_is_read_with_its_masks(folder):
 
 def test_the_command_on_a_folder_finds_the_background(folder, capsys, tmp_path):
     out = tmp_path / "figures.json"
-    arguments = ["--data", str(folder), "--seeds", "1", "--epochs", "6", "--workers", "0"]
+    arguments = ["--data", str(folder), "--seeds", "1", "--epochs", "30", "--workers", "0"]
     assert main([*arguments, "--json", str(out)]) == 0
     figures = json.loads(out.read_text())
     assert len(figures["runs"]) == 2
