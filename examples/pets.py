@@ -115,7 +115,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     torch.manual_seed(0)
     trainer = Trainer(
-        callbacks=[CAMCallback()],  # sixteen of the test images, breeds and masks included
+        callbacks=[CAMCallback()],  # 32 of the test images, breeds and masks included
         logger=TensorBoardLogger(options.out, name="pets"),
         max_epochs=options.epochs,
         num_sanity_val_steps=0,
