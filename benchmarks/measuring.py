@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import multiprocessing
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -30,6 +31,50 @@ class Ratio:
         return f"{self.median:.3f} ({self.low:.3f}–{self.high:.3f}, {self.pairs} pairs)"
 
 
+def ratios(
+    sides: Mapping[str, Callable[[], object]],
+    reference: Callable[[], object],
+    *,
+    pairs: int = 15,
+    warmup: int = 1,
+    synchronize: Callable[[], None] = lambda: None,
+) -> tuple[dict[str, Ratio], float]:
+    """Return time(side) / time(reference) of several sides, and the reference's median seconds.
+
+    A round times each once; who begins changes from round to round.
+    """
+    calls = [reference, *sides.values()]
+    for call in calls * warmup:
+        call()
+    rounds = []
+    for start in range(pairs):
+        seconds = [0.0] * len(calls)
+        for turn in range(len(calls)):
+            which = (start + turn) % len(calls)
+            seconds[which] = seconds_of(calls[which], synchronize)
+        rounds.append(seconds)
+    quotients = zip(*([one / each[0] for one in each[1:]] for each in rounds), strict=True)
+    found = {name: spread(some) for name, some in zip(sides, quotients, strict=True)}
+    return found, statistics.median(each[0] for each in rounds)
+
+
+def seconds_of(call: Callable[[], object], synchronize: Callable[[], None] = lambda: None) -> float:
+    """Return how long a call takes."""
+    synchronize()
+    start = time.perf_counter()
+    call()
+    synchronize()
+    return time.perf_counter() - start
+
+
+def spread(values: Sequence[float]) -> Ratio:
+    """Return the median and the quartiles of some quotients."""
+    if len(values) < 2:
+        return Ratio(values[0], values[0], values[0], 1)
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return Ratio(statistics.median(values), low, high, len(values))
+
+
 def ratio(
     side: Callable[[], object],
     reference: Callable[[], object],
@@ -44,11 +89,7 @@ def ratio(
     """
 
     def timed(call: Callable[[], object]) -> float:
-        synchronize()
-        start = time.perf_counter()
-        call()
-        synchronize()
-        return time.perf_counter() - start
+        return seconds_of(call, synchronize)
 
     for _ in range(warmup):
         timed(side)
@@ -92,9 +133,18 @@ def peak_memory(build: Callable[[], Callable[[], object]]) -> float:
     return float(after - before) / 1024
 
 
+def processor() -> str:
+    """Return the CPU's name, as Linux knows it."""
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        return next(iter(names), "CPU")
+    return platform.processor() or "CPU"
+
+
 def environment(device: str) -> dict[str, str]:
     """Return machine, versions and date, to stand beside every figure."""
-    name = torch.cuda.get_device_name() if device == "cuda" else platform.processor() or "CPU"
+    name = torch.cuda.get_device_name() if device == "cuda" else processor()
     versions = {
         package: importlib.metadata.version(package)
         for package in ("torch", "torchvision", "lightning")

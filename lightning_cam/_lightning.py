@@ -8,10 +8,11 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightning_cam.sharding import refusal
 from lightning_cam.team import Team
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from lightning.pytorch import Callback as LightningCallback
     from lightning.pytorch import LightningModule, Trainer
@@ -45,8 +46,8 @@ else:
 __all__ = [
     "CallbackBase",
     "agreed_log_dir",
-    "all_ranks_agree",
     "as_forward",
+    "check_strategy",
     "fitting",
     "has_validation",
     "info",
@@ -54,6 +55,7 @@ __all__ = [
     "log_step",
     "monitored",
     "on_device",
+    "save_checkpoint",
     "split_loader",
     "team",
     "warn",
@@ -73,11 +75,22 @@ def log_step(trainer: Trainer, *, train_epoch_end: bool = False) -> int:
     return step - 1 if train_epoch_end else step
 
 
-def all_ranks_agree(trainer: Trainer, *, agree: bool) -> bool:
-    """Return whether all ranks do, so that they take the same way from here."""
-    if trainer.world_size == 1:
-        return agree
-    return bool(trainer.strategy.reduce_boolean_decision(agree, all=True))
+def check_strategy(trainer: Trainer) -> None:
+    """Raise ValueError where the strategy keeps the weights in a form that we cannot run."""
+    if "FSDPStrategy" in {kind.__name__ for kind in type(trainer.strategy).__mro__}:
+        raise ValueError(refusal("FSDPStrategy"))
+
+
+def save_checkpoint(trainer: Trainer, path: Path) -> None:
+    """Save a checkpoint; every rank must call.
+
+    The others wait for the one that writes, so where that fails it must come to their barrier.
+    """
+    try:
+        trainer.save_checkpoint(path)
+    except Exception:
+        trainer.strategy.barrier()
+        raise
 
 
 def team(trainer: Trainer) -> Team:
@@ -143,22 +156,35 @@ def on_device(trainer: Trainer, module: LightningModule, images: Tensor) -> Tens
     return converted
 
 
-def agreed_log_dir(trainer: Trainer) -> Path:
+def agreed_log_dir(trainer: Trainer, tell: Callable[[str], None]) -> Path:
     """Return the run's folder; every rank must call, since Lightning broadcasts it.
 
     That of loggers without a folder of their own is named as `ModelCheckpoint` names it: what they
     call their folder holds all runs.
     """
-    folder = Path(trainer.log_dir or trainer.default_root_dir)
+    found = str(trainer.default_root_dir)
+    try:
+        found = _log_dir(trainer)
+    except Exception as error:  # noqa: BLE001 - a logger that is down has no folder either
+        tell(
+            "CAMCallback writes its files into default_root_dir: the logger cannot name its "
+            f"folder. {type(error).__name__}: {error}"
+        )
+    return Path(trainer.strategy.broadcast(found))
+
+
+def _log_dir(trainer: Trainer) -> str:
+    """Return this process's idea of `trainer.log_dir`, which would broadcast before we know it."""
     if not trainer.loggers:
-        return folder
+        return str(trainer.default_root_dir)
     logger = trainer.loggers[0]
     names = {kind.__name__ for kind in type(logger).__mro__}
-    if names & {"TensorBoardLogger", "CSVLogger", "DummyLogger"} or logger.name is None:
-        return folder
+    own_folder = names & {"TensorBoardLogger", "CSVLogger"}
+    folder = Path((logger.log_dir if own_folder else logger.save_dir) or trainer.default_root_dir)
+    if own_folder or "DummyLogger" in names or logger.name is None:
+        return str(folder)
     version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
-    own = folder / str(logger.name) / version
-    return Path(trainer.strategy.broadcast(str(own)))
+    return str(folder / str(logger.name) / version)
 
 
 def info(trainer: Trainer, message: str) -> None:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -22,6 +23,7 @@ from lightning_cam.loggers.base import safe_name
 from lightning_cam.options import Options, check_count
 from lightning_cam.probe import Probe
 from lightning_cam.probe.probe import first_loader
+from lightning_cam.restoring import load_rules
 from lightning_cam.watch import Watch
 
 if TYPE_CHECKING:
@@ -211,6 +213,7 @@ class CAMCallback(_lightning.CallbackBase):
         self._watches: dict[str, Watch] = {}
         self._validations = 0
         self._restored: dict[str, Any] = {}
+        self._logged: dict[str, None] = {}  # names, in order
 
     @property
     def state_key(self) -> str:
@@ -227,6 +230,7 @@ class CAMCallback(_lightning.CallbackBase):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Check that there will be something to watch."""
         del pl_module
+        _lightning.check_strategy(trainer)
         if stage != "fit":
             return
         if self._needs("val") and not _lightning.has_validation(trainer):
@@ -281,17 +285,17 @@ class CAMCallback(_lightning.CallbackBase):
 
     def _prepare(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for name, source in self._sources.items():
+            team = _lightning.team(trainer)
             if name in self._watches:
+                self._watches[name].share(team, pl_module)
                 continue
-            probe = self._probe_from(trainer, source)
+            probe = team.through(partial(self._probe_from, trainer, source))
             if probe is None:  # its data is not loaded yet
                 continue
-            if self._estimate_masks:
-                probe = probe.with_estimated_masks(self._seed)
+            probe = team.same(probe, probe.fingerprint)  # of data that each process has a part of
             tag = self._tags(self._tag)[name]
-            watch = Watch(tag, probe, self._options, team=_lightning.team(trainer))
-            images = _lightning.on_device(trainer, pl_module, probe.images)
-            line = watch.prepare(pl_module, images, lambda: _lightning.as_forward(trainer))
+            watch = Watch(tag, probe, self._options, team=team)
+            line = team.through(partial(self._chosen, trainer, pl_module, watch))
             _lightning.info(trainer, f"lightning_cam: {line}")
             if probe.mean is None and num_outside_unit_range(probe.images):
                 _lightning.info(
@@ -301,10 +305,30 @@ class CAMCallback(_lightning.CallbackBase):
                 )
             self._watches[name] = watch
             self._restore(name, watch)
+            if self._shown and len(self._watches) == len(self._sources):
+                self._check_shown()
             if self._gap is not None and len(self._watches) == len(self._sources):
                 self._gap.names({name: each.metric_names for name, each in self._watches.items()})
 
+    def _chosen(self, trainer: Trainer, pl_module: LightningModule, watch: Watch) -> str:
+        images = _lightning.on_device(trainer, pl_module, watch.probe.images)
+        return watch.prepare(pl_module, images, lambda: _lightning.as_forward(trainer))
+
+    def _check_shown(self) -> None:
+        """Raise ValueError when the progress bar is to show what is never logged."""
+        names = [name for watch in self._watches.values() for name in watch.metric_names]
+        if self._shown not in names:
+            start = f"{self._tag}/"
+            known = [name.removeprefix(start) for name in names]
+            raise ValueError(unknown("metric", self._shown.removeprefix(start), known))
+
     def _probe_from(self, trainer: Trainer, source: ProbeLike) -> Probe | None:
+        probe = self._sampled(trainer, source)
+        if probe is None or not self._estimate_masks:
+            return probe
+        return probe.with_estimated_masks(self._seed)
+
+    def _sampled(self, trainer: Trainer, source: ProbeLike) -> Probe | None:
         if isinstance(source, Probe):
             return source
         if isinstance(source, str):
@@ -347,10 +371,16 @@ class CAMCallback(_lightning.CallbackBase):
             if look is not None:
                 looks[name] = look
                 if fitting:
-                    alerts += watch.remember(look, self._goodness(trainer))
-        alerts += self._log_gap(trainer, pl_module, looks, remember=fitting)
+                    goodness = watch.team.agreed(self._goodness(trainer))
+                    with self._faults.forgiven("a look's alerts"):
+                        alerts += watch.remember(look, goodness)
+        with self._faults.forgiven("the gap of two probes"):
+            alerts += self._log_gap(trainer, pl_module, looks, remember=fitting)
+        # What alerts do may need every process, so all take the first one's.
+        team = _lightning.team(trainer)
+        alerts = team.agreed(alerts)
         # Only now: a logger that fails on rank zero must not keep it from the others' metrics.
-        folder = _lightning.agreed_log_dir(trainer)
+        folder = _lightning.agreed_log_dir(trainer, self._faults.note)
         if trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False):
             self._desk.write(
                 folder,
@@ -358,13 +388,14 @@ class CAMCallback(_lightning.CallbackBase):
                 [(self._watches[name], look) for name, look in looks.items()],
                 alerts,
                 step,
-                [name for name in trainer.callback_metrics if name.startswith(f"{self._tag}/")],
+                list(self._logged),  # `callback_metrics` would reduce them, which takes all ranks
                 pl_module.device,
                 record=fitting,
             )
         for alert in alerts:
-            with self._faults.forgiven("an alert's action"):
-                self._act(trainer, pl_module, alert, folder)
+            for action in self._actions:
+                with self._faults.forgiven("an alert's action"):
+                    team.together(partial(self._act, trainer, pl_module, alert, action, folder))
         self._budget.spend(time.perf_counter() - started)
 
     def _affordable(self, trainer: Trainer) -> bool:
@@ -376,33 +407,48 @@ class CAMCallback(_lightning.CallbackBase):
         return _lightning.team(trainer).agreed(self._budget.allows())
 
     def _act(
-        self, trainer: Trainer, pl_module: LightningModule, alert: Alert, folder: Path
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        alert: Alert,
+        action: OnAlert,
+        folder: Path,
     ) -> None:
         """Do what was asked for; every rank comes here with the same alerts."""
-        for action in self._actions:
-            if callable(action):
-                action(alert, trainer, pl_module)
-            elif action == "warn":
-                _lightning.warn(f"CAMCallback: {alert}")
-            elif action == "stop":
-                trainer.should_stop = True
-            elif action == "checkpoint":
-                name = f"alert-{safe_name(alert.metric)}-step={alert.step:08d}.ckpt"
-                trainer.save_checkpoint(folder / "checkpoints" / name)
+        if callable(action):
+            action(alert, trainer, pl_module)
+        elif action == "warn":
+            _lightning.warn(f"CAMCallback: {alert}")
+        elif action == "stop":
+            trainer.should_stop = True
+        elif action == "checkpoint":
+            name = f"alert-{safe_name(alert.metric)}-step={alert.step:08d}.ckpt"
+            _lightning.save_checkpoint(trainer, folder / "checkpoints" / name)
 
     def _look(
         self, trainer: Trainer, pl_module: LightningModule, watch: Watch, step: int
     ) -> Look | None:
         """Return the look, or None on every rank when it failed on any."""
         look: Look | None = None
+        before = watch.chunk.now
         with self._faults.forgiven("a look"):
-            images = _lightning.on_device(trainer, pl_module, watch.probe.images)
-            precision = lambda: _lightning.as_forward(trainer)  # noqa: E731
-            look = watch.look(pl_module, images, trainer.current_epoch, step, precision)
-            with self._faults.forgiven("slow panels"):
-                inside = watch.look_inside(pl_module, images, precision)
-                look = replace(look, inside=inside)
-        return look if _lightning.all_ranks_agree(trainer, agree=look is not None) else None
+            look = watch.team.through(partial(self._looked, trainer, pl_module, watch, step))
+        if watch.chunk.now < before and not self._faults.strict:
+            self._faults.note(
+                f"CAMCallback ran out of memory with {before} images at a time and goes on with "
+                f"{watch.chunk.now}. CAMCallback(chunk_size={watch.chunk.now}) starts with that."
+            )
+        return look
+
+    def _looked(
+        self, trainer: Trainer, pl_module: LightningModule, watch: Watch, step: int
+    ) -> Look:
+        images = _lightning.on_device(trainer, pl_module, watch.probe.images)
+        precision = lambda: _lightning.as_forward(trainer)  # noqa: E731
+        look = watch.look(pl_module, images, trainer.current_epoch, step, precision)
+        with self._faults.forgiven("slow panels"):
+            return replace(look, inside=watch.look_inside(pl_module, images, precision))
+        return look
 
     def _goodness(self, trainer: Trainer) -> float:
         """Return the monitored value, the higher the better; NaN where there is none."""
@@ -442,6 +488,7 @@ class CAMCallback(_lightning.CallbackBase):
     def _log_values(
         self, trainer: Trainer, pl_module: LightningModule, values: Mapping[str, float]
     ) -> None:
+        self._logged |= dict.fromkeys(values)
         several_ranks = trainer.world_size > 1  # all have the same value, but Lightning asks
         for name, value in values.items():
             pl_module.log(
@@ -476,7 +523,8 @@ class CAMCallback(_lightning.CallbackBase):
     ) -> None:
         """Lose nothing of an interrupted training either."""
         del pl_module, exception
-        self._finish(trainer)
+        with self._faults.gentle():  # what interrupted it is the news
+            self._finish(trainer)
 
     def _finish(self, trainer: Trainer) -> None:
         if trainer.is_global_zero:
@@ -495,10 +543,18 @@ class CAMCallback(_lightning.CallbackBase):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take back what a checkpoint remembers, as soon as the probes are there to compare."""
-        self._validations = int(state_dict["validations"])
-        self._restored = dict(state_dict["probes"])
-        if self._gap is not None and "gap" in state_dict:
-            self._gap.load_state_dict(state_dict["gap"])
+        validations, probes, gap = 0, {}, None
+        try:
+            validations, probes = int(state_dict["validations"]), dict(state_dict["probes"])
+            gap = state_dict.get("gap")
+        except Exception as error:  # noqa: BLE001 - anything may be in a damaged file
+            self._afresh(f"the checkpoint's state cannot be used ({type(error).__name__}: {error})")
+        self._validations, self._restored = validations, probes
+        if self._gap is not None and gap is not None:
+            try:
+                load_rules(self._gap.book, gap["rules"])
+            except Exception as error:  # noqa: BLE001 - likewise
+                self._afresh(f"the rules of the gap cannot be used ({type(error).__name__})")
         for name, watch in self._watches.items():
             self._restore(name, watch)
 
@@ -508,7 +564,12 @@ class CAMCallback(_lightning.CallbackBase):
             return
         reason = watch.load_state_dict(state)
         if reason:
-            _lightning.warn(f"CAMCallback starts its history afresh: {reason}.")
+            self._afresh(reason)
+
+    def _afresh(self, reason: str) -> None:
+        if self._faults.strict:
+            raise ValueError(f"expected a checkpoint of this run, but {reason}")
+        self._faults.note(f"CAMCallback starts its history afresh: {reason}.")
 
 
 def _checked_actions(on_alert: Any) -> tuple[OnAlert, ...]:

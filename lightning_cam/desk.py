@@ -76,7 +76,7 @@ class Desk:
                 self._paperwork.look(watch, look, alerts, device)
         sinks: list[PictureSink] = []
         with self._faults.forgiven("pictures"):
-            sinks = sinks_for(loggers, folder)
+            sinks = sinks_for(loggers, folder, lambda: self._faults.forgiven("a logger"))
         for sink in sinks:
             with self._faults.forgiven("a logger's curves"):
                 prepare(sink, self._tag, metric_names)

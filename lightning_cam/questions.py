@@ -6,6 +6,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,6 +19,7 @@ from lightning_cam.explain.model_state import undisturbed
 from lightning_cam.explain.outputs import logits_of, probabilities
 from lightning_cam.explain.reinit import Reinitialised, inner_name
 from lightning_cam.explain.targets import ClassTarget, DifferenceTarget
+from lightning_cam.memory import ChunkSize
 from lightning_cam.metrics import jsd
 from lightning_cam.metrics.reliance import (
     FEWEST_PAIRS,
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from lightning_cam.options import Options
     from lightning_cam.probe import Probe
 
-Compute = Callable[[nn.Module, Tensor, "Target", Sequence[str]], "CAMResult"]
+Compute = Callable[[Callable[[], nn.Module], Tensor, "Target", Sequence[str]], "CAMResult"]
 
 
 def reliance_metrics(probe: Probe, *, logits: bool) -> tuple[str, ...]:
@@ -57,15 +59,13 @@ def reliance_metrics(probe: Probe, *, logits: bool) -> tuple[str, ...]:
 def missing(probe: Probe) -> list[str]:
     """Return what cannot be measured on a probe, and why, a sentence each."""
     masks, labels = probe.foreground, probe.targets
-    found = []
-    if masks is not None:
-        empty, full = ~masks.flatten(1).any(dim=1), masks.flatten(1).all(dim=1)
-        for what, which in (("empty", empty), ("full", full)):
-            if bool(which.any()):
-                found.append(
-                    f"{int(which.sum())} of {len(probe)} masks are {what}: these images count in "
-                    "no metric of the object and no intervention"
-                )
+    empty, full = _empty_and_full(probe)
+    found = [
+        f"{int(which.sum())} of {len(probe)} masks are {what}: these images count in no metric of "
+        "the object and no intervention"
+        for what, which in (("empty", empty), ("full", full))
+        if bool(which.any())
+    ]
     if probe.multi_label:
         return [*found, "several labels an image: whether the background is used is not asked"]
     if labels is None:
@@ -73,17 +73,24 @@ def missing(probe: Probe) -> list[str]:
         if masks is not None:
             without = "whether the background is used is not asked"
         return [*found, f"no labels: {without}"]
-    if masks is not None:
-        labels = labels[~(empty | full)]
-    counts = Counter(labels.tolist())
-    if len(counts) < 2:  # noqa: PLR2004
+    counts = Counter(labels[~(empty | full)].tolist())
+    if len(counts) == 1:
         found.append("images of one class only: backgrounds cannot be exchanged between classes")
-    elif sum(count for count in counts.values() if count > 1) < FEWEST_PAIRS:
+    elif counts and sum(count for count in counts.values() if count > 1) < FEWEST_PAIRS:
         found.append(
             f"fewer than {FEWEST_PAIRS} images share their class with another one: backgrounds "
             "cannot be exchanged within a class, so there is no gap between the two"
         )
     return found
+
+
+def _empty_and_full(probe: Probe) -> tuple[Tensor, Tensor]:
+    """Return (B,) boolean, whether an image's mask is empty, and whether it is full."""
+    if probe.foreground is None:
+        none = torch.zeros(len(probe), dtype=torch.bool)
+        return none, none
+    flat = probe.foreground.flatten(1)
+    return ~flat.any(dim=1), flat.all(dim=1)
 
 
 def ask_reliance(
@@ -94,6 +101,7 @@ def ask_reliance(
     options: Options,
     team: Team | None = None,
     turn: int = 0,
+    chunk: ChunkSize | None = None,
 ) -> dict[str, float]:
     """Return the metrics of reliance: what the model says when parts are taken away.
 
@@ -106,7 +114,9 @@ def ask_reliance(
         team: the processes that share the forward passes.
         turn: which time this is; partners and noise are drawn anew each time, so that a chance of
             one draw does not last.
+        chunk: images that run at a time, in place of the options' number.
     """
+    team, chunk = team or Team(), chunk or ChunkSize(options.chunk_size)
     if not reliance_metrics(probe, logits=bool(result.logits.shape[1])):
         return {}
     clean = probabilities(result.logits.cpu())
@@ -117,33 +127,35 @@ def ask_reliance(
     masks, seed = probe.foreground, options.seed * 1_000_003 + turn
     if masks is not None:
         wanted = interventions(images, masks.to(images.device), labels, seed)
-        return reliance(before, _asked(model, labels, wanted, options.chunk_size, team or Team()))
+        return reliance(before, _asked(model, labels, wanted, chunk, team))
     maps = next(iter(result.maps.values())).to(images.device)
     if len(maps) != len(images):
         return {}
     wanted = mask_free_interventions(images, maps, labels, seed)
-    answers = _asked(model, labels, wanted, options.chunk_size, team or Team())
-    return mask_free_reliance(before, answers)
+    return mask_free_reliance(before, _asked(model, labels, wanted, chunk, team))
 
 
 def _asked(
     model: nn.Module,
     labels: Tensor,
     wanted: Sequence[Intervention],
-    chunk_size: int,
+    chunk: ChunkSize,
     team: Team,
 ) -> dict[str, Outcome]:
     """Return what the model says of each intervention's images; every process asks a share."""
+
+    def logits(altered: Tensor, size: int) -> Tensor:
+        with undisturbed(model, altered.device):
+            parts = torch.split(altered, size)
+            return torch.cat([logits_of(model(few), len(few)) for few in parts])
 
     def part() -> list[Tensor]:
         found = []
         for each in wanted:
             share = team.share(len(each.rows))
             altered = each.make()[share.rows]
-            with undisturbed(model, altered.device):
-                parts = torch.split(altered, chunk_size)
-                logits = torch.cat([logits_of(model(few), len(few)) for few in parts])
-            found.append(probabilities(logits).cpu()[share.skipped :])
+            answer = chunk.fitting(partial(logits, altered), len(altered))
+            found.append(probabilities(answer).cpu()[share.skipped :])
         return found
 
     shares = team.together(part)
@@ -159,7 +171,7 @@ def ask_untrained(
     """Return the first maps (N, h, w) of the same network under fresh weights, None if it fails."""
     with contextlib.suppress(Exception):  # sharded or unusual modules: one baseline less
         layers = [inner_name(layer)]
-        found = compute(Reinitialised(model, seed), images, target, layers)
+        found = compute(lambda: Reinitialised(model, seed), images, target, layers)
         return next(iter(found.maps.values()))
     return None
 
@@ -180,9 +192,9 @@ def ask_noise_floor(
     (_, layer), maps = next(iter(result.maps.items()))
     target = _named(target, result)
     mirror = target.mirrored(images.shape[3])
-    again = compute(model, flipped(images), mirror, [layer])
+    again = compute(lambda: model, flipped(images), mirror, [layer])
     moved = [flipped(next(iter(again.maps.values())))]
-    again = compute(model, jittered(images, seed), target, [layer])
+    again = compute(lambda: model, jittered(images, seed), target, [layer])
     moved.append(next(iter(again.maps.values())))
     known = [jsd(maps, each.cpu()) for each in moved if each.shape == maps.shape]
     return float(torch.cat(known).nanmean()) if known else float("nan")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections import deque
@@ -12,6 +13,7 @@ from typing import Any
 from lightning_cam.loggers.base import Picture
 
 _WAITING = 2  # validations whose pictures may wait to be drawn; the next one waits for room
+_PATIENCE = 1.0  # seconds from one look at whether the thread still lives to the next
 
 
 @dataclass(frozen=True)
@@ -61,17 +63,10 @@ class Scribe:
 
     def order(self, order: Order) -> None:
         """Draw soon; waits while too many orders do."""
-        if not self._background:
+        if self._background and not self._alive():
+            self._start()
+        if not self._put(order):
             self._finished.append(_drawn(order))
-            return
-        if self._orders is None:
-            self._orders = queue.Queue(maxsize=_WAITING)
-            # A daemon: a process that dies without `close` must not wait for pictures.
-            self._thread = threading.Thread(
-                target=self._work, args=(self._orders,), name="lightning_cam", daemon=True
-            )
-            self._thread.start()
-        self._orders.put(order)
 
     def take(self) -> list[Delivery]:
         """Return what is finished, in order, each once."""
@@ -82,11 +77,34 @@ class Scribe:
 
     def close(self) -> list[Delivery]:
         """Finish everything, end the thread and return what is left. A later order starts anew."""
-        if self._orders is not None and self._thread is not None:
-            self._orders.put(None)
+        if self._thread is not None and self._put(None):
             self._thread.join()
-            self._orders = self._thread = None
+        self._orders = self._thread = None
         return self.take()
+
+    def _alive(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def _start(self) -> None:
+        """Start a thread, the first or in place of one that is gone with what it had to draw."""
+        _import_ahead()
+        self._orders = queue.Queue(maxsize=_WAITING)
+        # A daemon: a process that dies without `close` must not wait for pictures.
+        self._thread = threading.Thread(
+            target=self._work, args=(self._orders,), name="lightning_cam", daemon=True
+        )
+        try:
+            self._thread.start()
+        except RuntimeError:  # the system has no more threads
+            self._orders = self._thread = None
+
+    def _put(self, order: Order | None) -> bool:
+        """Hand an order to the thread; return False when there is none that will take it."""
+        while self._orders is not None and self._alive():
+            with contextlib.suppress(queue.Full):
+                self._orders.put(order, timeout=_PATIENCE)
+                return True
+        return False
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy in another process starts with: nothing on its way."""
@@ -94,7 +112,21 @@ class Scribe:
 
     def _work(self, orders: queue.Queue[Order | None]) -> None:
         while (order := orders.get()) is not None:
-            self._finished.append(_drawn(order))
+            try:
+                found = _drawn(order)
+            except BaseException as error:  # noqa: BLE001 - nothing above this would hear of it
+                found = Delivery(order.step, error=RuntimeError(repr(error)))
+            self._finished.append(found)
+
+
+def _import_ahead() -> None:
+    """Import here what drawing needs: a worker that is forked in mid-import waits for ever."""
+    from PIL import Image
+
+    import lightning_cam.loggers.animation
+    import lightning_cam.render.encode  # noqa: F401 - OpenCV with it
+
+    Image.preinit()
 
 
 def _drawn(order: Order) -> Delivery:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ from lightning_cam.explain.targets import (
     resolve_target,
 )
 from lightning_cam.inside import Inside, look_inside
+from lightning_cam.memory import ChunkSize
 from lightning_cam.monitor import Alert, AlertBook, History, Snapshot, default_rules
 from lightning_cam.monitor.alerts import verdict_of
 from lightning_cam.monitor.baselines import BASELINES, LOCALIZATION, localization_baselines
@@ -39,6 +40,8 @@ from lightning_cam.questions import (
     reliance_metrics,
 )
 from lightning_cam.reading import read
+from lightning_cam.restoring import check_fits, remembered
+from lightning_cam.sharding import Sharing, sharing
 from lightning_cam.team import Team
 
 if TYPE_CHECKING:
@@ -98,6 +101,9 @@ class Watch:
         self._baselines: dict[str, float] | None = None
         self._noise_floor = math.nan
         self._asked: tuple[str, ...] = ()  # what interventions say, known with the first output
+        self._sizes: dict[tuple[str, str], tuple[int, int]] = {}  # of the maps, likewise
+        self._sharing: Sharing = "apart"
+        self.chunk = ChunkSize(self.options.chunk_size)
         rules = self.options.rules
         if rules is None:
             rules = default_rules(
@@ -120,6 +126,7 @@ class Watch:
             ValueError: whatever of layers, methods, targets and outputs does not fit together.
         """
         model, few = unwrap(model), images[:2]
+        self.share(self.team, model)
         methods = resolve_methods(self.options.method)
         with precision():
             if any(method.place == "layer" for method in methods):
@@ -131,6 +138,7 @@ class Watch:
         if self.probe.targets is not None and first.logits.shape[1]:
             self._check_labels(self.probe.targets, first.logits)
         self._asked = reliance_metrics(self.probe, logits=bool(first.logits.shape[1]))
+        self._sizes = {key: (m.shape[1], m.shape[2]) for key, m in first.maps.items()}
         self.metric_names = tuple(self._tagged(self._all_names(first)))
         self.book.check(self._plain(dict.fromkeys(self.metric_names, 0.0)))
         masks = "with" if self.probe.foreground is not None else "without"
@@ -138,7 +146,27 @@ class Watch:
         if self.probe.masks_estimated:
             masks = "with estimated"
         line = f"watching {len(self.probe)} images {masks} masks, {titles} at {where}"
-        return "; ".join([f"{self.tag}: {line}", *missing(self.probe)])
+        return "; ".join([f"{self.tag}: {line}", *missing(self.probe), *self._not_shared()])
+
+    def share(self, team: Team, model: nn.Module) -> None:
+        """Settle how processes share the passes, by how the model is spread over them.
+
+        Raises:
+            ValueError: a model that cannot be called beside the trainer's own steps.
+        """
+        self._sharing = sharing(unwrap(model), team.size)
+        # Numbers of backward passes that hang on the images would not be the same everywhere.
+        uneven = isinstance(self._target, (MultiLabelTarget, DetectionTarget))
+        if self._sharing == "in step" and uneven:
+            self._sharing = "alike"
+        self.team = replace(team, alike=self._sharing == "alike")
+        self.chunk.fixed = self._sharing != "apart"
+
+    def _not_shared(self) -> list[str]:
+        if self._sharing == "apart":
+            return []
+        found = ["the weights are spread over processes: no untrained baseline"]
+        return found if self._sharing == "in step" else [*found, "each process runs all images"]
 
     def _all_names(self, result: CAMResult) -> dict[str, float]:
         """Return every name that a look may log, with a value that stands for none."""
@@ -168,40 +196,48 @@ class Watch:
         return ", ".join(f"{layer!r} ({shape})" for layer, shape in shapes.items())
 
     def _compute(self, model: nn.Module, images: Tensor, rows: slice | None = None) -> CAMResult:
-        return compute_cams(
-            model,
-            images,
-            self._target,
-            method=self.options.method,
-            layers=self.layers or "auto",
-            chunk_size=self.options.chunk_size,
-            aug_smooth=self.options.aug_smooth,
-            eigen_smooth=self.options.eigen_smooth,
-            fuse_layers=self.options.fuse_layers,
-            seed=self.options.seed,
-            rows=rows,
-        )
-
-    def _compute_first(
-        self, model: nn.Module, images: Tensor, target: Target, layers: Sequence[str]
-    ) -> CAMResult:
-        """Compute the first method's maps alone, as questions about them need."""
-        method = resolve_methods(self.options.method)[0]
-        return self._together(
-            len(images),
-            lambda rows: compute_cams(
+        return self.chunk.fitting(
+            lambda size: compute_cams(
                 model,
                 images,
-                target,
-                method=method,
-                layers=list(layers) if method.place == "layer" else "auto",
-                chunk_size=self.options.chunk_size,
+                self._target,
+                method=self.options.method,
+                layers=self.layers or "auto",
+                chunk_size=size,
                 aug_smooth=self.options.aug_smooth,
                 eigen_smooth=self.options.eigen_smooth,
+                fuse_layers=self.options.fuse_layers,
                 seed=self.options.seed,
                 rows=rows,
             ),
+            _number_of(rows, images),
         )
+
+    def _compute_first(
+        self, make: Callable[[], nn.Module], images: Tensor, target: Target, layers: Sequence[str]
+    ) -> CAMResult:
+        """Compute the first method's maps alone, as questions about them need."""
+        method = resolve_methods(self.options.method)[0]
+
+        def compute(rows: slice) -> CAMResult:
+            model = make()
+            return self.chunk.fitting(
+                lambda size: compute_cams(
+                    model,
+                    images,
+                    target,
+                    method=method,
+                    layers=list(layers) if method.place == "layer" else "auto",
+                    chunk_size=size,
+                    aug_smooth=self.options.aug_smooth,
+                    eigen_smooth=self.options.eigen_smooth,
+                    seed=self.options.seed,
+                    rows=rows,
+                ),
+                _number_of(rows, images),
+            )
+
+        return self._together(len(images), compute)
 
     def look(
         self,
@@ -223,6 +259,8 @@ class Watch:
             precision: makes the context that the network runs in, e.g. autocast.
         """
         model = unwrap(model)
+        if self.chunk.fixed and self.team.size > 1:  # memory may have run out in one process only
+            self.chunk.now = min(self.team.together(lambda: self.chunk.now))
         with precision():
             result = self._compute_together(model, images)
             seen = result.cpu()
@@ -255,6 +293,7 @@ class Watch:
                     self.options,
                     self.team,
                     self.history.count,
+                    self.chunk,
                 )
             metrics |= dict.fromkeys(self._asked, math.nan) | evidence
         return Look(
@@ -286,7 +325,7 @@ class Watch:
         share = self.team.share(count)
 
         def part() -> CAMResult:
-            return compute(share.rows).cpu().without(share.skipped)
+            return compute(share.rows).cpu().without(share.skipped, share.start)
 
         return joined(self.team.together(part))
 
@@ -352,9 +391,11 @@ class Watch:
         if foreground is None or not len(result.rows):
             return {}
         (_, layer), maps = next(iter(result.maps.items()))
-        untrained = ask_untrained(
-            model, images, self._target, layer, self._compute_first, self.options.seed
-        )
+        untrained = None
+        if self._sharing == "apart":  # nobody knows how to draw a part of a layer's weights
+            untrained = ask_untrained(
+                model, images, self._target, layer, self._compute_first, self.options.seed
+            )
         masks = foreground[result.rows]
         return localization_baselines(masks, (maps.shape[1], maps.shape[2]), untrained)
 
@@ -397,16 +438,26 @@ class Watch:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> str:
-        """Take the history back if it is this probe's; return why not, or an empty string."""
-        if state["fingerprint"] != self.probe.fingerprint:
-            return "the checkpoint's history is of another probe"
-        if list(state["layers"]) != list(self.layers):
-            return f"the checkpoint's history is of layers {state['layers']}"
-        self.history.load_state_dict(state["history"])
-        self.book.load_state_dict(state.get("rules", []))
-        self._baselines = dict(state.get("baselines", {})) or None
-        self._noise_floor = float(state.get("noise_floor", math.nan))
+        """Take the history back if it is this probe's; return why not, or an empty string.
+
+        All of it or nothing: whatever the state holds, nothing is raised.
+        """
+        try:
+            if state["fingerprint"] != self.probe.fingerprint:
+                return "the checkpoint's history is of another probe"
+            if list(state["layers"]) != list(self.layers):
+                return f"the checkpoint's history is of layers {state['layers']}"
+            found = remembered(state, self.book.rules)
+            check_fits(found.history, self._sizes, len(self.probe))
+        except Exception as error:  # noqa: BLE001 - anything may be in a damaged file
+            return f"the checkpoint's history cannot be used ({type(error).__name__}: {error})"
+        self.history, self.book = found.history, found.book
+        self._baselines, self._noise_floor = found.baselines or None, found.noise_floor
         return ""
+
+
+def _number_of(rows: slice | None, images: Tensor) -> int:
+    return len(range(len(images))[rows]) if rows is not None else len(images)
 
 
 def target_of(probe: Probe, options: Options) -> Target:

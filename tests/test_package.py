@@ -132,9 +132,20 @@ def test_one_of_the_two_lightnings_is_enough_and_the_choice_is_announced(package
 # What each room may import of the package, beside itself and `_messages`. Rooms that are not named
 # here are above all of these: free to import, imported by none of them.
 _BELOW = [  # each may import what stands before it
-    *("_messages", "faults", "budget", "team", "explain", "metrics", "render", "loggers"),
-    *("monitor", "probe", "options", "panels", "inside", "questions", "reading", "watch", "gap"),
-    *("record", "report", "paperwork", "scribe", "desk", "_lightning"),
+    *(
+        "_messages",
+        "faults",
+        "budget",
+        "team",
+        "memory",
+        "sharding",
+        "explain",
+        "metrics",
+        "render",
+        "loggers",
+    ),
+    *("monitor", "restoring", "probe", "options", "panels", "inside", "questions", "reading"),
+    *("watch", "gap", "record", "report", "paperwork", "scribe", "desk", "_lightning"),
 ]
 _MAY_IMPORT = {room: set(_BELOW[:n]) for n, room in enumerate(_BELOW)}
 _MAY_IMPORT["metrics"] = set()  # pure functions

@@ -52,9 +52,13 @@ class CAMResult:
         maps = {key: maps.cpu() for key, maps in self.maps.items()}
         return CAMResult(maps, self.logits.cpu(), self.classes.cpu(), self.rows.cpu())
 
-    def without(self, images: int) -> CAMResult:
-        """Return the result of all but its first images."""
-        first = int(self.rows.min()) if len(self.rows) else 0
+    def without(self, images: int, first: int = 0) -> CAMResult:
+        """Return the result of all but its first images.
+
+        Args:
+            images: how many are left out.
+            first: the number of the first one: a part of a batch keeps the batch's numbers.
+        """
         kept = self.rows >= first + images
         maps = {key: maps[kept] for key, maps in self.maps.items()}
         return CAMResult(maps, self.logits[images:], self.classes[kept], self.rows[kept])

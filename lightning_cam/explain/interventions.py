@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 NOISE_LEVEL = 1.0  # standard deviation of the noise, in units of the probe's own per channel
+_DRAWS = ("cpu", "cuda", "mps")  # devices with random streams of their own
 _SPARED = 8  # up to so many images, noise is tried on all of them, else on every second one
 
 
@@ -64,7 +65,7 @@ def interventions(
         Intervention("background", all_rows, lambda: filled(images[all_rows], masks[all_rows]))
     )
     some = sparing(all_rows)
-    noise = torch.randn(images[some].shape, generator=generator).to(images)
+    noise = noise_like(images[some], seed)
     spread = images.std(dim=(0, 2, 3), keepdim=True) * NOISE_LEVEL
     for name, inside in (("noisy_object", True), ("noisy_background", False)):
         where = (masks[some] == inside)[:, None]
@@ -72,6 +73,16 @@ def interventions(
             Intervention(name, some, lambda w=where: images[some] + noise * spread * w)  # type: ignore[misc]
         )
     return [each for each in found if len(each.rows)]
+
+
+def noise_like(images: Tensor, seed: int) -> Tensor:
+    """Return normal noise in the images' shape, from a private stream, drawn on their device.
+
+    Drawn elsewhere it would take longer than the network's passes on a fast device.
+    """
+    device = images.device if images.device.type in _DRAWS else torch.device("cpu")
+    private = torch.Generator(device).manual_seed(seed)
+    return torch.randn(images.shape, generator=private, device=device).to(images)
 
 
 def sparing(rows: Tensor) -> Tensor:

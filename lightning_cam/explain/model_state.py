@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import random
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import torch.utils.checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from torch import Tensor, nn
 
@@ -23,7 +24,7 @@ def undisturbed(model: nn.Module, device: torch.device) -> Iterator[None]:
     Restored, also when the body raises: the train/eval flag of each submodule (a frozen BatchNorm
     inside a training network stays as it was), every buffer bit for bit, the random streams of
     Python, NumPy and torch, grad mode and inference mode. Compiled modules run eagerly inside, so
-    that their hooks fire and nothing is recompiled.
+    that their hooks fire and nothing is recompiled. Checkpointed parts run as if they were not.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(isolated_rng(device))
@@ -31,6 +32,7 @@ def undisturbed(model: nn.Module, device: torch.device) -> Iterator[None]:
         stack.enter_context(torch.inference_mode(mode=False))
         stack.enter_context(torch.no_grad())
         stack.enter_context(_eager())
+        stack.enter_context(_not_recomputed())
         stack.enter_context(_buffers_kept(model))
         stack.enter_context(_evaluating(model))
         yield
@@ -124,3 +126,41 @@ def _eager() -> Iterator[None]:
         return
     with torch.compiler.set_stance("force_eager"):
         yield
+
+
+class _Direct:
+    """Stands for the autograd function of reentrant checkpoints."""
+
+    @staticmethod
+    def apply(function: Callable[..., Any], preserve_rng_state: object, *args: Any) -> Any:
+        del preserve_rng_state
+        return function(*args)
+
+
+def _no_frame(*_args: Any, **_kwargs: Any) -> Iterator[None]:
+    """Stand for what surrounds a part under a checkpoint that is not reentrant."""
+    yield
+
+
+@contextlib.contextmanager
+def _not_recomputed() -> Iterator[None]:
+    """Run the parts under `torch.utils.checkpoint` directly.
+
+    `torch.autograd.grad` cannot pass a reentrant one, and recomputing comes when our hooks are
+    gone. Looked up in torch's module at each call, so that models which imported `checkpoint` by
+    name are served too.
+    """
+    home = torch.utils.checkpoint
+    direct = {
+        "CheckpointFunction": _Direct,
+        "_checkpoint_without_reentrant_generator": _no_frame,
+        "_checkpoint_without_reentrant_generator_impl": _no_frame,  # its name in later torch
+    }
+    kept = {name: vars(home)[name] for name in direct if name in vars(home)}
+    try:
+        for name in kept:
+            setattr(home, name, direct[name])
+        yield
+    finally:
+        for name, value in kept.items():
+            setattr(home, name, value)

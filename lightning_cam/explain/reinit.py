@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_cam.explain.model_state import isolated_rng
+from lightning_cam.explain.signals import signals_held
 
 _INNER = "network"
 
@@ -31,7 +32,8 @@ class Reinitialised(nn.Module):
 
     def forward(self, images: Tensor) -> Any:
         """Return the network's output under the fresh weights."""
-        return torch.func.functional_call(self.network, self._fresh, (images,))
+        with signals_held():
+            return torch.func.functional_call(self.network, self._fresh, (images,))
 
 
 def inner_name(layer: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -81,19 +82,26 @@ def register_sink(logger_class: str, factory: SinkFactory) -> None:
     _ADAPTERS[logger_class] = factory
 
 
-def sinks_for(loggers: Sequence[Any], folder: str | Path) -> list[PictureSink]:
+def sinks_for(
+    loggers: Sequence[Any],
+    folder: str | Path,
+    forgiving: Callable[[], contextlib.AbstractContextManager[Any]] | None = None,
+) -> list[PictureSink]:
     """Return where pictures go: the loggers that take them, and files if one does not.
 
     Args:
         loggers: the trainer's.
         folder: where PNG files are written for loggers without pictures, and when there is none.
+        forgiving: makes a context that deals with the error of one logger; by default it is raised.
     """
+    forgiving = forgiving or contextlib.nullcontext
     sinks: list[PictureSink] = []
     files_wanted = not loggers
     for logger in loggers:
         adapter = _adapter(logger)
         if adapter is not None:
-            sinks.append(adapter(logger))
+            with forgiving():
+                sinks.append(adapter(logger))
         elif not _SILENT.intersection(_names(logger)):
             files_wanted = True
     if files_wanted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,10 +41,22 @@ class FileSink:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add a line to a text file, in one write."""
+    """Add a line to a text file, whole or not at all.
+
+    Raises:
+        OSError: the folder or the disk does not take it; the file ends where it did.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(f"{line}\n")
+    data = memoryview(f"{line}\n".encode())
+    with path.open("ab", buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
+        try:
+            while data:  # the system may take a part at a time
+                data = data[file.write(data) :]
+        except BaseException:
+            with contextlib.suppress(OSError):
+                file.truncate(end)
+            raise
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -54,4 +67,5 @@ def write_whole(path: Path, data: bytes) -> None:
         half.write_bytes(data)
         os.replace(half, path)  # noqa: PTH105 - Path.replace hides that it is atomic
     finally:
-        half.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what failed above is the news
+            half.unlink(missing_ok=True)

@@ -47,18 +47,22 @@ class TensorBoardSink:
         _KNOWN[writer] = {**known, tag: names}
 
     def write(self, pictures: Sequence[Picture], step: int) -> None:
-        """Log the pictures under `step`."""
+        """Log the pictures under `step`, all in one event.
+
+        Of single events the writer takes ten at a time: the training would wait for the others.
+        """
         writer = self._logger.experiment._get_file_writer()  # noqa: SLF001 - reopens a closed one
-        for picture in pictures:
-            height, width, _ = picture.pixels.shape
-            image = Summary.Image(
-                height=height,
-                width=width,
-                colorspace=_RGB,
-                encoded_image_string=picture.jpeg if picture.frames is None else picture.gif,
-            )
-            tag = prefixed(self._logger, picture.tag)
-            writer.add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
+        writer.add_summary(Summary(value=[self._value(picture) for picture in pictures]), step)
+
+    def _value(self, picture: Picture) -> Any:
+        height, width, _ = picture.pixels.shape
+        image = Summary.Image(
+            height=height,
+            width=width,
+            colorspace=_RGB,
+            encoded_image_string=picture.jpeg if picture.frames is None else picture.gif,
+        )
+        return Summary.Value(tag=prefixed(self._logger, picture.tag), image=image)
 
     def alert(self, tag: str, message: str, step: int) -> None:
         """Log the message for the text page, which reads Markdown: markup in names is escaped.

@@ -15,6 +15,7 @@ from lightning_cam.explain.model_state import isolated_rng
 from lightning_cam.probe.normalization import find_normalization
 from lightning_cam.probe.probe import Probe
 from lightning_cam.probe.samples import Sample, read_sample
+from lightning_cam.probe.streams import private_streams_kept
 
 _LABEL_HOLDERS = ("targets", "labels", "_labels", "y")
 _SCAN_LIMIT = 512  # samples loaded at most to learn labels that a dataset does not list
@@ -33,7 +34,7 @@ def probe_from_dataset(
     """Build a `Probe` from a dataset: see `Probe.from_dataset`."""
     if size < 1:
         raise ValueError(f"expected a probe of at least 1 image, came {size}")
-    with isolated_rng():
+    with isolated_rng(), private_streams_kept(dataset):
         _seed_everything(seed)  # random transforms draw from the global streams
         stream = isinstance(dataset, torch.utils.data.IterableDataset)
         if not stream and hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__"):

@@ -81,6 +81,6 @@ def test_quick_stall_runs():
 def test_the_page_says_what_the_results_say():
     results = json.loads((ROOT / RESULTS).read_text(encoding="utf-8"))
     page = (ROOT / PAGE).read_text(encoding="utf-8")
-    assert set(re.findall(r"<!-- (\w+) -->", page)) == set(results)
+    assert set(results) <= set(re.findall(r"<!-- (\w+) -->", page))
     assert filled(page, results) == page
     assert not any(part["command"].endswith("--quick") for part in results.values())

@@ -59,11 +59,11 @@ class Lopsided(Spotter):
 
 
 def floor_of(model, images, target=None, method="layercam", seed=0):
-    def compute(net, inputs, what, layers):
-        return compute_cams(net, inputs, what, method=method, layers=layers)
+    def compute(make, inputs, what, layers):
+        return compute_cams(make(), inputs, what, method=method, layers=layers)
 
     target = resolve_target(LABELS if target is None else target, len(images))
-    result = compute(model, images, target, ["see"])
+    result = compute(lambda: model, images, target, ["see"])
     return ask_noise_floor(model, images, target, result, compute, seed), result
 
 

@@ -1,0 +1,1 @@
+"""Two trainings, with and without `CAMCallback`, compared bit for bit; see `__main__`."""
