@@ -71,7 +71,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
         "--num-pictures", type=options.count_or_none, default=16, metavar="N", help="default 16"
     )
     watch.add_argument("--tag", default="cam", help="start of the metrics' names (default cam)")
-    watch.add_argument("--probe-size", type=options.count, default=16, metavar="N")
+    watch.add_argument("--probe-size", type=options.count, default=32, metavar="N")
     watch.add_argument("--seed", type=int, default=0, help="of the choice of images (default 0)")
     watch.add_argument(
         "--split", choices=("train", "val", "test"), default="val", help="of a datamodule"
