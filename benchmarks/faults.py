@@ -551,6 +551,17 @@ def _killed_by(number: int) -> Callable[[Net, Tensor], Any]:
 )
 def interrupted(scene: Scene) -> None:
     _network(_killed_by(signal.SIGINT))(scene)
+    scene.around.append(_interruptible())
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C raise: shells turn it off for what runs behind, and Lightning after the first."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @fault("SIGTERM in our pass", ends=SystemExit, strict=False, epochs=SICK + 1)
