@@ -20,7 +20,7 @@ from lightning_cam.faults import Faults
 from lightning_cam.gap import gap_or_none
 from lightning_cam.loggers import file_store, unknown_loggers
 from lightning_cam.loggers.base import safe_name
-from lightning_cam.options import Options, check_count
+from lightning_cam.options import PROBE_SIZE, Options, check_count
 from lightning_cam.probe import Probe
 from lightning_cam.probe.probe import first_loader
 from lightning_cam.restoring import load_rules
@@ -143,7 +143,7 @@ class CAMCallback(_lightning.CallbackBase):
         colormap: str = "turbo",
         alpha: float = 0.7,
         tag: str = "cam",
-        probe_size: int = 32,
+        probe_size: int = PROBE_SIZE,
         seed: int = 0,
         chunk_size: int = 64,
         aug_smooth: bool = False,

@@ -15,6 +15,7 @@ from lightning_cam.explain.targets import TargetLike
 from lightning_cam.monitor.rules import Rule
 from lightning_cam.render.colormaps import check_colormap
 
+PROBE_SIZE = 32  # images that are sampled to be watched, where nobody says how many
 PANELS = (
     "overlay",
     "timeline",

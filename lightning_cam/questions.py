@@ -127,35 +127,36 @@ def ask_reliance(
     masks, seed = probe.foreground, options.seed * 1_000_003 + turn
     if masks is not None:
         wanted = interventions(images, masks.to(images.device), labels, seed)
-        return reliance(before, _asked(model, labels, wanted, chunk, team))
+        return reliance(before, _asked(model, labels, wanted, images.device, chunk, team))
     maps = next(iter(result.maps.values())).to(images.device)
     if len(maps) != len(images):
         return {}
     wanted = mask_free_interventions(images, maps, labels, seed)
-    return mask_free_reliance(before, _asked(model, labels, wanted, chunk, team))
+    return mask_free_reliance(before, _asked(model, labels, wanted, images.device, chunk, team))
 
 
 def _asked(
     model: nn.Module,
     labels: Tensor,
     wanted: Sequence[Intervention],
+    device: torch.device,
     chunk: ChunkSize,
     team: Team,
 ) -> dict[str, Outcome]:
     """Return what the model says of each intervention's images; every process asks a share."""
 
     def logits(altered: Tensor, size: int) -> Tensor:
-        with undisturbed(model, altered.device):
-            parts = torch.split(altered, size)
-            return torch.cat([logits_of(model(few), len(few)) for few in parts])
+        parts = torch.split(altered, size)
+        return torch.cat([logits_of(model(few), len(few)) for few in parts])
 
     def part() -> list[Tensor]:
         found = []
-        for each in wanted:
-            share = team.share(len(each.rows))
-            altered = each.make()[share.rows]
-            answer = chunk.fitting(partial(logits, altered), len(altered))
-            found.append(probabilities(answer).cpu()[share.skipped :])
+        with undisturbed(model, device):  # once: it keeps a copy of each buffer
+            for each in wanted:
+                share = team.share(len(each.rows))
+                altered = each.make()[share.rows]
+                answer = chunk.fitting(partial(logits, altered), len(altered))
+                found.append(probabilities(answer).cpu()[share.skipped :])
         return found
 
     shares = team.together(part)

@@ -195,22 +195,24 @@ class Watch:
         shapes = {layer: "×".join(map(str, m.shape[1:])) for (_, layer), m in result.maps.items()}
         return ", ".join(f"{layer!r} ({shape})" for layer, shape in shapes.items())
 
-    def _compute(self, model: nn.Module, images: Tensor, rows: slice | None = None) -> CAMResult:
+    def _compute(
+        self, model: nn.Module, images: Tensor, rows: slice | None = None, **other: Any
+    ) -> CAMResult:
+        """Compute what the options say; `other` takes the place of arguments of `compute_cams`."""
+        asked = {
+            "targets": self._target,
+            "method": self.options.method,
+            "layers": self.layers or "auto",
+            "aug_smooth": self.options.aug_smooth,
+            "eigen_smooth": self.options.eigen_smooth,
+            "fuse_layers": self.options.fuse_layers,
+            "seed": self.options.seed,
+            "rows": rows,
+            **other,
+        }
+        count = len(images) if rows is None else len(range(len(images))[rows])
         return self.chunk.fitting(
-            lambda size: compute_cams(
-                model,
-                images,
-                self._target,
-                method=self.options.method,
-                layers=self.layers or "auto",
-                chunk_size=size,
-                aug_smooth=self.options.aug_smooth,
-                eigen_smooth=self.options.eigen_smooth,
-                fuse_layers=self.options.fuse_layers,
-                seed=self.options.seed,
-                rows=rows,
-            ),
-            _number_of(rows, images),
+            lambda size: compute_cams(model, images, chunk_size=size, **asked), count
         )
 
     def _compute_first(
@@ -218,26 +220,15 @@ class Watch:
     ) -> CAMResult:
         """Compute the first method's maps alone, as questions about them need."""
         method = resolve_methods(self.options.method)[0]
-
-        def compute(rows: slice) -> CAMResult:
-            model = make()
-            return self.chunk.fitting(
-                lambda size: compute_cams(
-                    model,
-                    images,
-                    target,
-                    method=method,
-                    layers=list(layers) if method.place == "layer" else "auto",
-                    chunk_size=size,
-                    aug_smooth=self.options.aug_smooth,
-                    eigen_smooth=self.options.eigen_smooth,
-                    seed=self.options.seed,
-                    rows=rows,
-                ),
-                _number_of(rows, images),
-            )
-
-        return self._together(len(images), compute)
+        other = {
+            "targets": target,
+            "method": method,
+            "layers": list(layers) if method.place == "layer" else "auto",
+            "fuse_layers": False,
+        }
+        return self._together(
+            len(images), lambda rows: self._compute(make(), images, rows, **other)
+        )
 
     def look(
         self,
@@ -262,7 +253,7 @@ class Watch:
         if self.chunk.fixed and self.team.size > 1:  # memory may have run out in one process only
             self.chunk.now = min(self.team.together(lambda: self.chunk.now))
         with precision():
-            result = self._compute_together(model, images)
+            result = self._together(len(images), lambda rows: self._compute(model, images, rows))
             seen = result.cpu()
             if self._baselines is None:
                 self._baselines = self._measure_baselines(model, images, seen)
@@ -313,10 +304,6 @@ class Watch:
             return Inside()
         with precision():
             return look_inside(unwrap(model), images, self.probe, self.options, self.layers, due)
-
-    def _compute_together(self, model: nn.Module, images: Tensor) -> CAMResult:
-        """Return the maps of the whole probe: each process computes its share of the images."""
-        return self._together(len(images), lambda rows: self._compute(model, images, rows))
 
     def _together(self, count: int, compute: Callable[[slice], CAMResult]) -> CAMResult:
         """Compute a share of the images in each process, and return the whole on all of them."""
@@ -454,10 +441,6 @@ class Watch:
         self.history, self.book = found.history, found.book
         self._baselines, self._noise_floor = found.baselines or None, found.noise_floor
         return ""
-
-
-def _number_of(rows: slice | None, images: Tensor) -> int:
-    return len(range(len(images))[rows]) if rows is not None else len(images)
 
 
 def target_of(probe: Probe, options: Options) -> Target:

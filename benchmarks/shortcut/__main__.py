@@ -24,8 +24,8 @@ import torch
 from benchmarks.measuring import environment, write_json
 from benchmarks.shortcut import evaluate, judge, plans
 from benchmarks.shortcut.runs import Plan, Run, as_json, from_json, run
+from lightning_cam.options import Options
 
-CALLBACKS_DEFAULT = 5  # looks from one intervention to the next
 _SHORT = (
     ("alert_roc_area", "alert: area under the ROC curve"),
     ("alert_roc_area_any_time", "  where alerts that clear again count too"),
@@ -125,7 +125,7 @@ def alerts_of(each: Run, mode: str) -> list[int]:
 
     The same as the callback's own alerts, but runs that were kept are judged by today's rules.
     """
-    every = each.plan.every or CALLBACKS_DEFAULT
+    every = each.plan.every or Options().interventions_every
     return [look for look, _ in judge.alerts_of(each.metrics[mode], evaluate.rules_of(mode), every)]
 
 

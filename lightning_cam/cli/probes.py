@@ -30,7 +30,7 @@ class Sampling:
         split: of a datamodule.
     """
 
-    size: int = 32
+    size: int
     seed: int = 0
     split: str = "val"
 

@@ -71,7 +71,9 @@ def add(commands: Any) -> argparse.ArgumentParser:
         "--num-pictures", type=options.count_or_none, default=16, metavar="N", help="default 16"
     )
     watch.add_argument("--tag", default="cam", help="start of the metrics' names (default cam)")
-    watch.add_argument("--probe-size", type=options.count, default=32, metavar="N")
+    watch.add_argument(
+        "--probe-size", type=options.count, metavar="N", help="default: CAMCallback's"
+    )
     watch.add_argument("--seed", type=int, default=0, help="of the choice of images (default 0)")
     watch.add_argument(
         "--split", choices=("train", "val", "test"), default="val", help="of a datamodule"
@@ -195,12 +197,13 @@ def _probe(args: argparse.Namespace, model: nn.Module, checkpoint: Mapping[str, 
     from lightning_cam.cli.images import preparation
     from lightning_cam.cli.probes import Sampling, probe_from
     from lightning_cam.models import expected_input
+    from lightning_cam.options import PROBE_SIZE
 
     channels = args.channels or network.channels_of(model)
     remembered = checkpoint.get("datamodule_hyper_parameters")
     probe = probe_from(
         args.probe,
-        Sampling(args.probe_size, args.seed, args.split),
+        Sampling(args.probe_size or PROBE_SIZE, args.seed, args.split),
         preparation(args, expected_input(args.model, model), channels),
         masks=args.masks,
         class_names=network.class_names(args.classes, None, None),
