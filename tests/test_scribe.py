@@ -1,16 +1,17 @@
 """Drawing beside the training: in order, bounded, and gone when it is done."""
 
-import os
-import pickle
+import copy
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
 from lightning_cam.scribe import Order, Scribe
 
+_TASKS = Path("/proc/self/task")  # this process's threads, Python's or not, as Linux shows them
 _PATIENCE = 60.0  # seconds; nothing here takes one
 
 
@@ -60,17 +61,17 @@ def test_what_was_computed_on_several_cores_leaves_no_worker_behind():
     torch.set_num_threads(2)
     try:
         torch.rand(1_000_000).sqrt()  # this thread's own worker
-        count, seen = len(os.listdir("/proc/self/task")), []
+        count, seen = len(list(_TASKS.iterdir())), []
 
         def draw():
             torch.rand(1_000_000).sqrt()
-            seen.append(len(os.listdir("/proc/self/task")))
+            seen.append(len(list(_TASKS.iterdir())))
             return []
 
         scribe, found = Scribe(), []
         scribe.order(order(0, draw))
         until(lambda: found.extend(scribe.take()) or found)
-        until(lambda: len(os.listdir("/proc/self/task")) <= count)  # without being closed
+        until(lambda: len(list(_TASKS.iterdir())) <= count)  # without being closed
     finally:
         torch.set_num_threads(before)
     assert seen[0] > count
@@ -113,7 +114,6 @@ def test_in_place_it_draws_at_once_and_lets_an_interrupt_pass():
 def test_a_copy_starts_with_nothing_on_its_way():
     scribe, gate = Scribe(), threading.Event()
     scribe.order(order(0, lambda: gate.wait(_PATIENCE) and []))
-    copy = pickle.loads(pickle.dumps(scribe))
-    assert copy.close() == []
+    assert copy.deepcopy(scribe).close() == []
     gate.set()
     assert len(scribe.close()) == 1
