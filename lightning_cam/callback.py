@@ -20,9 +20,9 @@ from lightning_cam.faults import Faults
 from lightning_cam.gap import gap_or_none
 from lightning_cam.loggers import file_store, unknown_loggers
 from lightning_cam.loggers.base import safe_name
-from lightning_cam.options import PROBE_SIZE, Options, check_count
+from lightning_cam.options import Options, check_count
 from lightning_cam.probe import Probe
-from lightning_cam.probe.probe import first_loader
+from lightning_cam.probe.probe import PROBE_SIZE, first_loader
 from lightning_cam.restoring import load_rules
 from lightning_cam.watch import Watch
 
@@ -62,7 +62,7 @@ class CAMCallback(_lightning.CallbackBase):
         tag: what the names of metrics and pictures start with.
         probe_size: images sampled where `probe` is not given as one.
         seed: of that sample.
-        chunk_size: images that run at a time.
+        chunk_size: images that run at a time; by default as in `compute_cams`.
         aug_smooth: average the maps of mirrored, darker and brighter images; six times the cost.
         eigen_smooth: keep the first principal component of what a map is summed from.
         fuse_layers: add for each method one map that fuses those of all layers.
@@ -145,7 +145,7 @@ class CAMCallback(_lightning.CallbackBase):
         tag: str = "cam",
         probe_size: int = PROBE_SIZE,
         seed: int = 0,
-        chunk_size: int = 64,
+        chunk_size: int | None = None,
         aug_smooth: bool = False,
         eigen_smooth: bool = False,
         fuse_layers: bool = False,

@@ -15,7 +15,6 @@ from lightning_cam.explain.targets import TargetLike
 from lightning_cam.monitor.rules import Rule
 from lightning_cam.render.colormaps import check_colormap
 
-PROBE_SIZE = 32  # images that are sampled to be watched, where nobody says how many
 PANELS = (
     "overlay",
     "timeline",
@@ -41,7 +40,7 @@ class Options:
     num_pictures: int = 16
     colormap: str = "turbo"
     alpha: float = 0.7
-    chunk_size: int = 64
+    chunk_size: int | None = None
     aug_smooth: bool = False
     eigen_smooth: bool = False
     fuse_layers: bool = False
@@ -61,7 +60,8 @@ class Options:
         if not isinstance(self.alpha, (int, float)) or not 0 <= self.alpha <= 1:
             raise ValueError(f"expected alpha between 0 and 1, came {self.alpha!r}")
         check_count("num_pictures", self.num_pictures, least=0)
-        check_count("chunk_size", self.chunk_size)
+        if self.chunk_size is not None:
+            check_count("chunk_size", self.chunk_size)
         check_count("interventions_every", self.interventions_every, least=0)
         for rule in self.rules or ():
             if not isinstance(rule, Rule):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from lightning_cam.explain.batching import images_at_a_time
 from lightning_cam.explain.interventions import Intervention, interventions
 from lightning_cam.explain.jitter import flipped, jittered
 from lightning_cam.explain.mask_free import mask_free_interventions
@@ -116,7 +117,8 @@ def ask_reliance(
             one draw does not last.
         chunk: images that run at a time, in place of the options' number.
     """
-    team, chunk = team or Team(), chunk or ChunkSize(options.chunk_size)
+    team = team or Team()
+    chunk = chunk or ChunkSize(options.chunk_size or images_at_a_time(images))
     if not reliance_metrics(probe, logits=bool(result.logits.shape[1])):
         return {}
     clean = probabilities(result.logits.cpu())

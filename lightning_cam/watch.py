@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from lightning_cam.explain.batching import images_at_a_time
 from lightning_cam.explain.engine import CAMResult, compute_cams, joined
 from lightning_cam.explain.layers import resolve_layers
 from lightning_cam.explain.methods import resolve_methods
@@ -103,7 +104,7 @@ class Watch:
         self._asked: tuple[str, ...] = ()  # what interventions say, known with the first output
         self._sizes: dict[tuple[str, str], tuple[int, int]] = {}  # of the maps, likewise
         self._sharing: Sharing = "apart"
-        self.chunk = ChunkSize(self.options.chunk_size)
+        self.chunk = ChunkSize(self.options.chunk_size or 1)
         rules = self.options.rules
         if rules is None:
             rules = default_rules(
@@ -127,6 +128,8 @@ class Watch:
         """
         model, few = unwrap(model), images[:2]
         self.share(self.team, model)
+        self.chunk.now = self.options.chunk_size or images_at_a_time(images)
+        self._agree_on_chunk()
         methods = resolve_methods(self.options.method)
         with precision():
             if any(method.place == "layer" for method in methods):
@@ -250,8 +253,7 @@ class Watch:
             precision: makes the context that the network runs in, e.g. autocast.
         """
         model = unwrap(model)
-        if self.chunk.fixed and self.team.size > 1:  # memory may have run out in one process only
-            self.chunk.now = min(self.team.together(lambda: self.chunk.now))
+        self._agree_on_chunk()
         with precision():
             result = self._together(len(images), lambda rows: self._compute(model, images, rows))
             seen = result.cpu()
@@ -304,6 +306,11 @@ class Watch:
             return Inside()
         with precision():
             return look_inside(unwrap(model), images, self.probe, self.options, self.layers, due)
+
+    def _agree_on_chunk(self) -> None:
+        """Take the smallest of all processes' chunks: memory may have run out in one of them."""
+        if self.chunk.fixed and self.team.size > 1:
+            self.chunk.now = min(self.team.together(lambda: self.chunk.now))
 
     def _together(self, count: int, compute: Callable[[slice], CAMResult]) -> CAMResult:
         """Compute a share of the images in each process, and return the whole on all of them."""

@@ -20,7 +20,6 @@ from torch.utils.data import DataLoader
 from benchmarks.shortcut.data import Splits, folder_splits, make_splits
 from benchmarks.shortcut.networks import NETWORKS
 from lightning_cam import CAMCallback, Probe
-from lightning_cam.options import PROBE_SIZE
 
 BATCH = 32
 MODES = ("masks", "blind")
@@ -152,7 +151,7 @@ def run(plan: Plan) -> Run:
 def _callbacks(plan: Plan, splits: Splits) -> list[CAMCallback]:
     """Return the default callback, and one that differs only in a probe without masks."""
     every = {} if plan.every is None else {"interventions_every": plan.every}
-    known = Probe.from_dataset(splits.val, PROBE_SIZE, seed=plan.seed)
+    known = Probe.from_dataset(splits.val, seed=plan.seed)
     blind = Probe(known.images, known.targets, ids=known.ids)
     return [
         CAMCallback(probe, tag=mode, num_pictures=0, seed=plan.seed, on_alert=(), **every)

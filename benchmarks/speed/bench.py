@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from benchmarks.measuring import peak_memory
 from lightning_cam import compute_cams
+from lightning_cam.explain.batching import images_at_a_time
 
 # The layer that "auto" finds, by the name that it gives.
 LAYERS = {
@@ -85,14 +86,14 @@ class Case:
         return model, images, (torch.arange(self.batch) % 1000).to(self.device)
 
 
-def forward_of(case: Case) -> Callable[[], Tensor]:
-    """Return one inference forward, the floor."""
+def forward_of(case: Case, *, parts: bool = False) -> Callable[[], Tensor]:
+    """Return one inference forward, the floor; or the same in the parts that the engine takes."""
     model, images, _ = case.build()
+    size = images_at_a_time(images) if parts else case.batch
 
     @torch.inference_mode()
     def call() -> Tensor:
-        logits: Tensor = model(images)
-        return logits
+        return torch.cat([model(few) for few in images.split(size)])
 
     return call
 

@@ -1,4 +1,4 @@
-"""Maps against one inference forward of the same images: time and peak memory."""
+"""Maps against one inference forward of the same images, at once or in parts: time and memory."""
 
 from __future__ import annotations
 
@@ -33,11 +33,10 @@ def measure(bench: Bench) -> list[dict[str, Any]]:
     for case, pairs in cases(bench):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            ours, floor = maps_of(case), forward_of(case)
-        found, seconds = ratios(
-            {"maps": ours}, floor, pairs=pairs, synchronize=bench.synchronize, warmup=1
-        )
-        del ours, floor
+            floor = forward_of(case)
+            sides = {"maps": maps_of(case), "parts": forward_of(case, parts=True)}
+        found, seconds = ratios(sides, floor, pairs=pairs, synchronize=bench.synchronize, warmup=1)
+        del sides, floor
         least = memory(bench, forward_of, case)
         row = {
             "model": case.model,
@@ -46,11 +45,13 @@ def measure(bench: Bench) -> list[dict[str, Any]]:
             "forward_s": seconds,
             "forward_mib": least,
             "time": asdict(found["maps"]),
+            "forward_in_parts": asdict(found["parts"]),
             "memory": memory(bench, maps_of, case) / least,
         }
         rows.append(row)
         print(
             f"{case.model:<14} {case.batch:>3} {case.dtype}  time {found['maps']!s:<32} "
+            f"forward in parts {found['parts'].median:.3f}  "
             f"memory {row['memory']:.3f}  forward {seconds:.3f} s",
             flush=True,
         )

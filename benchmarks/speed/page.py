@@ -35,15 +35,19 @@ def _finely(ratio: dict[str, Any]) -> str:
 def maps(rows: Sequence[dict[str, Any]]) -> str:
     """Return the maps' table."""
     return table(
-        ("network", "images", "precision", "time", "pairs", "peak memory", "forward, s"),
+        (
+            *("network", "images", "precision", "time", "forward in parts", "peak memory"),
+            *("pairs", "forward, s"),
+        ),
         [
             (
                 row["model"],
                 str(row["batch"]),
                 row["dtype"],
                 spread(row["time"]),
-                str(row["time"]["pairs"]),
+                f"{row['forward_in_parts']['median']:.2f}",
                 f"{row['memory']:.2f}",
+                str(row["time"]["pairs"]),
                 f"{row['forward_s']:.3f}",
             )
             for row in rows

@@ -26,7 +26,7 @@ from lightning_cam import CAMCallback
 
 NOTHING, OURS, BY_HAND, IN_PLACE = "nothing", "ours", "hand-written", "ours, drawn in place"
 _TURNS = (NOTHING, OURS, BY_HAND, OURS, NOTHING, OURS, IN_PLACE, OURS)
-_IMAGES = 16
+_IMAGES, _VALIDATED = 16, 1  # of the probe, and of the validation itself
 _PAUSE = 0.6  # seconds after a look in which its pictures are drawn beside nothing that is timed
 _FIRST = 5  # looks that ask by interventions whatever comes
 
@@ -73,7 +73,7 @@ class Referee(pl.Callback):
         self.sides = sides
         self.turns: list[Turn] = []
         self.started = 0.0
-        self.passes = 0
+        self.images = 0
 
     @property
     def side(self) -> str:
@@ -83,18 +83,18 @@ class Referee(pl.Callback):
     def on_validation_start(self, *_: Any) -> None:
         """Settle the last turn and start this one."""
         self.settle()
-        self.passes = 0
+        self.images = 0
         for name, callback in self.sides.items():
             callback.due = name == self.side
         self.started = time.perf_counter()
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Count the passes of more than a validation's one image: they tell what a look did."""
+        """Count the images that pass: they tell what a look did."""
         del trainer
         pl_module.net.register_forward_pre_hook(self._count)
 
     def _count(self, _: Any, inputs: tuple[torch.Tensor, ...]) -> None:
-        self.passes += len(inputs[0]) > 1
+        self.images += len(inputs[0])
 
     def settle(self) -> None:
         """Add what the last turn's callback did after training batches."""
@@ -129,8 +129,8 @@ class Stopwatch(pl.Callback):
         self.looks += 1
         if self.looks <= _FIRST:
             return "one of the first five"
-        passes = self.referee.passes
-        return "alone" if passes == 1 else f"with {passes - 1} more passes"
+        more = self.referee.images - _IMAGES - _VALIDATED
+        return f"with {more} more images" if more else "alone"
 
 
 def measure(bench: Bench) -> list[dict[str, Any]]:
@@ -174,7 +174,7 @@ def play(bench: Bench, model: str, side: int, layer: str, validations: int) -> l
         callbacks = [referee, *sides.values(), Stopwatch(bench, referee, probe.images)]
         few = loader(2, side, 2)
         trainer(folder, callbacks, bench.device, max_epochs=validations).fit(
-            module.train(), few, loader(1, side, 1)
+            module.train(), few, loader(_VALIDATED, side, 1)
         )
     referee.settle()
     return referee.turns

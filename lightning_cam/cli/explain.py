@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lightning_cam.cli.images import Preparation
     from lightning_cam.cli.pictures import Drawing, Pixels
 
+_BATCH = 16
 _EPILOG = """examples:
   lightning-cam explain resnet50 photo.jpg --pretrained
   lightning-cam explain resnet18 photos/ --checkpoint best.ckpt --num-classes 10 --classes names.txt
@@ -69,7 +70,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--separate", action="store_true", help="a file for each map")
     parser.add_argument("--plain", action="store_true", help="no words below the maps")
     parser.add_argument(
-        "--batch", type=options.count, default=16, metavar="N", help="images at a time (default 16)"
+        "--batch", type=options.count, metavar="N", help="images at a time (default 16)"
     )
     options.add_map_options(parser)
     options.add_image_options(parser)
@@ -151,9 +152,10 @@ def _explain(
 
     stems, paths = _stems(files), list(files)
     torn: list[str] = []
-    starts = range(0, len(paths), args.batch)
+    batch = args.batch or _BATCH
+    starts = range(0, len(paths), batch)
     for start in progress(starts, "explain", len(starts)):
-        tensors = _read(paths[start : start + args.batch], drawing.preparation, torn)
+        tensors = _read(paths[start : start + batch], drawing.preparation, torn)
         if not tensors:
             continue
         images = torch.stack(list(tensors.values())).to(_device(model))

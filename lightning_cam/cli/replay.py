@@ -197,7 +197,7 @@ def _probe(args: argparse.Namespace, model: nn.Module, checkpoint: Mapping[str, 
     from lightning_cam.cli.images import preparation
     from lightning_cam.cli.probes import Sampling, probe_from
     from lightning_cam.models import expected_input
-    from lightning_cam.options import PROBE_SIZE
+    from lightning_cam.probe.probe import PROBE_SIZE
 
     channels = args.channels or network.channels_of(model)
     remembered = checkpoint.get("datamodule_hyper_parameters")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_cam._messages import shape_of
+from lightning_cam.explain.batching import images_at_a_time
 from lightning_cam.explain.capture import Site
 from lightning_cam.explain.chunk import Chunk
 from lightning_cam.explain.layers import LayersLike, resolve_layers
@@ -71,7 +72,7 @@ def compute_cams(
     *,
     method: str | Method | Sequence[str | Method] = "gradcam",
     layers: LayersLike = "auto",
-    chunk_size: int = 64,
+    chunk_size: int | None = None,
     aug_smooth: bool = False,
     eigen_smooth: bool = False,
     fuse_layers: bool = False,
@@ -92,7 +93,8 @@ def compute_cams(
         method: one or several names from `METHODS`; several share the pass.
         layers: `"auto"`, a name, glob, negative position or module, or several of these. `"auto"`
             takes the last spatial layer before the pooling that the score depends on.
-        chunk_size: images that run at a time; bounds the memory.
+        chunk_size: images that run at a time; bounds the memory. By default 64 on an accelerator,
+            and on a processor as few as it is fastest with (two of 224² a thread).
         aug_smooth: average the maps of the images as they are, mirrored, darker and brighter.
         eigen_smooth: keep the first principal component of the contributions a map is summed from.
         fuse_layers: add for each method one map that fuses all layers, keyed by their names joined
@@ -122,7 +124,8 @@ def compute_cams(
     """
     methods = resolve_methods(method)
     check_images(images)
-    if chunk_size < 1:
+    size = images_at_a_time(images) if chunk_size is None else chunk_size
+    if size < 1:
         raise ValueError(f"expected chunk_size of at least 1, came {chunk_size}")
     target = resolve_target(targets, len(images))
     if all(each.class_free for each in methods) and targets is None:
@@ -135,8 +138,8 @@ def compute_cams(
     parts = []
     with undisturbed(model, images.device):
         first, last, _ = (rows or slice(None)).indices(len(images))
-        for start in range(first, last, chunk_size):
-            part = slice(start, min(start + chunk_size, last))
+        for start in range(first, last, size):
+            part = slice(start, min(start + size, last))
             # Inference tensors cannot be part of a graph; a clone made outside their mode can.
             few = images[part].clone() if images.is_inference() else images[part]
             chunk = Chunk(
@@ -146,7 +149,7 @@ def compute_cams(
                 target=target,
                 modules={module_of(name): module for name, module in modules.items()},
                 wanted=frozenset(modules),
-                limit=chunk_size,
+                limit=size,
                 seed=seed,
                 principal=eigen_smooth,
                 autocast=autocast,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lightning_cam.explain.batching import images_at_a_time
 from lightning_cam.explain.capture import GradientStart, Site
 from lightning_cam.explain.engine import callers_autocast
 from lightning_cam.explain.layers import resolve_layers
@@ -80,7 +81,7 @@ def preferred_images(
     seed: int = 0,
     bounds: Bounds = (-2.0, 2.0),
     ascent: Ascent | None = None,
-    chunk_size: int = 64,
+    chunk_size: int | None = None,
 ) -> Preferences:
     """Return images that make classes' logits or channels' means large, by gradient ascent.
 
@@ -103,7 +104,7 @@ def preferred_images(
             whatever else is wanted.
         bounds: lowest and highest allowed pixel, a number or (C,) each, in the model's own scale.
         ascent: step and regularisers.
-        chunk_size: images that run at a time; bounds the memory.
+        chunk_size: images that run at a time; bounds the memory. By default as in `compute_cams`.
 
     Raises:
         ValueError: unknown layer, a class or channel that is not there, or a score that the image
@@ -122,8 +123,9 @@ def preferred_images(
         torch.as_tensor(side, dtype=torch.float32, device=device).view(-1, 1, 1) for side in bounds
     )
     parts, scores = [torch.empty(0, *shape, device=device)], []
-    for start in range(0, len(wanted), chunk_size):
-        few = wanted[start : start + chunk_size]
+    size = chunk_size or images_at_a_time(torch.empty(1, *shape, device=device))
+    for start in range(0, len(wanted), size):
+        few = wanted[start : start + size]
         with undisturbed(model, device), torch.autocast(device.type, enabled=False):
             question = _Question(model, few, torch.zeros(1, *shape).to(weight), autocast)
             images, *both = _ascend(question, tuple(shape), steps, seed, low, high, ascent)

@@ -20,6 +20,8 @@ from lightning_cam.probe.samples import plain, xyxy
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+PROBE_SIZE = 32  # images, where nobody says how many
+
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class Probe:
@@ -168,7 +170,9 @@ class Probe:
         return str(label) if label >= 0 else "?"
 
     @classmethod
-    def from_dataset(cls, dataset: Any, size: int = 16, *, seed: int = 0, **known: Any) -> Probe:
+    def from_dataset(
+        cls, dataset: Any, size: int = PROBE_SIZE, *, seed: int = 0, **known: Any
+    ) -> Probe:
         """Choose `size` samples of a dataset, as equal in number a class as can be.
 
         The choice depends on `seed` alone, and the global random streams stay as they were. Labels,
@@ -190,7 +194,9 @@ class Probe:
         return probe_from_dataset(dataset, size, seed, known)
 
     @classmethod
-    def from_dataloader(cls, loader: Any, size: int = 16, *, seed: int = 0, **known: Any) -> Probe:
+    def from_dataloader(
+        cls, loader: Any, size: int = PROBE_SIZE, *, seed: int = 0, **known: Any
+    ) -> Probe:
         """Choose samples of a dataloader's dataset: see `from_dataset`.
 
         The loader's own iterator, sampler and workers are not touched; its `collate_fn` is used.
@@ -204,7 +210,13 @@ class Probe:
 
     @classmethod
     def from_datamodule(
-        cls, datamodule: Any, size: int = 16, *, split: str = "val", seed: int = 0, **known: Any
+        cls,
+        datamodule: Any,
+        size: int = PROBE_SIZE,
+        *,
+        split: str = "val",
+        seed: int = 0,
+        **known: Any,
     ) -> Probe:
         """Choose samples of a datamodule's `train`, `val`, `test` or `predict` loader.
 

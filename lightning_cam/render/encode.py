@@ -31,11 +31,11 @@ def decode(data: bytes) -> NDArray[np.uint8]:
     bgr = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
     if bgr is None:
         raise ValueError("expected an encoded picture, came bytes that are none")
-    return np.ascontiguousarray(bgr[:, :, ::-1], dtype=np.uint8)
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def _encoded(kind: str, picture: NDArray[np.uint8], flags: list[int]) -> bytes:
-    done, data = cv2.imencode(kind, np.ascontiguousarray(picture[:, :, ::-1]), flags)
+    done, data = cv2.imencode(kind, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), flags)
     if not done:
         raise ValueError(f"could not encode a picture of shape {picture.shape} as {kind}")
     return data.tobytes()

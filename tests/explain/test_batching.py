@@ -1,0 +1,42 @@
+"""Batches run in parts whose size suits the device, and give the same maps."""
+
+import pytest
+import torch
+
+from lightning_cam import compute_cams
+from lightning_cam.explain.batching import images_at_a_time
+
+
+@pytest.mark.parametrize(
+    ("side", "threads", "expected"),
+    [(224, 1, 2), (224, 2, 4), (224, 16, 32), (32, 1, 64), (64, 1, 24), (448, 2, 1), (4000, 1, 1)],
+)
+def test_a_processor_takes_what_its_caches_hold(monkeypatch, side, threads, expected):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert images_at_a_time(torch.empty(1, 3, 1, 1).expand(9, 3, side, side)) == expected
+
+
+def test_an_accelerator_takes_64():
+    assert images_at_a_time(torch.empty(9, 3, 224, 224, device="meta")) == 64
+
+
+def test_parts_give_the_maps_of_the_whole():
+    torch.manual_seed(0)
+    body = torch.nn.Conv2d(3, 4, 3, stride=16)
+    net = torch.nn.Sequential(
+        body, torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
+    )
+    net.append(torch.nn.Linear(4, 5))
+    images = torch.rand(5, 3, 224, 224)
+    seen = []
+    handle = body.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
+    parts = compute_cams(net, images, layers="0")
+    size = images_at_a_time(images)
+    assert size < len(images)
+    assert max(seen) == size
+    seen.clear()
+    whole = compute_cams(net, images, layers="0", chunk_size=5)
+    handle.remove()
+    assert max(seen) == 5
+    torch.testing.assert_close(parts["gradcam", "0"], whole["gradcam", "0"])
+    torch.testing.assert_close(parts.logits, whole.logits)
