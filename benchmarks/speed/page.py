@@ -7,20 +7,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.pages import filled, measured_by, table
 from benchmarks.speed.plot import curves
 
 RESULTS, PAGE, PLOT = "benchmarks/results/speed-cpu.json", "docs/cost.md", "docs/cost-growth.svg"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def spread(ratio: dict[str, Any]) -> str:
@@ -160,21 +154,13 @@ SECTIONS = {
 }
 
 
-def section(name: str, part: dict[str, Any]) -> str:
-    """Return a part's table, and by what it was measured."""
-    known = part["environment"]
-    versions = ", ".join(f"{key} {known[key]}" for key in ("torch", "torchvision", "lightning"))
-    where = f"{known['device']}; Python {known['python']}, {versions}; {known['date']}"
-    return f"{SECTIONS[name](part['rows'])}\n\nMeasured by `{part['command']}` on {where}."
-
-
-def filled(page: str, results: dict[str, Any]) -> str:
-    """Return a page with the results between its marks `<!-- name -->` and `<!-- /name -->`."""
-    for name, part in results.items():
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        words = section(name, part)
-        page = pattern.sub(lambda found, w=words: f"{found[1]}\n{w}\n\n{found[2]}", page)  # type: ignore[misc]
-    return page
+def sections(results: dict[str, Any]) -> dict[str, str]:
+    """Return each part's table, and by what it was measured."""
+    return {
+        name: f"{SECTIONS[name](part['rows'])}\n\n"
+        + measured_by(part["command"], part["environment"])
+        for name, part in results.items()
+    }
 
 
 def main() -> None:
@@ -184,7 +170,7 @@ def main() -> None:
     args = parser.parse_args()
     results = json.loads(Path(args.json).read_text(encoding="utf-8"))
     page = Path(PAGE)
-    page.write_text(filled(page.read_text(encoding="utf-8"), results), encoding="utf-8")
+    page.write_text(filled(page.read_text(encoding="utf-8"), sections(results)), encoding="utf-8")
     if "growth" in results:
         Path(PLOT).write_text(curves(results["growth"]["rows"]), encoding="utf-8")
     print(f"wrote {PAGE}")

@@ -2,8 +2,6 @@
 
 import importlib.util
 import json
-import re
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,10 +9,8 @@ import torch
 from benchmarks.measuring import ratios, spread
 from benchmarks.speed.bench import Bench, Case, maps_of
 from benchmarks.speed.growth import exponent
-from benchmarks.speed.page import PAGE, RESULTS, filled
 from benchmarks.speed.peers import builders, difference
 
-ROOT = Path(__file__).parents[2]
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # other packages' own
 ]
@@ -76,11 +72,3 @@ def test_quick_stall_runs():
     assert Bench(quick=True).pairs(9) == 2
     rows = measure(Bench(quick=True))
     assert {row["side"] for row in rows} == {OURS, IN_PLACE, BY_HAND}
-
-
-def test_the_page_says_what_the_results_say():
-    results = json.loads((ROOT / RESULTS).read_text(encoding="utf-8"))
-    page = (ROOT / PAGE).read_text(encoding="utf-8")
-    assert set(results) <= set(re.findall(r"<!-- (\w+) -->", page))
-    assert filled(page, results) == page
-    assert not any(part["command"].endswith("--quick") for part in results.values())
