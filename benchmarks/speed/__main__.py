@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.measuring import environment, write_json
-from benchmarks.speed.bench import Bench
+from benchmarks.speed.bench import Bench, keep_memory
 
 PARTS = ("maps", "peers", "stall", "training", "growth", "small")
 _THREADS = 2
@@ -31,6 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="try the commands, measure nothing")
     args = parser.parse_args(arguments)
     torch.set_num_threads(_THREADS)
+    keep_memory()
     bench = Bench(args.device, args.quick)
     known = {}
     if args.json and Path(args.json).exists():

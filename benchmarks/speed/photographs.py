@@ -20,4 +20,4 @@ def photographs(count: int, side: int, seed: int = 0) -> Tensor:
         y, x = (int(torch.randint(size - edge, (1,), generator=draw)) for size in photo.shape[1:])
         crop = photo[None, :, y : y + edge, x : x + edge]
         found.append(F.interpolate(crop, size=(side, side), mode="area"))
-    return torch.cat(found)
+    return torch.cat(found).contiguous()  # as a dataloader would stack them

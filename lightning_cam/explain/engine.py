@@ -94,7 +94,7 @@ def compute_cams(
         layers: `"auto"`, a name, glob, negative position or module, or several of these. `"auto"`
             takes the last spatial layer before the pooling that the score depends on.
         chunk_size: images that run at a time; bounds the memory. By default 64 on an accelerator,
-            and on a processor as few as it is fastest with (two of 224² a thread).
+            and on a processor as few as keep it busy (four of 224² a thread).
         aug_smooth: average the maps of the images as they are, mirrored, darker and brighter.
         eigen_smooth: keep the first principal component of the contributions a map is summed from.
         fuse_layers: add for each method one map that fuses all layers, keyed by their names joined
