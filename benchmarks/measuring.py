@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 
-
 _MMAP_THRESHOLD = -3  # of <malloc.h>
 
 
