@@ -84,7 +84,8 @@ class Scribe:
         """Wait until at most so many threads are at work; forget those that ended."""
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         while len(self._threads) > left:
-            self._threads.pop(0).join()
+            self._threads[0].join()  # an interrupt may come here: it is forgotten only afterwards
+            self._threads.pop(0)
 
     def _start(self, order: Order) -> bool:
         """Give the order to a new thread; return False when the system has no more of them."""

@@ -6,6 +6,7 @@ import pytest
 import torch
 from toys import (
     QUIET,
+    Ledger,
     Module,
     fit,
     fit_with_tensorboard,
@@ -110,3 +111,12 @@ def test_interventions_come_at_their_own_cadence(tmp_path):
     asked = [0, 1, 2, 3, 4, 6]  # the first ones all, then every third
     assert scalar_steps(events, "cam/background_confidence") == [4 * n + 3 for n in asked]
     assert len(events.Scalars("cam/enrichment")) == 8
+
+
+def test_between_two_rounds_monitors_see_the_last_answer(tmp_path):
+    ledger = Ledger()
+    fit(tmp_path, small(interventions_every=5), ledger, max_epochs=7)
+    seen = ledger.of("cam/background_confidence")
+    assert len(set(seen[:6])) > 1
+    assert seen[6] == seen[5]
+    assert ledger.of("cam/entropy")[6] != ledger.of("cam/entropy")[5]
