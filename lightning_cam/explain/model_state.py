@@ -12,7 +12,7 @@ import torch
 import torch.utils.checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from torch import Tensor, nn
 
@@ -63,12 +63,17 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
     `model.eval()` would call overridden `train()` methods, which may do more than set the flag.
     """
     flags = [(module, module.training) for module in model.modules()]
-    for module, _ in flags:
-        module.training = False
+    _set_flags((module, False) for module, _ in flags)
     try:
         yield
     finally:
-        for module, training in flags:
+        _set_flags(flags)
+
+
+def _set_flags(flags: Iterable[tuple[nn.Module, bool]]) -> None:
+    """Set what differs, in validation nothing: writing a module's attribute takes long."""
+    for module, training in flags:
+        if module.training is not training:
             module.training = training
 
 
@@ -78,20 +83,17 @@ def _buffers_kept(model: nn.Module) -> Iterator[None]:
 
     Compared by their bytes: some kernels write without torch's version counter moving.
     """
-    modules = list(model.modules())
-    dicts = [(module._buffers, dict(module._buffers)) for module in modules]  # noqa: SLF001
-    kept = {
-        id(buffer): (buffer, buffer.clone())
-        for _, before in dicts
-        for buffer in before.values()
-        if buffer is not None
-    }
+    dicts = [(module._buffers, dict(module._buffers)) for module in model.modules()]  # noqa: SLF001
+    buffers = {id(b): b for _, before in dicts for b in before.values() if b is not None}
+    by_device: dict[torch.device, list[Tensor]] = {}
+    for buffer in buffers.values():
+        by_device.setdefault(buffer.device, []).append(buffer)
+    kept = [_Kept(some) for some in by_device.values()]
     try:
         yield
     finally:
-        for buffer, value in _changed(list(kept.values())):
-            with torch.inference_mode(buffer.is_inference()):
-                buffer.data.copy_(value)  # through .data: a graph that waits for its backward lives
+        for each in kept:
+            each.restore()
         for now, before in dicts:
             if not _same_entries(now, before):
                 now.clear()
@@ -102,16 +104,34 @@ def _same_entries(now: dict[str, Tensor | None], before: dict[str, Tensor | None
     return list(now) == list(before) and all(now[name] is before[name] for name in before)
 
 
-def _changed(pairs: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
-    """Return the pairs whose bytes differ, looking at each device once."""
-    by_device: dict[torch.device, list[tuple[Tensor, Tensor]]] = {}
-    for buffer, value in pairs:
-        by_device.setdefault(buffer.device, []).append((buffer, value))
-    changed = []
-    for group in by_device.values():
-        differ = torch.stack([(_bytes(b) != _bytes(v)).any() for b, v in group]).tolist()
-        changed += [pair for pair, differs in zip(group, differ, strict=True) if differs]
-    return changed
+class _Kept:
+    """The bytes of some buffers of one device, in one piece: a comparison for all of them."""
+
+    def __init__(self, buffers: list[Tensor]) -> None:
+        self._buffers = buffers
+        self._looks = [(buffer.shape, buffer.dtype) for buffer in buffers]
+        parts = [_bytes(buffer) for buffer in buffers]
+        self._sizes = [len(part) for part in parts]
+        self._bytes = torch.cat(parts)
+
+    def restore(self) -> None:
+        """Put back those that differ."""
+        parts = [_bytes(buffer) for buffer in self._buffers]
+        if [len(part) for part in parts] == self._sizes and torch.equal(
+            torch.cat(parts), self._bytes
+        ):
+            return
+        before = torch.split(self._bytes, self._sizes)
+        for buffer, look, now, was in zip(self._buffers, self._looks, parts, before, strict=True):
+            if not torch.equal(now, was):
+                shape, dtype = look
+                value = was.clone().view(dtype).view(shape)  # only a clone is aligned for sure
+                with torch.inference_mode(buffer.is_inference()):
+                    # Through .data: a graph that waits for its backward lives.
+                    if (buffer.shape, buffer.dtype) == look:
+                        buffer.data.copy_(value)
+                    else:  # resized in place
+                        buffer.data = value
 
 
 def _bytes(tensor: Tensor) -> Tensor:

@@ -151,6 +151,7 @@ class Changing(ConvNet):
         self.change = change
         self.register_buffer("count", torch.tensor([1.0, float("nan"), -0.0]))
         self.register_buffer("cache", None)
+        self.register_buffer("flag", torch.tensor([True]))  # what follows begins at an odd byte
         self.register_buffer("scratch", torch.zeros(2), persistent=False)
         self.bn = nn.BatchNorm2d(3)
 
@@ -173,6 +174,14 @@ def replace_not_saved(net, x):
 
 def resize(net, x):
     net.count = torch.cat([net.count, x.flatten()[:1]])
+
+
+def resize_in_place(net, x):
+    net.scratch.set_(torch.zeros(7))
+
+
+def retype_in_place(net, x):
+    net.scratch.data = torch.zeros(3, dtype=torch.float64)
 
 
 def fill_none(net, x):
@@ -211,6 +220,8 @@ def update_statistics(net, x):
         replace,
         replace_not_saved,
         resize,
+        resize_in_place,
+        retype_in_place,
         fill_none,
         empty,
         add,
