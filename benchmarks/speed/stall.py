@@ -121,6 +121,7 @@ class Stopwatch(pl.Callback):
         images, training = self.images.to(pl_module.device), pl_module.training
         pl_module.eval()
         with torch.inference_mode():
+            pl_module(images)  # the first one after a pause is slower
             forward = seconds_of(lambda: pl_module(images), self.bench.synchronize)
         pl_module.train(training)
         self.referee.turns.append(Turn(side, seconds, forward, kind))
