@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 _WIDTH, _HEIGHT, _LEFT, _TOP, _RIGHT, _BOTTOM = 640, 360, 60, 20, 110, 45
+_NAME, _LINE = 70, 16  # length and height of a curve's name
 _FONT = 'font-family="sans-serif" font-size="12"'
 _COLORS = ("#1a73e8", "#d93025", "#188038", "#9334e6")
 
@@ -36,12 +37,16 @@ def curves(rows: Sequence[dict[str, Any]]) -> str:
         parts += [_line(x, y, _WIDTH - _RIGHT, y), _text(x - 6, y + 4, f"{10.0**power:g}", "end")]
     parts.append(_text(_LEFT, _TOP - 6, "milliseconds a look", "start"))
     parts.append(_text((_WIDTH + _LEFT - _RIGHT) / 2, _HEIGHT - 8, "size", "middle"))
+    ends: list[tuple[float, float]] = []
     for color, (name, some) in zip(_COLORS, points.items(), strict=True):
         places = [place(x, y) for x, y in some]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>')
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>' for x, y in places]
         x, y = places[-1]
+        if any(abs(x - u) < _NAME and abs(y - v) < _LINE for u, v in ends):
+            y += _LINE  # below a name that is in the way
+        ends.append((x, y))
         parts.append(f'<text x="{x + 8:.1f}" y="{y + 4:.1f}" fill="{color}">{name}</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"
 
