@@ -37,17 +37,16 @@ def curves(rows: Sequence[dict[str, Any]]) -> str:
         parts += [_line(x, y, _WIDTH - _RIGHT, y), _text(x - 6, y + 4, f"{10.0**power:g}", "end")]
     parts.append(_text(_LEFT, _TOP - 6, "milliseconds a look", "start"))
     parts.append(_text((_WIDTH + _LEFT - _RIGHT) / 2, _HEIGHT - 8, "size", "middle"))
-    ends: list[tuple[float, float]] = []
+    ends = [place(*some[-1]) for some in points.values()]
     for color, (name, some) in zip(_COLORS, points.items(), strict=True):
         places = [place(x, y) for x, y in some]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>')
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>' for x, y in places]
         x, y = places[-1]
-        if any(abs(x - u) < _NAME and abs(y - v) < _LINE for u, v in ends):
-            y += _LINE  # below a name that is in the way
-        ends.append((x, y))
-        parts.append(f'<text x="{x + 8:.1f}" y="{y + 4:.1f}" fill="{color}">{name}</text>')
+        in_the_way = any(0 < u - x < _NAME and abs(v - y) < _LINE for u, v in ends)
+        shift, anchor = (-8, "end") if in_the_way else (8, "start")
+        parts.append(_text(x + shift, y + 4, name, anchor, color))
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
@@ -55,5 +54,5 @@ def _line(x: float, y: float, to_x: float, to_y: float) -> str:
     return f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{to_x:.1f}" y2="{to_y:.1f}" stroke="#ddd"/>'
 
 
-def _text(x: float, y: float, words: str, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="#444">{words}</text>'
+def _text(x: float, y: float, words: str, anchor: str, color: str = "#444") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{color}">{words}</text>'
