@@ -92,8 +92,10 @@ def test_a_real_process_ends_with_a_traceback_after_a_bug(photo, here):
 @pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
 def test_ctrl_c_ends_with_130(photo, here):
     (here / "slow.py").write_text(
-        "import pathlib, time\n"
+        "import pathlib, signal, time\n"
         "def make():\n"
+        # A shell's background jobs, and all that they start, ignore it.
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "    pathlib.Path('started').touch()\n"
         "    time.sleep(60)\n"
     )
