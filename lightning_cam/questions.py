@@ -118,7 +118,7 @@ def ask_reliance(
         chunk: images that run at a time, in place of the options' number.
     """
     team = team or Team()
-    chunk = chunk or ChunkSize(options.chunk_size or images_at_a_time(images))
+    chunk = chunk or ChunkSize(images_at_a_time(images, options.chunk_size))
     if not reliance_metrics(probe, logits=bool(result.logits.shape[1])):
         return {}
     clean = probabilities(result.logits.cpu())

@@ -128,7 +128,7 @@ class Watch:
         """
         model, few = unwrap(model), images[:2]
         self.share(self.team, model)
-        self.chunk.now = self.options.chunk_size or images_at_a_time(images)
+        self.chunk.now = images_at_a_time(images, self.options.chunk_size)
         self._agree_on_chunk()
         methods = resolve_methods(self.options.method)
         with precision():

@@ -124,9 +124,7 @@ def compute_cams(
     """
     methods = resolve_methods(method)
     check_images(images)
-    size = images_at_a_time(images) if chunk_size is None else chunk_size
-    if size < 1:
-        raise ValueError(f"expected chunk_size of at least 1, came {chunk_size}")
+    size = images_at_a_time(images, chunk_size)
     target = resolve_target(targets, len(images))
     if all(each.class_free for each in methods) and targets is None:
         target = NoTarget()

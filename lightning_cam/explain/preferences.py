@@ -107,8 +107,8 @@ def preferred_images(
         chunk_size: images that run at a time; bounds the memory. By default as in `compute_cams`.
 
     Raises:
-        ValueError: unknown layer, a class or channel that is not there, or a score that the image
-            has no differentiable influence on.
+        ValueError: unknown layer, a class or channel that is not there, a chunk size below 1, or a
+            score that the image has no differentiable influence on.
         TypeError: wanted items of another kind.
     """
     if len(shape) != 3 or min(shape) < 1 or steps < 0:  # noqa: PLR2004
@@ -123,7 +123,7 @@ def preferred_images(
         torch.as_tensor(side, dtype=torch.float32, device=device).view(-1, 1, 1) for side in bounds
     )
     parts, scores = [torch.empty(0, *shape, device=device)], []
-    size = chunk_size or images_at_a_time(torch.empty(1, *shape, device=device))
+    size = images_at_a_time(torch.empty(1, *shape, device=device), chunk_size)
     for start in range(0, len(wanted), size):
         few = wanted[start : start + size]
         with undisturbed(model, device), torch.autocast(device.type, enabled=False):

@@ -135,6 +135,12 @@ def test_what_else_is_wanted_and_how_many_run_together_changes_nothing():
     assert not torch.allclose(other.images, alone.images, atol=1e-2)
 
 
+@pytest.mark.parametrize("chunk_size", [0, -3])
+def test_bad_chunk_sizes(chunk_size):
+    with pytest.raises(ValueError, match=f"chunk_size of at least 1, came {chunk_size}"):
+        preferred_images(convnet(), (3, 12, 12), [0], steps=1, chunk_size=chunk_size)
+
+
 def test_a_dead_channel_gains_nothing_and_says_so():
     net = convnet()
     with torch.no_grad():
