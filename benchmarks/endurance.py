@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import io
 import json
 import logging
 import statistics
@@ -27,6 +26,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.faults import Net, probe, squares
+from benchmarks.measuring import memory_of, saved_bytes
 from lightning_cam import CAMCallback
 from lightning_cam.monitor import History, Level, Snapshot
 
@@ -50,29 +50,16 @@ class Meter(pl.Callback):
             gc.collect()
         self.rows.append(
             {
-                "resident": _resident(),
+                "resident": 1024.0 * memory_of("VmRSS"),
                 "objects": float(len(gc.get_objects())) if every else float("nan"),
                 "threads": float(threading.active_count()),
                 "handles": float(len(list(Path("/proc/self/fd").iterdir()))),
                 "hooks": float(
                     sum(len(p._forward_hooks) + len(p._backward_hooks) for p in parts)  # noqa: SLF001
                 ),
-                "state": float(size_of(self.watcher.state_dict())) if every else float("nan"),
+                "state": float(saved_bytes(self.watcher.state_dict())) if every else float("nan"),
             }
         )
-
-
-def _resident() -> float:
-    """Return the process's memory in bytes."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return float(pages * 4096)
-
-
-def size_of(state: Any) -> int:
-    """Return how many bytes a state takes in a checkpoint."""
-    file = io.BytesIO()
-    torch.save(state, file)
-    return file.tell()
 
 
 def train(folder: Path, looks: int, **options: Any) -> list[dict[str, float]]:
@@ -129,7 +116,7 @@ def state_sizes() -> dict[str, int]:
             maps = {("gradcam", "layer4"): torch.rand(32, side, side)}
             rows = torch.arange(32)
             history.add(Snapshot(n, n, n, maps, rows, rows, rows, torch.rand(32)), n % 7)
-        found[f"{side}x{side}"] = size_of(history.state_dict())
+        found[f"{side}x{side}"] = saved_bytes(history.state_dict())
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib.metadata
+import io
 import json
 import multiprocessing
 import platform
@@ -18,7 +19,7 @@ from typing import Any
 
 import torch
 
-_MMAP_THRESHOLD = -3  # of <malloc.h>
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of <malloc.h>
 
 
 @dataclass(frozen=True)
@@ -78,50 +79,44 @@ def spread(values: Sequence[float]) -> Ratio:
     return Ratio(statistics.median(values), low, high, len(values))
 
 
-def ratio(
-    side: Callable[[], object],
-    reference: Callable[[], object],
-    *,
-    pairs: int = 15,
-    warmup: int = 2,
-    synchronize: Callable[[], None] = lambda: None,
-) -> Ratio:
-    """Return time(side) / time(reference), taken in turn so that both see the machine's moods.
-
-    The order alternates, so that what the first leaves in the caches favours neither.
-    """
-
-    def timed(call: Callable[[], object]) -> float:
-        return seconds_of(call, synchronize)
-
-    for _ in range(warmup):
-        timed(side)
-        timed(reference)
-    quotients = []
-    for pair in range(pairs):
-        first, second = (side, reference) if pair % 2 else (reference, side)
-        one, two = timed(first), timed(second)
-        quotients.append(one / two if pair % 2 else two / one)
-    low, _, high = statistics.quantiles(quotients, n=4)
-    return Ratio(statistics.median(quotients), low, high, pairs)
-
-
-def _memory(field: str) -> int:
-    """Return a KiB figure of this process, as Linux counts it."""
+def memory_of(field: str) -> int:
+    """Return a KiB figure of this process, as Linux counts it: `VmRSS` now, `VmHWM` at most."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(field))
 
 
+def saved_bytes(state: object) -> int:
+    """Return how many bytes a state takes in a checkpoint."""
+    file = io.BytesIO()
+    torch.save(state, file)
+    return file.tell()
+
+
+def keep_memory() -> None:
+    """Let the C library keep what is freed, as it does by itself after some training steps.
+
+    Else the floor is too high: a large batch's activations are new pages each time, which may take
+    as long as the computation.
+    """
+    for what in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
+        _mallopt(what, 2**31 - 1)
+
+
+def _mallopt(what: int, value: int) -> None:
+    """Tell the C library how to hold memory, where it is glibc."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(what, value)
+
+
 def _peak_in_child(build: Callable[[], Callable[[], object]], pipe: Any) -> None:
     torch.set_num_threads(2)
-    with contextlib.suppress(OSError, AttributeError):
-        # Tensors as mappings of their own: the peak is what is alive, whatever the heap looks like.
-        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 2**17)
+    # Tensors as mappings of their own: the peak is what is alive, whatever the heap looks like.
+    _mallopt(_MMAP_THRESHOLD, 2**17)
     call = build()
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # forget the peak of building
-    before = _memory("VmRSS")
+    before = memory_of("VmRSS")
     call()
-    pipe.send((before, _memory("VmHWM")))
+    pipe.send((before, memory_of("VmHWM")))
 
 
 def peak_memory(build: Callable[[], Callable[[], object]]) -> float:

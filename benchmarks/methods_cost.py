@@ -18,7 +18,7 @@ import torch
 import torchvision
 from torch import nn
 
-from benchmarks.measuring import environment, peak_memory, ratio, write_json
+from benchmarks.measuring import environment, peak_memory, ratios, write_json
 from lightning_cam import compute_cams
 
 BATCH, SIZE = 16, 224
@@ -58,7 +58,8 @@ def shared_pass(pairs: int) -> list[dict[str, Any]]:
     one = maps_of(("gradcam",), ("layer4",))
     for title, layers in THREE.items():
         for methods in (("gradcam",), FOUR):
-            found = ratio(maps_of(methods, layers), one, pairs=pairs)
+            sides = {"maps": maps_of(methods, layers)}
+            found = ratios(sides, one, pairs=pairs, warmup=2)[0]["maps"]
             row = {"layers": layers, "methods": methods, "time": asdict(found)}
             rows.append(row)
             print(f"{len(methods)} on {title} {', '.join(layers)}: {found}", flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -24,6 +25,13 @@ def filled(page: str, sections: Mapping[str, str]) -> str:
         if count != 1:
             raise ValueError(f"expected one pair of marks <!-- {name} -->, came {count}")
     return page
+
+
+def rewrite(path: str, sections: Mapping[str, str]) -> None:
+    """Write the sections into a page: see `filled`."""
+    page = Path(path)
+    page.write_text(filled(page.read_text(encoding="utf-8"), sections), encoding="utf-8")
+    print(f"wrote {path}")
 
 
 def measured_by(command: str, known: Mapping[str, str]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.pages import filled, measured_by, table
+from benchmarks.pages import measured_by, rewrite, table
 from benchmarks.shortcut.evaluate import BAD, CLEAN, METRICS
 
 RESULTS, PAGE = "benchmarks/results/shortcut-cpu.json", "docs/alerts.md"
@@ -74,10 +74,7 @@ def sections(results: dict[str, Any]) -> dict[str, str]:
 def main() -> None:
     """Rewrite the page."""
     results = json.loads(Path(RESULTS).read_text(encoding="utf-8"))
-    page = Path(PAGE)
-    words = filled(page.read_text(encoding="utf-8"), sections(results))
-    page.write_text(words, encoding="utf-8")
-    print(f"wrote {PAGE}")
+    rewrite(PAGE, sections(results))
 
 
 if __name__ == "__main__":

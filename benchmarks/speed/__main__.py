@@ -18,8 +18,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.measuring import environment, write_json
-from benchmarks.speed.bench import Bench, keep_memory
+from benchmarks.measuring import environment, keep_memory, write_json
+from benchmarks.speed.bench import Bench
 
 PARTS = ("maps", "peers", "stall", "training", "growth", "small")
 _THREADS = 2

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +23,6 @@ LAYERS = {
     "swin_t": "norm",
     "vit_b_16": "encoder.layers.encoder_layer_11.ln_1",
 }
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of <malloc.h>
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -117,17 +114,6 @@ def maps_of(case: Case, layer: str = "auto", size: int = 0) -> Callable[[], Tens
 def enlarged(maps: Tensor, size: int) -> Tensor:
     """Return maps (B, h, w) at the images' size."""
     return nn.functional.interpolate(maps[:, None], size=(size, size), mode="bilinear")[:, 0]
-
-
-def keep_memory() -> None:
-    """Let the C library keep what is freed, as it does by itself after some training steps.
-
-    Else the floor is too high: a large batch's activations are new pages each time, which may take
-    as long as the computation. Does nothing where there is no glibc.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        for what in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
-            ctypes.CDLL(None).mallopt(what, 2**31 - 1)
 
 
 def memory(bench: Bench, build: Callable[..., Callable[[], Tensor]], *args: object) -> float:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import math
 import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from torch import nn
 
-from benchmarks.measuring import seconds_of
+from benchmarks.measuring import memory_of, saved_bytes, seconds_of
 from benchmarks.speed.bench import Bench
 from benchmarks.speed.runs import Classifier, loader, probe_for, trainer
 from lightning_cam import CAMCallback, Probe
@@ -131,15 +129,7 @@ class _Counted(pl.Callback):
         del trainer, pl_module
         self.seconds.append(time.perf_counter() - self.started)
         if len(self.seconds) in (10, 100, 1000):
-            buffer = io.BytesIO()
-            torch.save(self.cam.state_dict(), buffer)
-            self.sizes[len(self.seconds)] = buffer.tell()
-
-
-def resident() -> int:
-    """Return this process's memory in KiB."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+            self.sizes[len(self.seconds)] = saved_bytes(self.cam.state_dict())
 
 
 class _Weighed(pl.Callback):
@@ -153,7 +143,7 @@ class _Weighed(pl.Callback):
         del pl_module
         epoch = trainer.current_epoch + 1
         if epoch in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000):
-            self.mib.append((epoch, resident() / 1024))
+            self.mib.append((epoch, memory_of("VmRSS") / 1024))
 
 
 def validations(bench: Bench) -> dict[str, Any]:

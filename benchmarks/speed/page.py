@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.pages import filled, measured_by, table
+from benchmarks.pages import measured_by, rewrite, table
 from benchmarks.speed.plot import curves
 
 RESULTS, PAGE, PLOT = "benchmarks/results/speed-cpu.json", "docs/cost.md", "docs/cost-growth.svg"
@@ -169,11 +169,9 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE", default=RESULTS)
     args = parser.parse_args()
     results = json.loads(Path(args.json).read_text(encoding="utf-8"))
-    page = Path(PAGE)
-    page.write_text(filled(page.read_text(encoding="utf-8"), sections(results)), encoding="utf-8")
+    rewrite(PAGE, sections(results))
     if "growth" in results:
         Path(PLOT).write_text(curves(results["growth"]["rows"]), encoding="utf-8")
-    print(f"wrote {PAGE}")
 
 
 if __name__ == "__main__":

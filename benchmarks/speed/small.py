@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import statistics
 import subprocess
 import sys
@@ -16,7 +15,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from benchmarks.measuring import ratios
+from benchmarks.measuring import ratios, saved_bytes
 from benchmarks.speed.bench import Bench, Case, forward_of
 from benchmarks.speed.growth import tiny
 from benchmarks.speed.runs import Classifier, classifier, loader, probe_for, trainer
@@ -88,9 +87,7 @@ def _left(kind: Any, epochs: int, side: int) -> dict[str, int]:
             )
             sizes.append(_by_kind(Path(folder)))
         if watched:
-            buffer = io.BytesIO()
-            torch.save(callbacks[0].state_dict(), buffer)
-            state = buffer.tell()
+            state = saved_bytes(callbacks[0].state_dict())
     without = sizes[1]
     return {
         **{key: size - without.get(key, 0) for key, size in sizes[0].items()},
