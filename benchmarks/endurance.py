@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from benchmarks.faults import Net, probe, squares
 from benchmarks.measuring import memory_of, saved_bytes
 from lightning_cam import CAMCallback
-from lightning_cam.monitor import History, Level, Snapshot
+from lightning_cam.monitor import History, Threshold, Snapshot
 
 LOOKS = 1000
 MOST = 0.01  # growth that counts as none
@@ -69,7 +69,7 @@ def train(folder: Path, looks: int, **options: Any) -> list[dict[str, float]]:
             "probe": probe(),
             "num_pictures": 2,
             "interventions_every": 5,
-            "alerts": [Level("enrichment", below=1.0), Level("entropy", above=0.0)],
+            "alerts": [Threshold("enrichment", below=1.0), Threshold("entropy", above=0.0)],
             "on_alert": (),
             "strict": False,
             **options,

@@ -35,9 +35,9 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_cam import CAMCallback, Probe
-from lightning_cam.loggers import choose
-from lightning_cam.monitor import Level
-from lightning_cam.panels import Panels
+from lightning_cam.output.loggers import choose
+from lightning_cam.monitor import Threshold
+from lightning_cam.output.panels import Panels
 
 EPOCHS = 3
 SICK = 1  # faults of the network come in this validation, counted from 0
@@ -247,7 +247,7 @@ def _with_sink(scene: Scene, **members: Any) -> None:
     scene.around.append(mock.patch.dict(choose._ADAPTERS, {"BadLogger": sink}))  # noqa: SLF001
 
 
-_ALARM = Level("entropy", above=0.0, patience=1, warmup=0)
+_ALARM = Threshold("entropy", above=0.0, patience=1, warmup=0)
 
 
 @fault("a logger raises when it is asked for its run", "the server is down")
@@ -307,7 +307,7 @@ def disk_full_record(scene: Scene) -> None:
     def full(*_: Any) -> None:  # reading from `/dev/full`, as a record is, would never end
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    scene.around.append(mock.patch("lightning_cam.record.writer.append_line", full))
+    scene.around.append(mock.patch("lightning_cam.output.record.writer.append_line", full))
 
 
 @fault("the disk is full: an alert's line", "No space left on device")
@@ -653,7 +653,7 @@ class Outcome:
         state: weights and momenta at the end.
         epochs: trained.
         halves: files that are not whole.
-        ended: the exception that came out.
+        ended: the exception that got out.
         hooks: left on the network.
     """
 
@@ -665,7 +665,7 @@ class Outcome:
     hooks: int
 
 
-def undisturbed(folder: Path) -> list[list[Tensor]]:
+def preserve_model_state(folder: Path) -> list[list[Tensor]]:
     """Return weights and momenta after each epoch of a training without the callback."""
     weights = Weights()
     trained(folder, Net(), weights)
@@ -750,7 +750,7 @@ def rows() -> list[dict[str, Any]]:
     """Run all faults and return the table."""
     found = []
     with tempfile.TemporaryDirectory() as home:
-        reference = undisturbed(Path(home))
+        reference = preserve_model_state(Path(home))
         for name, each in FAULTS.items():
             folder = Path(home) / name.replace(" ", "-")
             folder.mkdir()

@@ -23,7 +23,7 @@ def filled(page: str, sections: Mapping[str, str]) -> str:
         pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         page, count = pattern.subn(lambda found, w=words: f"{found[1]}\n{w}\n\n{found[2]}", page)  # type: ignore[misc]
         if count != 1:
-            raise ValueError(f"expected one pair of marks <!-- {name} -->, came {count}")
+            raise ValueError(f"expected one pair of marks <!-- {name} -->, got {count}")
     return page
 
 

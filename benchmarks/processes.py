@@ -24,9 +24,9 @@ from torch import nn
 
 from benchmarks.faults import squares
 from lightning_cam import Probe
-from lightning_cam.options import Options
-from lightning_cam.team import Team
-from lightning_cam.watch import Watch
+from lightning_cam.monitor.config import Options
+from lightning_cam.runtime.distributed import DistributedContext
+from lightning_cam.monitor.probe_monitor import Watch
 
 IMAGES, SIDE, LOOKS = 32, 128, 4
 
@@ -48,7 +48,7 @@ def process(rank: int, size: int, port: int, results: Any) -> None:
     images = nn.functional.interpolate(images, size=(SIDE, SIDE))
     masks = nn.functional.interpolate(masks[:, None].float(), size=(SIDE, SIDE))[:, 0] > 0
     probe = Probe(images, targets, masks=masks)
-    watch = Watch("cam", probe, Options(interventions_every=1), team=Team(rank, size))
+    watch = Watch("cam", probe, Options(interventions_every=1), team=DistributedContext(rank, size))
     model = network()
     watch.prepare(model, probe.images)
     wall, cpu = [], []

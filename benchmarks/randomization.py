@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from benchmarks.measuring import environment, write_json
 from lightning_cam import METHODS, compute_cams
-from lightning_cam.explain.reinit import fresh_weights
+from lightning_cam.interventions.reinitialized import fresh_weights
 
 AUTO = "bn2"  # what layers="auto" takes here: checked below
 LAYERS = (AUTO, "blocks.4", "blocks.2")
@@ -99,7 +99,7 @@ def pixels(count: int, size: int) -> tuple[list[str], Tensor]:
     pictures = photographs()
     kinds = [(name, share) for share in (1.0, 0.7) for name in pictures][:count]
     if len(kinds) < count:
-        raise SystemExit(f"expected at most {2 * len(pictures)} images, came {count}")
+        raise SystemExit(f"expected at most {2 * len(pictures)} images, got {count}")
     tensors = []
     for name, share in kinds:
         picture = pictures[name]

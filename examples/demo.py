@@ -185,7 +185,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=EPOCHS, help="passes over the data")
     options = parser.parse_args()
     if options.epochs < 1:
-        parser.error(f"expected --epochs of 1 or more, came {options.epochs}")
+        parser.error(f"expected --epochs of 1 or more, got {options.epochs}")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # a line an epoch also into a pipe
     quiet()

@@ -1,6 +1,6 @@
 """Where does the network look while it trains?
 
-`CAMCallback` watches a Lightning training; `compute_cams` is the engine without a trainer.
+`CAMCallback` monitors a Lightning training, `CAMMonitor` any other; `compute_cams` is the engine.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lightning_cam.callback import CAMCallback
-    from lightning_cam.checkpoints import load_weights
-    from lightning_cam.explain.engine import CAMResult, compute_cams
+    from lightning_cam.explain.candidate_layers import candidate_layers
+    from lightning_cam.explain.engine import compute_cams
     from lightning_cam.explain.methods import METHODS
-    from lightning_cam.explain.survey import survey
+    from lightning_cam.explain.result import CAMResult
     from lightning_cam.explain.targets import (
         ClassTarget,
         DetectionTarget,
@@ -22,53 +22,58 @@ if TYPE_CHECKING:
         SegmentationTarget,
         Target,
     )
-    from lightning_cam.monitor import Alert, Change, Level
+    from lightning_cam.monitor import Alert, CAMMonitor, ControlChart, Evaluation, Threshold
     from lightning_cam.probe import Probe
+    from lightning_cam.runtime.checkpoints import load_weights
 
 __version__ = "0.1.0"
 __all__ = [
     "METHODS",
     "Alert",
     "CAMCallback",
+    "CAMMonitor",
     "CAMResult",
-    "Change",
     "ClassTarget",
+    "ControlChart",
     "DetectionTarget",
     "DifferenceTarget",
-    "Level",
+    "Evaluation",
     "MultiLabelTarget",
     "Probe",
     "SegmentationTarget",
     "Target",
+    "Threshold",
+    "candidate_layers",
     "compute_cams",
     "load_weights",
-    "survey",
 ]
 
-# Loaded on first use: the engine needs no Lightning, the package no second of import time.
-_HOME = {
-    "CAMCallback": "lightning_cam.callback",
-    "CAMResult": "lightning_cam.explain.engine",
+# Imported on first use: the engine needs no Lightning, the package no second of import time.
+_MODULES = {
     "Alert": "lightning_cam.monitor",
-    "Change": "lightning_cam.monitor",
+    "CAMCallback": "lightning_cam.callback",
+    "CAMMonitor": "lightning_cam.monitor",
+    "CAMResult": "lightning_cam.explain.result",
     "ClassTarget": "lightning_cam.explain.targets",
+    "ControlChart": "lightning_cam.monitor",
     "DetectionTarget": "lightning_cam.explain.targets",
     "DifferenceTarget": "lightning_cam.explain.targets",
-    "Level": "lightning_cam.monitor",
+    "Evaluation": "lightning_cam.monitor",
     "METHODS": "lightning_cam.explain.methods",
     "MultiLabelTarget": "lightning_cam.explain.targets",
     "Probe": "lightning_cam.probe",
     "SegmentationTarget": "lightning_cam.explain.targets",
     "Target": "lightning_cam.explain.targets",
+    "Threshold": "lightning_cam.monitor",
+    "candidate_layers": "lightning_cam.explain.candidate_layers",
     "compute_cams": "lightning_cam.explain.engine",
-    "load_weights": "lightning_cam.checkpoints",
-    "survey": "lightning_cam.explain.survey",
+    "load_weights": "lightning_cam.runtime.checkpoints",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -23,8 +23,8 @@ from benchmarks.interference.witness import (
     differences,
     size_of,
 )
-from lightning_cam import CAMCallback, Level
-from lightning_cam.options import PANELS
+from lightning_cam import CAMCallback, Threshold
+from lightning_cam.monitor.config import PANELS
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ EVERYTHING = Effort(
         "aug_smooth": True,
         "eigen_smooth": True,
         "alerts": [
-            Level("enrichment", below=99.0, patience=1),
-            Level("gap/entropy", above=-99.0, patience=1),
+            Threshold("enrichment", below=99.0, patience=1),
+            Threshold("gap/entropy", above=-99.0, patience=1),
         ],
         "on_alert": ["warn", "checkpoint"],
         "probe_size": 4,
@@ -72,7 +72,7 @@ QUICK = Effort(
         "feature_channels": 2,
         "slow_panels_every": 99,
         "interventions_every": 1,
-        "alerts": [Level("enrichment", below=99.0, patience=1)],
+        "alerts": [Threshold("enrichment", below=99.0, patience=1)],
         "probe_size": 4,
         "num_pictures": 1,
     },
@@ -137,7 +137,7 @@ class Comparison:
 
 
 def compare(configuration: Configuration, folder: Path, effort: Effort = EVERYTHING) -> Comparison:
-    """Return how a watched training differs from an undisturbed one."""
+    """Return how a watched training differs from an preserve_model_state one."""
     if configuration.lacking:
         return Comparison(configuration.name, lacking=configuration.lacking)
     place = folder / "run"  # one after the other in the same: paths are part of some states

@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import (
 from benchmarks.interference import nets
 from benchmarks.interference.data import Data
 from benchmarks.interference.witness import counting_backend
-from lightning_cam.options import PANELS
+from lightning_cam.monitor.config import PANELS
 
 Callbacks = Callable[[], list[pl.Callback]]
 
@@ -113,7 +113,7 @@ EVERYWHERE = ("first", "second", "classify")
 # Where no gradient reaches the image, nothing that asks for it: the callback says so at the start.
 WITHOUT_PIXELS = {
     "method": ["gradcam", "layercam", "scorecam", "eigencam"],
-    "panels": tuple(panel for panel in PANELS if panel != "preferences"),
+    "panels": tuple(panel for panel in PANELS if panel != "activation_maximization"),
 }
 WRITING = ["gradcam", "ablationcam", "scorecam", "guided_backprop", "fullgrad", "smoothgrad"]
 WHOLE_EPOCHS = {"accumulate_grad_batches": 1, "val_check_interval": 1.0}

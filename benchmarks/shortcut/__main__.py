@@ -24,7 +24,7 @@ import torch
 from benchmarks.measuring import environment, write_json
 from benchmarks.shortcut import evaluate, judge, plans
 from benchmarks.shortcut.runs import Plan, Run, as_json, from_json, run
-from lightning_cam.options import Options
+from lightning_cam.monitor.config import Options
 
 _SHORT = (
     ("alert_roc_area", "alert: area under the ROC curve"),

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.shortcut.runs import Run
 from lightning_cam.metrics.reliance import MASK_FREE_METRICS, RELIANCE_METRICS
-from lightning_cam.monitor import Level, Rule, default_rules
+from lightning_cam.monitor import Threshold, Rule, default_rules
 
 BAD = 0.2  # accuracy lost on shuffled images from which a run should be alerted
 CLEAN = 0.05  # up to which it should not be

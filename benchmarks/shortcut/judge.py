@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from lightning_cam.metrics.reliance import MASK_FREE_METRICS, RELIANCE_METRICS
-from lightning_cam.monitor import AlertBook, Rule
+from lightning_cam.monitor import RuleSet, Rule
 from lightning_cam.monitor.alerts import verdict_of
 from lightning_cam.monitor.schedule import asks
 
@@ -24,7 +24,7 @@ def alerts_of(
             was asked for again at once.
         every: the callback's `interventions_every`.
     """
-    book, alerts = AlertBook(rules), []
+    book, alerts = RuleSet(rules), []
     for look, (plain, answers) in enumerate(_taken_apart(course)):
         due = asks(look, every) or book.is_suspicious() or book.would_trigger(plain)
         evidence = answers if due else {}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from benchmarks.measuring import peak_memory
 from lightning_cam import compute_cams
-from lightning_cam.explain.batching import images_at_a_time
+from lightning_cam.runtime.batching import default_chunk_size
 
 # The layer that "auto" finds, by the name that it gives.
 LAYERS = {
@@ -89,7 +89,7 @@ class Case:
 def forward_of(case: Case, *, parts: bool = False) -> Callable[[], Tensor]:
     """Return one inference forward, the floor; or the same in the parts that the engine takes."""
     model, images, _ = case.build()
-    size = images_at_a_time(images) if parts else case.batch
+    size = default_chunk_size(images) if parts else case.batch
 
     @torch.inference_mode()
     def call() -> Tensor:

@@ -17,8 +17,8 @@ from benchmarks.measuring import memory_of, saved_bytes, seconds_of
 from benchmarks.speed.bench import Bench
 from benchmarks.speed.runs import Classifier, loader, probe_for, trainer
 from lightning_cam import CAMCallback, Probe
-from lightning_cam.options import Options
-from lightning_cam.watch import Watch
+from lightning_cam.monitor.config import Options
+from lightning_cam.monitor.probe_monitor import Watch
 
 METHODS = (
     "gradcam",

@@ -20,8 +20,8 @@ from benchmarks.speed.bench import Bench, Case, forward_of
 from benchmarks.speed.growth import tiny
 from benchmarks.speed.runs import Classifier, classifier, loader, probe_for, trainer
 from lightning_cam import CAMCallback, Probe, compute_cams
-from lightning_cam.options import Options
-from lightning_cam.questions import ask_reliance
+from lightning_cam.monitor.config import Options
+from lightning_cam.interventions.run import ask_reliance
 
 _IMPORT = """
 import time

@@ -67,7 +67,7 @@ class Turn:
 
 
 class Referee(pl.Callback):
-    """Comes first: gives turns, starts the clock, and counts what came after training batches."""
+    """Comes first: gives turns, starts the clock, and counts what got after training batches."""
 
     def __init__(self, sides: dict[str, Any]) -> None:
         self.sides = sides

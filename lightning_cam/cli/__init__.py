@@ -1,5 +1,5 @@
 """The command line: `lightning-cam`, one file a command."""
 
-from lightning_cam.cli.entry import main
+from lightning_cam.cli.entry_point import main
 
 __all__ = ["main"]

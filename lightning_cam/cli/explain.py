@@ -8,17 +8,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_cam._messages import unknown
 from lightning_cam.cli import options
+from lightning_cam.cli.console import note, progress, say
 from lightning_cam.cli.images import find_images, preparation
-from lightning_cam.cli.places import check_folder
-from lightning_cam.cli.words import note, progress, say
+from lightning_cam.cli.paths import check_folder
+from lightning_cam.runtime.messages import unknown_name
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from lightning_cam.cli.images import Preparation
-    from lightning_cam.cli.pictures import Drawing, Pixels
+    from lightning_cam.cli.overlays import Drawing, Pixels
 
 _BATCH = 16
 _EPILOG = """examples:
@@ -84,23 +84,23 @@ def run(args: argparse.Namespace) -> None:
     files = find_images(args.images, but=args.out)  # before torch, which takes seconds to import
     import torch
 
-    from lightning_cam.cli import network
-    from lightning_cam.cli.pictures import Drawing
+    from lightning_cam.cli import model_loading
+    from lightning_cam.cli.models import expected_input, is_import_path
+    from lightning_cam.cli.overlays import Drawing
     from lightning_cam.explain.methods import resolve_methods
-    from lightning_cam.models import expected_input, is_import_path
     from lightning_cam.render import check_colormap
 
     methods = [method.name for method in resolve_methods(options.method_names(args.method))]
     check_colormap(args.colormap)
-    checkpoint = network.open_checkpoint(args.checkpoint, args) if args.checkpoint else None
-    model = network.build(args, checkpoint)
+    checkpoint = model_loading.open_checkpoint(args.checkpoint, args) if args.checkpoint else None
+    model = model_loading.build(args, checkpoint)
     if checkpoint is None and not args.pretrained and not is_import_path(args.model):
         note("the weights are random: give --checkpoint FILE or --pretrained")
     expected = expected_input(args.model, model)
-    ready = preparation(args, expected, args.channels or network.channels_of(model))
+    ready = preparation(args, expected, args.channels or model_loading.channels_of(model))
     blank = torch.zeros(1, len(ready.mean), *ready.size, device=_device(model))
-    num_classes = network.tried(model, blank)
-    names = network.class_names(args.classes, expected.class_names, num_classes)
+    num_classes = model_loading.tried(model, blank)
+    names = model_loading.class_names(args.classes, expected.class_names, num_classes)
     target = _class_index(args.wanted, names)
     note(_prepared(ready))
     drawing = Drawing(names, ready, args.colormap, args.alpha, args.plain, args.separate)
@@ -132,9 +132,9 @@ def _class_index(wanted: str | None, names: Sequence[str] | None) -> int | None:
         return int(wanted)
     if names is None:
         raise ValueError(
-            f"expected --class as an index, as no names are known (--classes FILE), came {wanted!r}"
+            f"expected --class as an index, as no names are known (--classes FILE), got {wanted!r}"
         )
-    raise ValueError(unknown("class", wanted, names).split(" Known:")[0])
+    raise ValueError(unknown_name("class", wanted, names, list_all=False))
 
 
 def _explain(
@@ -147,7 +147,7 @@ def _explain(
     """Compute and write batch by batch; name at the end what could not be read."""
     import torch
 
-    from lightning_cam.cli.pictures import lines, pictures
+    from lightning_cam.cli.overlays import lines, pictures
     from lightning_cam.explain.engine import compute_cams
 
     stems, paths = _stems(files), list(files)
@@ -181,20 +181,20 @@ def _read(paths: Sequence[Path], ready: Preparation, torn: list[str]) -> dict[Pa
 
 
 def _write(made: Mapping[str, Pixels], stem: Path) -> list[str]:
-    from lightning_cam.loggers.files import write_whole
     from lightning_cam.render import png
+    from lightning_cam.runtime.files import write_atomic
 
     written = []
     for ending, pixels in made.items():
         out = stem.with_name(f"{stem.name}.{ending}.png")
-        write_whole(out, png(pixels))
+        write_atomic(out, png(pixels))
         written.append(str(out))
     return written
 
 
 def _stems(files: Mapping[Path, Path]) -> dict[Path, Path]:
     """Return where each image's results go, without the ending: harmless and different names."""
-    from lightning_cam.loggers.base import safe_name
+    from lightning_cam.runtime.files import safe_name
 
     short = {path: _safe(place.with_name(place.stem), safe_name) for path, place in files.items()}
     often = Counter(short.values())

@@ -90,7 +90,7 @@ def preparation(args: argparse.Namespace, expected: Any, channels: int) -> Prepa
     mean = _for_channels("--mean", args.mean or expected.mean, channels, given=bool(args.mean))
     std = _for_channels("--std", args.std or expected.std, channels, given=bool(args.std))
     if min(std) <= 0:
-        raise ValueError(f"expected --std above 0, came {','.join(map(str, std))}")
+        raise ValueError(f"expected --std above 0, got {','.join(map(str, std))}")
     return Preparation(args.size or expected.size, mean, std, args.fit)
 
 
@@ -102,7 +102,7 @@ def _for_channels(
     if len(values) == channels:
         return tuple(values)
     if given:
-        raise ValueError(f"expected {option} with 1 or {channels} numbers, came {len(values)}")
+        raise ValueError(f"expected {option} with 1 or {channels} numbers, got {len(values)}")
     return (round(sum(values) / len(values), 4),) * channels
 
 
@@ -122,12 +122,12 @@ def find_images(places: Iterable[str | Path], *, but: Path | None = None) -> dic
         if place.is_dir():
             inside = [path for path in _walk(place) if but is None or not _within(path, but)]
             if not inside:
-                raise ValueError(f"expected images in {place}, came a folder without any")
+                raise ValueError(f"expected images in {place}, got a folder without any")
             found.update({path: path.relative_to(place) for path in inside})
         elif place.is_file():
             found[place] = Path(place.name)
         else:
-            raise ValueError(f"expected an image or a folder of images, came {place}: no such file")
+            raise ValueError(f"expected an image or a folder of images, got {place}: no such file")
     for path in found:
         read_image(path, whole=False)
     return found
@@ -156,6 +156,6 @@ def read_image(file: Path, *, whole: bool = True) -> Picture:
                 return picture
             return ImageOps.exif_transpose(picture)
     except UnidentifiedImageError as error:
-        raise ValueError(f"expected an image, came {file}, which is none") from error
+        raise ValueError(f"expected an image, got {file}, which is none") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"cannot read the image {file}: {error}") from error

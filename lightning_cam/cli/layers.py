@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from lightning_cam.cli.console import say
 from lightning_cam.cli.options import size
-from lightning_cam.cli.words import say
 
 _EPILOG = """examples:
   lightning-cam layers resnet18
@@ -43,18 +43,18 @@ def run(args: argparse.Namespace) -> None:
     """Print the table."""
     import torch
 
-    from lightning_cam.cli.network import channels_of, tried
+    from lightning_cam.cli.model_loading import channels_of, tried
+    from lightning_cam.cli.models import build_model, expected_input
+    from lightning_cam.explain.candidate_layers import candidate_layers, choose_layer
     from lightning_cam.explain.modules import unwrap
-    from lightning_cam.explain.survey import choose, survey
     from lightning_cam.explain.targets import ClassTarget
-    from lightning_cam.models import build_model, expected_input
 
     model = unwrap(build_model(args.model)).eval()
     height, width = args.size or expected_input(args.model, model).size
     images = torch.randn(1, args.channels or channels_of(model), height, width)
     tried(model, images)
-    candidates = survey(model, images, ClassTarget())
-    chosen = choose(candidates)
+    candidates = candidate_layers(model, images, ClassTarget())
+    chosen = choose_layer(candidates)
     shown = candidates if args.all else [c for c in candidates if not c.drawback or c is chosen]
     longest = max(len(candidate.name) for candidate in shown)
     for candidate in shown:

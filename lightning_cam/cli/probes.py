@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from lightning_cam._messages import unknown
-from lightning_cam.checkpoints import read_checkpoint
 from lightning_cam.cli.images import Preparation, find_images
-from lightning_cam.models import import_attribute, made
+from lightning_cam.cli.models import import_attribute, made
 from lightning_cam.probe import Probe
 from lightning_cam.probe.probe import first_loader
-from lightning_cam.probe.sampling import _choose as chosen_indices
+from lightning_cam.probe.sampling import choose_indices
+from lightning_cam.runtime.checkpoints import read_checkpoint
+from lightning_cam.runtime.messages import unknown_name
 
 _FIELDS = ("images", "targets", "masks", "boxes", "ids", "class_names", "mean", "std")
 
@@ -69,7 +69,7 @@ def probe_from(
     if ":" in source:
         return _from_object(source, import_attribute(source), sampling, arguments or {})
     raise ValueError(
-        f"expected --probe as a folder, a .pt file or package.module:attribute, came {source!r}"
+        f"expected --probe as a folder, a .pt file or package.module:attribute, got {source!r}"
     )
 
 
@@ -77,9 +77,9 @@ def _from_file(path: Path) -> Probe:
     fields = read_checkpoint(path)
     for name in fields:
         if name not in _FIELDS:
-            raise ValueError(unknown(f"part of the probe in {path}", name, _FIELDS))
+            raise ValueError(unknown_name(f"part of the probe in {path}", name, _FIELDS))
     if "images" not in fields:
-        raise ValueError(f"expected a dict with 'images' in {path}, came {', '.join(fields)}")
+        raise ValueError(f"expected a dict with 'images' in {path}, got {', '.join(fields)}")
     return Probe(**fields)
 
 
@@ -105,7 +105,7 @@ def _from_object(name: str, found: Any, sampling: Sampling, arguments: Mapping[s
             return _from_object(name, thing, sampling, {})
         found = thing
     raise ValueError(
-        f"expected {name} to be or to make a Probe, a dataset, a dataloader or a datamodule, came "
+        f"expected {name} to be or to make a Probe, a dataset, a dataloader or a datamodule, got "
         f"a {type(found).__name__}"
     )
 
@@ -136,7 +136,7 @@ def _from_folder(
     found = find_images([folder], but=masks)
     files, places = list(found), list(found.values())
     labels, names = _labels(folder, places, class_names)
-    chosen = sorted(chosen_indices(_Files(places, labels), sampling.size, sampling.seed))
+    chosen = sorted(choose_indices(_Files(places, labels), sampling.size, sampling.seed))
     return Probe(
         torch.stack([preparation.image(files[i]) for i in chosen]),
         None if labels is None else [labels[i] for i in chosen],
@@ -160,13 +160,13 @@ def _labels(
     loose = [place for place in places if len(place.parts) == 1]
     if loose:
         raise ValueError(
-            f"expected the images of {folder} in a subfolder a class, or none in subfolders; came "
+            f"expected the images of {folder} in a subfolder a class, or none in subfolders; got "
             f"{loose[0]} beside {folders[0]}/"
         )
     names = list(class_names or folders)
     for name in folders:
         if name not in names:
-            raise ValueError(unknown(f"class in {folder}", name, names).split(" Known:")[0])
+            raise ValueError(unknown_name(f"class in {folder}", name, names, list_all=False))
     return [names.index(place.parts[0]) for place in places], names
 
 
@@ -175,5 +175,5 @@ def _beside(masks: Path, place: Path) -> Path:
     at = masks / place.parent
     fitting = [p for p in sorted(at.iterdir()) if p.stem == place.stem] if at.is_dir() else []
     if not fitting:
-        raise ValueError(f"expected a mask of {place} in {at}, came none called {place.stem}")
+        raise ValueError(f"expected a mask of {place} in {at}, got none called {place.stem}")
     return fitting[0]

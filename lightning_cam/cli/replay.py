@@ -1,41 +1,42 @@
-"""`replay`: look at a past training through its checkpoints, as if the callback had been there."""
+"""`replay`: evaluate a past training from its checkpoints, as if the callback had been there."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_cam.cli import options
-from lightning_cam.cli.places import appearing, check_new
-from lightning_cam.cli.words import listed, note, progress, say
+from lightning_cam.cli.console import note, progress, say
+from lightning_cam.cli.paths import appearing, check_new
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from lightning_cam.checkpoints import Moment
-    from lightning_cam.monitor import Alert
+    from lightning_cam.cli.training_checkpoints import SavedModel
+    from lightning_cam.monitor import CAMMonitor
+    from lightning_cam.monitor.config import MonitorConfig
     from lightning_cam.probe import Probe
-    from lightning_cam.watch import Precision, Watch
+    from lightning_cam.runtime.forward_context import ForwardContext
 
-_PRECISIONS = {"32": "", "bf16": "bfloat16", "16": "float16"}  # of autocast
+_PRECISIONS = {"32": "", "bf16": "bfloat16", "16": "float16"}  # dtypes of autocast
 _EPILOG = """examples:
   lightning-cam replay my_project.model:Lit lightning_logs/version_0/checkpoints \\
       --probe my_project.data:val_loader
+  lightning-cam replay my_project.model:Lit checkpoints/ --callback my_project.train:cam_callback \\
+      --probe train=my_project.data:train_set --probe val=my_project.data:val_set
   lightning-cam replay resnet18 checkpoints/ --num-classes 10 --probe probe/ --masks probe_masks/
 
-The checkpoints are those of Lightning (*.ckpt), else *.pt and *.pth, in the order of the steps they
-were saved at (where they say none, of the numbers in their names). Save them at every validation,
-ModelCheckpoint(save_top_k=-1), for the curves that CAMCallback would have logged.
+The checkpoints are those of Lightning (*.ckpt), else *.pt and *.pth, in the order of the steps that
+they were saved at (where they hold none, of the numbers in their names). Save them at every
+validation, ModelCheckpoint(save_top_k=-1), for the curves that CAMCallback would have logged.
 
-PROBE is a folder of images, best a subfolder a class; a .pt file with a dict of the arguments of
-lightning_cam.Probe; or package.module:attribute, a Probe, dataset, dataloader or datamodule, or a
-function that makes one. Datasets are sampled as CAMCallback does it.
+PROBE is a folder of images, best with one subfolder per class; a .pt file with a dict of the
+arguments of lightning_cam.Probe; or package.module:attribute, a Probe, dataset, dataloader or
+datamodule, or a function that makes one. Datasets are sampled as CAMCallback samples them. With
+NAME=PROBE several may be given.
 
 OUT gets the record and alerts.jsonl that CAMCallback writes, and report.html. It appears when all
 is done, and not at all if something fails.
@@ -46,7 +47,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
     """Add the command's parser."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "replay",
-        help="watch a past training through its checkpoints",
+        help="evaluate a past training from its checkpoints",
         description="Give a past training the metrics, alerts and report of CAMCallback.",
         epilog=_EPILOG,
     )
@@ -54,39 +55,21 @@ def add(commands: Any) -> argparse.ArgumentParser:
         "model", help="what was trained: package.module:attribute, a torchvision or timm name"
     )
     parser.add_argument("checkpoints", type=Path, help="the folder of its checkpoints")
-    parser.add_argument("--probe", required=True, help="the images to watch, see below")
+    parser.add_argument(
+        "--probe",
+        required=True,
+        action="append",
+        metavar="[NAME=]PROBE",
+        help="the images to evaluate, see below; may be repeated",
+    )
     parser.add_argument(
         "--out", type=Path, default=Path("replay"), metavar="DIR", help="default: replay"
     )
-    watch = parser.add_argument_group("what is watched, as in CAMCallback")
-    watch.add_argument("--target", default="label", help="label, prediction, ... (default label)")
-    watch.add_argument(
-        "--interventions-every",
-        type=options.count_or_none,
-        default=5,
-        metavar="N",
-        help="ask by altered images at every n-th look (default 5)",
-    )
-    watch.add_argument(
-        "--num-pictures", type=options.count_or_none, default=16, metavar="N", help="default 16"
-    )
-    watch.add_argument("--tag", default="cam", help="start of the metrics' names (default cam)")
-    watch.add_argument(
-        "--probe-size", type=options.count, metavar="N", help="default: CAMCallback's"
-    )
-    watch.add_argument("--seed", type=int, default=0, help="of the choice of images (default 0)")
-    watch.add_argument(
-        "--split", choices=("train", "val", "test"), default="val", help="of a datamodule"
-    )
-    watch.add_argument("--masks", type=Path, metavar="DIR", help="laid out like a PROBE folder")
-    watch.add_argument("--classes", type=Path, metavar="FILE", help="class names, a line each")
-    watch.add_argument(
-        "--estimate-masks", action="store_true", help="guess masks where the probe has none"
-    )
+    options.add_monitor_options(parser)
     parser.add_argument(
-        "--pictures", action="store_true", help="also write every overlay as a PNG file"
+        "--pictures", action="store_true", help="also write every panel as image files"
     )
-    parser.add_argument("--no-report", action="store_true", help="leave report.html out")
+    parser.add_argument("--no-report", action="store_true", help="do not write report.html")
     options.add_map_options(parser)
     options.add_image_options(parser)
     options.add_model_options(parser)
@@ -96,179 +79,138 @@ def add(commands: Any) -> argparse.ArgumentParser:
     return parser
 
 
-@dataclass(frozen=True)
-class _Saved:
-    """A checkpoint's file, its place in the training, and how good the model was there."""
-
-    file: Path
-    moment: Moment
-    goodness: float
-
-
 def run(args: argparse.Namespace) -> None:
     """Replay the checkpoints."""
-    from lightning_cam.cli import network
-    from lightning_cam.options import Options
-    from lightning_cam.watch import Watch
+    from lightning_cam.cli import model_loading, training_checkpoints
 
     check_new(args.out)
-    if not args.tag.strip("/"):
-        raise ValueError(f"expected a --tag with letters, came {args.tag!r}")
-    methods = options.method_names(args.method)
-    choices = Options(
-        method=methods[0] if len(methods) == 1 else methods,
-        layers=options.layer_names(args.layer),
-        target=int(args.target) if args.target.isdecimal() else args.target,
-        num_pictures=args.num_pictures,
-        colormap=args.colormap,
-        alpha=args.alpha,
-        interventions_every=args.interventions_every,
-        seed=args.seed,
-    )
-    files = _files(args.checkpoints)
-    first = network.open_checkpoint(files[0], args)
-    model = network.build(args, first)
-    saved = _in_order(files, model, args)
-    probe = _probe(args, model, first)
-    watch = Watch(args.tag.strip("/"), probe, choices)
-    alerts = _replay(watch, model, saved, args)
-    say(f"{_several(saved, 'checkpoint')}, {_several(alerts, 'alert')}  -> {args.out}")
+    sources = options.named_sources(args.probe)
+    config = _config(args)
+    files = training_checkpoints.find(args.checkpoints)
+    first = model_loading.open_checkpoint(files[0], args)
+    model = model_loading.build(args, first)
+    saved = training_checkpoints.in_order(files, model, args)
+    probes = {name: _probe(source, args, model, first) for name, source in sources.items()}
+    forward_context = _forward_context(args.precision, model)
+    for probe in probes.values():
+        num_classes = model_loading.tried(model, forward_context.to_model(probe.images[:1]))
+        _check_classes(probe, num_classes, args)
+    with appearing(args.out) as folder:
+        monitor = _monitor(probes, config, folder, draw=args.pictures)
+        for line in monitor.setup(model, forward_context):
+            note(line)
+        _replay(monitor, model, saved, args, forward_context)
+    many = f"{len(saved)} checkpoint{'' if len(saved) == 1 else 's'}"
+    raised = f"{len(monitor.alerts)} alert{'' if len(monitor.alerts) == 1 else 's'}"
+    say(f"{many}, {raised}  -> {args.out}")
     if not args.no_report:
-        from lightning_cam.report import write_report
+        from lightning_cam.output.report import write_report
 
         say(str(write_report([args.out], args.out / "report.html")))
 
 
-def _several(items: Sequence[object], name: str) -> str:
-    return f"{len(items)} {name}{'' if len(items) == 1 else 's'}"
+def _config(args: argparse.Namespace) -> MonitorConfig:
+    """Return the configuration of the callback that was given, else of the options."""
+    from lightning_cam.cli.models import import_attribute
+    from lightning_cam.monitor.config import MonitorConfig
+
+    if args.callback is None:
+        return MonitorConfig.from_options(options.monitor_options(args))
+    found = import_attribute(args.callback)
+    callback = found() if callable(found) and not hasattr(found, "config") else found
+    config = getattr(callback, "config", None)
+    if not isinstance(config, MonitorConfig):
+        raise ValueError(
+            f"expected --callback {args.callback} to be or to make a CAMCallback, got a "
+            f"{type(callback).__name__}"
+        )
+    return config
 
 
-def _files(folder: Path) -> list[Path]:
-    """Return the checkpoints in a folder and its subfolders, in the order of numbers in names."""
-    if not folder.is_dir():
-        raise ValueError(f"expected a folder of checkpoints, came {folder}, which is none")
-    for endings in ((".ckpt",), (".pt", ".pth")):
-        found = [p for p in folder.rglob("*") if p.suffix in endings and p.is_file()]
-        if found:
-            return sorted(found, key=_natural)
-    raise ValueError(f"expected *.ckpt, *.pt or *.pth files in {folder}, came none")
-
-
-def _natural(path: Path) -> list[tuple[str, int]]:
-    """Return a key that puts `epoch=9` before `epoch=10`."""
-    return [(text, int(digits or 0)) for text, digits in re.findall(r"(\D*)(\d*)", str(path))]
-
-
-def _in_order(files: Sequence[Path], model: nn.Module, args: argparse.Namespace) -> list[_Saved]:
-    """Return the checkpoints by the step they were saved at, one a step, all checked to fit."""
-    from lightning_cam.checkpoints import Moment, goodness_of, match_weights, moment_of
-    from lightning_cam.cli import network
-
-    saved = []
-    silent = []
-    for number, file in enumerate(progress(files, "read", len(files))):
-        checkpoint = network.open_checkpoint(file, args)
-        network.check_fit(match_weights(model, checkpoint), partial=args.partial, file=file)
-        moment = moment_of(checkpoint)
-        if moment is None:
-            silent.append(file.name)
-        known = moment or Moment(number, number)
-        saved.append(_Saved(file, known, goodness_of(checkpoint)))
-    if silent and len(silent) < len(files):
-        raise ValueError(f"expected checkpoints that say their step, came none in {listed(silent)}")
-    if silent:
-        note("the checkpoints do not say their step: taken in the order of their names")
-    saved.sort(key=lambda each: (each.moment.step, each.moment.epoch))
-    return _one_a_moment(saved)
-
-
-def _one_a_moment(saved: Sequence[_Saved]) -> list[_Saved]:
-    kept: list[_Saved] = []
-    for each in saved:
-        if kept and kept[-1].moment == each.moment:
-            note(f"{each.file.name} is left out: of the same step as {kept[-1].file.name}")
-        else:
-            kept.append(each)
-    return kept
-
-
-def _probe(args: argparse.Namespace, model: nn.Module, checkpoint: Mapping[str, Any]) -> Probe:
-    from lightning_cam.cli import network
+def _probe(
+    source: str, args: argparse.Namespace, model: nn.Module, checkpoint: Mapping[str, Any]
+) -> Probe:
+    from lightning_cam.cli import model_loading
     from lightning_cam.cli.images import preparation
+    from lightning_cam.cli.models import expected_input
     from lightning_cam.cli.probes import Sampling, probe_from
-    from lightning_cam.models import expected_input
     from lightning_cam.probe.probe import PROBE_SIZE
 
-    channels = args.channels or network.channels_of(model)
-    remembered = checkpoint.get("datamodule_hyper_parameters")
-    probe = probe_from(
-        args.probe,
+    channels = args.channels or model_loading.channels_of(model)
+    arguments = checkpoint.get("datamodule_hyper_parameters")
+    return probe_from(
+        source,
         Sampling(args.probe_size or PROBE_SIZE, args.seed, args.split),
         preparation(args, expected_input(args.model, model), channels),
         masks=args.masks,
-        class_names=network.class_names(args.classes, None, None),
-        arguments=remembered if isinstance(remembered, Mapping) else {},
+        class_names=model_loading.class_names(args.classes, None, None),
+        arguments=arguments if isinstance(arguments, Mapping) else {},
     )
-    return probe.with_estimated_masks(args.seed) if args.estimate_masks else probe
 
 
 def _check_classes(probe: Probe, num_classes: int | None, args: argparse.Namespace) -> None:
-    """Raise ValueError when a folder's classes cannot be the model's: labels would be shifted."""
+    """Raise ValueError where a folder's classes cannot be the model's: labels would be shifted."""
     names = probe.class_names
-    if num_classes is None or names is None or not Path(args.probe).is_dir():
+    folders = [source for source in args.probe if Path(source.rpartition("=")[2]).is_dir()]
+    if num_classes is None or names is None or not folders:
         return
     if len(names) != max(2, num_classes):
-        whose = f"names in {args.classes}" if args.classes else f"subfolders in {args.probe}"
+        whose = f"names in {args.classes}" if args.classes else f"subfolders in {folders[0]}"
         raise ValueError(
-            f"expected {max(2, num_classes)} {whose}, one for each of the model's classes, came "
-            f"{len(names)}. --classes FILE names all classes in the model's order, a line each."
+            f"expected {max(2, num_classes)} {whose}, one for each of the model's classes, got "
+            f"{len(names)}. --classes FILE names all classes in the model's order, one per line."
         )
 
 
+def _monitor(
+    probes: Mapping[str, Probe], config: MonitorConfig, folder: Path, *, draw: bool
+) -> CAMMonitor:
+    from lightning_cam.monitor import CAMMonitor
+
+    return CAMMonitor(probes, config=config, log_dir=folder, warn=note, draw=draw)
+
+
 def _replay(
-    watch: Watch, model: nn.Module, saved: Sequence[_Saved], args: argparse.Namespace
-) -> list[Alert]:
-    """Look at one checkpoint after another and write what the callback would have written."""
-    from lightning_cam.cli import network
-    from lightning_cam.loggers.files import FileSink, append_line
-    from lightning_cam.record import Recorder, settings_of
+    monitor: CAMMonitor,
+    model: nn.Module,
+    saved: Sequence[SavedModel],
+    args: argparse.Namespace,
+    forward_context: ForwardContext,
+) -> None:
+    """Evaluate one checkpoint after another, and print the alerts."""
+    from lightning_cam.cli import model_loading
+    from lightning_cam.runtime.checkpoints import load_weights
 
-    device = network.device_of(args.device)
-    images = watch.probe.images.to(device)
-    _check_classes(watch.probe, network.tried(model, images[:1]), args)
-    precision = _precision(args.precision, device.type)
-    note(watch.prepare(model, images, precision))
-    told: list[Alert] = []
-    with appearing(args.out) as folder:
-        recorder = Recorder(folder, watch.tag)
-        settings = settings_of(watch.options, rules=watch.book.rules)
-        recorder.begin(watch.probe, args.num_pictures, settings, device=device)
-        for each in progress(saved, "replay", len(saved)):
-            _load(model, each.file, args)
-            look = watch.look(model, images, each.moment.epoch, each.moment.step, precision)
-            alerts = watch.remember(look, each.goodness)
-            recorder.add(look, watch.tag, alerts)
-            for alert in alerts:
-                append_line(folder / "alerts.jsonl", json.dumps(alert.as_dict()))
-                say(str(alert))
-            if args.pictures:
-                FileSink(folder).write(watch.draw(look), each.moment.step)
-            told += alerts
-    return told
+    for each in progress(saved, "replay", len(saved)):
+        load_weights(model, model_loading.open_checkpoint(each.file, args))
+        if not monitor.should_evaluate():
+            continue
+        before = len(monitor.alerts)
+        monitor.evaluate(
+            model,
+            epoch=each.time.epoch,
+            step=each.time.step,
+            monitored_value=each.monitored_value,
+            forward_context=forward_context,
+        )
+        for alert in monitor.alerts[before:]:
+            say(str(alert))
+    monitor.close(report=False)
 
 
-def _load(model: nn.Module, file: Path, args: argparse.Namespace) -> None:
-    from lightning_cam.checkpoints import load_weights
-    from lightning_cam.cli import network
-
-    load_weights(model, network.open_checkpoint(file, args))
-
-
-def _precision(name: str, device: str) -> Precision:
-    """Return what makes the context that the network ran in while it trained."""
+def _forward_context(precision: str, model: nn.Module) -> ForwardContext:
+    """Return the context that the network ran in while it trained."""
     import torch
 
-    if not _PRECISIONS[name]:
-        return contextlib.nullcontext
-    dtype = getattr(torch, _PRECISIONS[name])
-    return lambda: torch.autocast(device, dtype=dtype)
+    from lightning_cam.runtime.forward_context import ForwardContext
+
+    plain = ForwardContext.of(model)
+    if not _PRECISIONS[precision]:
+        return plain
+    device = plain.to_model(torch.zeros(())).device.type
+    dtype = getattr(torch, _PRECISIONS[precision])
+
+    def autocast() -> contextlib.AbstractContextManager[Any]:
+        return torch.autocast(device, dtype=dtype)
+
+    return ForwardContext(plain.to_model, autocast)

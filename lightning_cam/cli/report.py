@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from lightning_cam.cli.places import check_file, check_folder
-from lightning_cam.cli.words import say
+from lightning_cam.cli.console import say
+from lightning_cam.cli.paths import check_file, check_folder
 
 _EPILOG = """examples:
   lightning-cam report lightning_logs/version_0
@@ -43,11 +43,11 @@ def add(commands: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Write the report."""
-    from lightning_cam.report import write_report
+    from lightning_cam.output.report import write_report
 
     for folder in args.runs:
         if not folder.is_dir():
-            raise ValueError(f"expected a run's folder, came {folder}, which is none")
+            raise ValueError(f"expected a run's folder, got {folder}, which is none")
     if args.out is None or args.out.is_dir():
         check_folder(args.out or args.runs[0])
     else:

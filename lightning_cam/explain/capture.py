@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lightning_cam.explain.structure import map_tensors
+from lightning_cam.runtime.containers import map_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Feature maps: what single channels of a layer say about images."""
+"""`feature_maps`: the activations of single channels of a layer."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lightning_cam.explain.chunk import Chunk
-from lightning_cam.explain.engine import callers_autocast, check_images
+from lightning_cam.explain.attribution import AttributionBatch
+from lightning_cam.explain.engine import autocast_of_caller
 from lightning_cam.explain.layers import LayersLike, resolve_layers
-from lightning_cam.explain.model_state import undisturbed
 from lightning_cam.explain.modules import module_of, unwrap
-from lightning_cam.explain.structure import normal
 from lightning_cam.explain.targets import ClassTarget, NoTarget
+from lightning_cam.runtime.checks import check_images
+from lightning_cam.runtime.containers import normal
+from lightning_cam.runtime.model_state import preserve_model_state
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class FeatureMaps:
 
     Attributes:
         maps: (B, k, h, w) float32 on the images' device, the activations as they are.
-        channels: the k channels' indices.
-        total: how many channels the layer has.
+        channels: indices of the k channels.
+        total: number of channels of the layer.
     """
 
     maps: Tensor
@@ -40,20 +41,20 @@ def feature_maps(
 ) -> dict[str, FeatureMaps]:
     """Return activations of chosen layers and channels, and leave the model as it was found.
 
-    Early layers show edges and colours where they are (Zeiler and Fergus 2014, Yosinski et al.
-    2015); in later ones a channel seldom has one meaning, and none of this says what the network
-    makes of it.
+    Early layers show where edges and colours are (Zeiler and Fergus 2014, Yosinski et al. 2015). In
+    later layers a channel seldom has a single meaning, and an activation does not say how the
+    network uses it.
 
     Args:
-        model: any module, on the images' device; it runs in evaluation mode, images all at once.
+        model: any module, on the images' device; it runs in evaluation mode on all images at once.
         images: (B, C, H, W) floating point, as the model expects them.
         layers: as in `compute_cams`.
-        channels: their indices, or how many: then those with the largest mean square over the
-            images and places, the largest first. Which these are may change from call to call as
-            the network learns; name them to follow the same ones.
+        channels: their indices, or their number: then those with the largest mean square over
+            images and positions, the largest first. Which channels these are may change from call
+            to call as the network learns; give indices to follow the same ones.
 
     Returns:
-        The maps by layer, as (B, k, h, w) whatever the layer's own layout.
+        The feature maps by layer, (B, k, h, w) whatever the layer's own layout.
 
     Raises:
         ValueError: unknown layer, one that does not run or has no height and width, or a channel
@@ -64,9 +65,9 @@ def feature_maps(
     check_channels(channels)
     model = unwrap(model)
     modules = resolve_layers(model, images, ClassTarget(), layers)
-    autocast = callers_autocast(images.device.type)
-    with undisturbed(model, images.device):
-        chunk = Chunk(
+    autocast = autocast_of_caller(images.device.type)
+    with preserve_model_state(model, images.device):
+        batch = AttributionBatch(
             model=model,
             images=normal(images),
             rows=slice(0, len(images)),
@@ -76,7 +77,7 @@ def feature_maps(
             autocast=autocast,
         )
         with torch.autocast(images.device.type, enabled=False):
-            return {str(site): _chosen(chunk.acts_of(site), channels) for site in chunk.sites}
+            return {str(site): _chosen(batch.acts_of(site), channels) for site in batch.sites}
 
 
 def check_channels(channels: object) -> None:
@@ -86,7 +87,7 @@ def check_channels(channels: object) -> None:
     whole = all(isinstance(each, int) and not isinstance(each, bool) for each in values)
     if not values or not whole or min(values) < (0 if several else 1):
         raise ValueError(
-            "expected channels as a number of 1 or more or as indices of 0 and more, came "
+            "expected channels as a number of 1 or more, or as indices of 0 or more, got "
             f"{channels!r}"
         )
 
@@ -99,5 +100,5 @@ def _chosen(acts: Tensor, channels: int | Sequence[int]) -> FeatureMaps:
     else:
         picked = list(channels)
         if max(picked) >= total:
-            raise ValueError(f"expected channels below {total}, came {max(picked)}")
+            raise ValueError(f"expected channels below {total}, got {max(picked)}")
     return FeatureMaps(acts[:, picked].contiguous(), tuple(picked), total)

@@ -1,4 +1,4 @@
-"""From a name, a module or `"auto"` to the modules that are watched."""
+"""`resolve_layers`: from a name, a module or `"auto"` to the model's modules."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 
-from lightning_cam._messages import unknown
+from lightning_cam.explain.candidate_layers import (
+    cached_candidate_layers,
+    choose_layer,
+    format_candidates,
+)
 from lightning_cam.explain.modules import module_of, named_modules, unwrap
-from lightning_cam.explain.survey import cached_survey, choose, listing
 from lightning_cam.explain.targets import Target
+from lightning_cam.runtime.messages import unknown_name
 
 LayersLike: TypeAlias = "str | int | nn.Module | Sequence[str | int | nn.Module]"
 
@@ -22,21 +26,21 @@ def resolve_layers(
     """Return the modules that `layers` means, by name, in the order given.
 
     Args:
-        model: the network, already unwrapped.
-        images: a batch whose first image may be run to look at the network.
-        target: the score that the layer must be connected to.
-        layers: `"auto"`, a name (its end will do where that is unambiguous), a site's name
+        model: the network, without wrappers.
+        images: a batch whose first image may be run to find the layers.
+        target: the score that the layer must influence.
+        layers: `"auto"`, a name (the end of a name where that is unambiguous), a site's name
             (`fpn[0]`, `relu#1`), a glob (`"layer*"`), a negative position among the candidates (-1
             is the last), a module, or several of these.
 
     Raises:
-        ValueError: no such layer (near misses named), or `"auto"` finds none.
-        TypeError: something else than names, positions and modules.
+        ValueError: no such layer (the message names near misses), or `"auto"` finds none.
+        TypeError: anything but names, positions and modules.
     """
     several = isinstance(layers, Sequence) and not isinstance(layers, str)
     wanted: Sequence[Any] = layers if several else [layers]  # type: ignore[assignment]
     if not wanted:
-        raise ValueError("expected at least one layer, came none")
+        raise ValueError("expected at least one layer, got an empty sequence")
     modules = named_modules(model)
     chosen: dict[str, nn.Module] = {}
     for item in wanted:
@@ -52,28 +56,28 @@ def _names_of(
         names = [name for name, module in modules.items() if module is unwrap(item)]
         if not names:
             raise ValueError(
-                f"expected a layer of the model, came a {type(item).__name__} that is not in it"
+                f"expected a layer of the model, got a {type(item).__name__} that is not in it"
             )
         return names[:1]
     if isinstance(item, int) and not isinstance(item, bool):
-        candidates = [c for c in cached_survey(model, images, target) if not c.drawback]
+        candidates = [c for c in cached_candidate_layers(model, images, target) if not c.drawback]
         if not -len(candidates) <= item < 0:
             raise ValueError(
-                f"expected a layer position from -{len(candidates)} to -1, came {item}. "
-                + listing(candidates)
+                f"expected a layer position from -{len(candidates)} to -1, got {item}. "
+                + format_candidates(candidates)
             )
         return [candidates[item].name]
     if not isinstance(item, str):
-        raise TypeError(f"expected a layer's name, negative position or module, came {item!r}")
+        raise TypeError(f"expected a layer's name, negative position or module, got {item!r}")
     if item == "auto":
-        return [choose(cached_survey(model, images, target)).name]
+        return [choose_layer(cached_candidate_layers(model, images, target)).name]
     found = _matching(item, modules)
     if found:
         return found
     message = unknown_layer(item, modules)
     try:
-        message += " " + listing(cached_survey(model, images, target))
-    except Exception:  # noqa: BLE001 - the list is a courtesy; the name is the news
+        message += " " + format_candidates(cached_candidate_layers(model, images, target))
+    except Exception:  # noqa: BLE001 - the list is optional; the unknown name is the error
         message += " The model's layers are the names in model.named_modules()."
     raise ValueError(message)
 
@@ -91,4 +95,4 @@ def _matching(item: str, modules: dict[str, nn.Module]) -> list[str]:
 
 def unknown_layer(name: str, modules: dict[str, nn.Module]) -> str:
     """Return the message for a name that no module has, without listing hundreds of them."""
-    return unknown("layer", name, modules).split(" Known:")[0]
+    return unknown_name("layer", name, modules, list_all=False)

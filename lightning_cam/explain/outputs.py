@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_cam._messages import shape_of
-from lightning_cam.explain.structure import tensors_in
+from lightning_cam.runtime.containers import tensors_in
+from lightning_cam.runtime.messages import describe
 
 _LOGIT_KEYS = ("[logits]", "[out]", "[output]", "[y]", "[0]")
 _DENSE_NDIM = 4
@@ -41,7 +41,7 @@ def find_detections(output: Any, batch: int) -> Sequence[Mapping[str, Tensor]] |
 
 
 def logits_of(output: Any, batch: int) -> Tensor:
-    """Return `find_logits`, or raise ValueError that says what came."""
+    """Return `find_logits`, or raise ValueError that says what got."""
     logits = find_logits(output, batch)
     if logits is None:
         raise ValueError(no_logits(output, batch))
@@ -50,10 +50,10 @@ def logits_of(output: Any, batch: int) -> Tensor:
 
 def no_logits(output: Any, batch: int) -> str:
     """Return the message for an output that nothing explainable was found in."""
-    came = ", ".join(f"{path or 'tensor'}: {shape_of(t)}" for path, t in tensors_in(output))
+    got = ", ".join(f"{path or 'tensor'}: {describe(t)}" for path, t in tensors_in(output))
     return (
-        f"expected the model's output to hold class logits of shape ({batch}, classes), came "
-        f"{came or f'a {type(output).__name__} without tensors'}. For another kind of model give "
+        f"expected the model's output to hold class logits of shape ({batch}, classes), got "
+        f"{got or f'a {type(output).__name__} without tensors'}. For another kind of model give "
         "a target: a function of the output that returns one score per image."
     )
 

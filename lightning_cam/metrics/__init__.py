@@ -1,5 +1,9 @@
-"""Metrics of attention: pure functions of raw maps, one value an image, NaN where undefined."""
+"""Metrics of attention: pure functions of raw maps, one value per map, NaN where undefined.
 
+`catalog.py` lists every metric with its title, range and meaning.
+"""
+
+from lightning_cam.metrics.catalog import METRICS, Metric, register_metric
 from lightning_cam.metrics.localization import (
     coverage,
     enrichment,
@@ -12,8 +16,8 @@ from lightning_cam.metrics.shape import (
     border_mass,
     center,
     entropy,
-    evidence_magnitude,
     is_flat,
+    mean_activation,
 )
 from lightning_cam.metrics.stability import (
     center_shift,
@@ -24,6 +28,8 @@ from lightning_cam.metrics.stability import (
 )
 
 __all__ = [
+    "METRICS",
+    "Metric",
     "border_mass",
     "center",
     "center_shift",
@@ -31,12 +37,13 @@ __all__ = [
     "coverage",
     "enrichment",
     "entropy",
-    "evidence_magnitude",
     "iou",
     "is_flat",
     "jsd",
+    "mean_activation",
     "pointing_game",
     "rank_correlation",
+    "register_metric",
     "relevance_mass",
     "relevance_rank",
     "top_overlap",

@@ -1,7 +1,9 @@
-"""Does the model use the background? Scores under interventions, see `explain.interventions`.
+"""Does the model use the background? Metrics of what it answers to altered images.
 
-Formulas take accuracies, or mean probabilities of the label, which move in small probes where
-accuracies cannot. All return plain numbers, NaN where undefined.
+`lightning_cam.interventions` alters the images and runs the model; an `Outcome` holds its answers
+to one set of images. The functions here turn outcomes into numbers. They take accuracies, or mean
+probabilities of the label, which change in small probes where accuracies cannot. All return plain
+floats, NaN where undefined.
 """
 
 from __future__ import annotations
@@ -13,41 +15,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-RELIANCE_METRICS = (
-    "background_reliance",
-    "bg_gap",
-    "bg_gap_confidence",
-    "mixed_rand_drop",
-    "rfs",
-    "rfs_confidence",
-    "background_accuracy",
-    "background_confidence",
-    "background_skill",
-)
-
-FEWEST_PAIRS = 4
-_LITTLE = 0.3
-MASK_FREE_METRICS = (
-    "rim_reliance",
-    "rim_gap_confidence",
-    "rim_confidence",
-    "rim_skill",
-    "top_drop",
-    "random_drop",
-    "faithfulness",
-)
+MIN_PAIRS = 4  # images that a difference between two interventions needs to mean anything
+_MIN_SKILL = 0.3
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a model says of altered images.
+    """The model's answers to M images.
 
     Attributes:
-        rows: (M,) the images of the probe that were altered.
-        confidence: (M,) probability of the label.
-        correct: (M,) boolean.
-        skill: (M,) probability of the label minus what images of other classes are given for it: 0
-            for whatever answer that is always the same. NaN where there are no others.
+        rows: (M,) int64, which images of the probe these are.
+        confidence: (M,) float32, probability of the label, 0 to 1.
+        correct: (M,) bool, whether the label is the predicted class.
+        skill: (M,) float32, probability of the label minus the mean probability that images of
+            other classes get for it: 0 for a model that answers every image alike. NaN where there
+            are no images of other classes.
     """
 
     rows: Tensor
@@ -56,21 +38,96 @@ class Outcome:
     skill: Tensor
 
 
-def background_gap(same: float, rand: float) -> float:
-    """Return BG-Gap: the score with backgrounds of the same class minus of other classes.
+@dataclass(frozen=True)
+class InterventionResults:
+    """The model's answers to a probe's images, as they are and altered.
+
+    Attributes:
+        clean: answers to the unaltered images.
+        altered: answers by name of the intervention; only those that the probe allows.
+    """
+
+    clean: Outcome
+    altered: Mapping[str, Outcome]
+
+    def pair(self, first: str, second: str) -> tuple[Outcome, Outcome] | None:
+        """Return two outcomes on the images that both interventions altered.
+
+        None where one is missing or where they share fewer than `MIN_PAIRS` images.
+        """
+        one, other = self.altered.get(first), self.altered.get(second)
+        if one is None or other is None:
+            return None
+        common = sorted(set(one.rows.tolist()) & set(other.rows.tolist()))
+        if len(common) < MIN_PAIRS:
+            return None
+        return _only(one, common), _only(other, common)
+
+
+def outcome(probabilities_MK: Tensor, labels: Tensor, rows: Tensor) -> Outcome:
+    """Return what probabilities (M, K) say about the labels (M,) of the images `rows` (M,)."""
+    probabilities, labels = probabilities_MK.float().cpu(), labels.cpu()
+    of_labels = probabilities[:, labels]  # one row per image, one column per image's label
+    other = labels[:, None] != labels[None, :]
+    mean_of_others = (of_labels * other).sum(dim=0) / other.sum(dim=0)
+    own = of_labels.diagonal()
+    return Outcome(rows.cpu(), own, probabilities.argmax(dim=1) == labels, own - mean_of_others)
+
+
+# --- with masks: object and background -----------------------------------------------------------
+
+
+def background_reliance(results: InterventionResults) -> float:
+    """Return which share of what the model knows depends on the background, 0 to about 1.
+
+    The mean of `bg_gap_confidence` and `background_skill`, two estimates of one thing with
+    different noise, divided by the skill on unaltered images. A model that knows little can rely on
+    little, so the divisor is at least 0.3.
+    """
+    return _mean_of_known(bg_gap_confidence(results), background_skill(results)) / _skill(results)
+
+
+def bg_gap(results: InterventionResults) -> float:
+    """Return BG-Gap: accuracy on backgrounds of the same class minus that of other classes.
 
     0 for a model that ignores the background, 1 for one that reads nothing else. Xiao et al. 2020,
     section 3.
     """
-    return same - rand
+    return _difference(results, "mixed_same", "mixed_rand", "correct")
+
+
+def bg_gap_confidence(results: InterventionResults) -> float:
+    """Return BG-Gap of the label's probability in place of the accuracy."""
+    return _difference(results, "mixed_same", "mixed_rand", "confidence")
+
+
+def mixed_rand_drop(results: InterventionResults) -> float:
+    """Return the probability of the label that is lost on backgrounds of other classes."""
+    return _drop(results, "mixed_rand")
+
+
+def rfs(results: InterventionResults) -> float:
+    """Return RFS, relative foreground sensitivity, by accuracy: see `foreground_sensitivity`."""
+    return foreground_sensitivity(
+        _mean(results, "noisy_object", "correct"), _mean(results, "noisy_background", "correct")
+    )
+
+
+def rfs_confidence(results: InterventionResults) -> float:
+    """Return RFS of the label's probability in place of the accuracy."""
+    return foreground_sensitivity(
+        _mean(results, "noisy_object", "confidence"),
+        _mean(results, "noisy_background", "confidence"),
+    )
 
 
 def foreground_sensitivity(noisy_object: float, noisy_background: float) -> float:
     """Return RFS, relative foreground sensitivity, -1 to 1. Moayeri et al. 2022, eq. 1.
 
-    (a_bg - a_fg) / (2 min(ā, 1 - ā)) with ā their mean: 1 for a model that only noise on the object
-    hurts, -1 for one that only noise on the background hurts. NaN when neither or both fail
-    entirely, since no difference is possible then.
+    With a_fg and a_bg the accuracy under noise on the object and on the background, and ā their
+    mean: (a_bg - a_fg) / (2 min(ā, 1 - ā)). 1 for a model that only noise on the object hurts, -1
+    for one that only noise on the background hurts. NaN where both fail entirely or not at all,
+    because no difference is possible then.
     """
     mean = (noisy_object + noisy_background) / 2
     room = min(mean, 1 - mean)
@@ -79,115 +136,100 @@ def foreground_sensitivity(noisy_object: float, noisy_background: float) -> floa
     return (noisy_background - noisy_object) / (2 * room)
 
 
-def outcome(probabilities_MK: Tensor, labels: Tensor, rows: Tensor) -> Outcome:
-    """Return what the probabilities (M, K) say of the labels (M,) of the images `rows`."""
-    chances, labels = probabilities_MK.float().cpu(), labels.cpu()
-    of_labels = chances[:, labels]  # a row an image, a column the label of an image
-    other = labels[:, None] != labels[None, :]
-    elsewhere = (of_labels * other).sum(dim=0) / other.sum(dim=0)
-    own = of_labels.diagonal()
-    return Outcome(rows.cpu(), own, chances.argmax(dim=1) == labels, own - elsewhere)
+def background_accuracy(results: InterventionResults) -> float:
+    """Return the accuracy on images whose object is inpainted."""
+    return _mean(results, "background", "correct")
 
 
-def reliance(clean: Outcome, altered: Mapping[str, Outcome]) -> dict[str, float]:
-    """Return all metrics that the interventions made allow.
-
-    - `bg_gap`, `bg_gap_confidence`: by accuracy and by probability.
-    - `rfs`, `rfs_confidence`.
-    - `background_accuracy`, `background_confidence`: of the background alone; `background_skill`:
-      how much more probable than on backgrounds of other classes it makes the label.
-    - `mixed_rand_drop`: probability of the label lost on backgrounds of other classes.
-    - `background_reliance`: how much of what the model knows hangs on the background, 0 to about 1:
-      the mean of `bg_gap_confidence` and `background_skill`, two views of one thing whose noise
-      is not the same, over the skill on the images as they are. A model that knows little yet
-      can rely on little: the divisor is at least 0.3.
-    """
-    values: dict[str, float] = {}
-    if (pair := _pair(altered, "mixed_same", "mixed_rand")) is not None:
-        same, other = pair
-        values["bg_gap"] = background_gap(_mean(same.correct), _mean(other.correct))
-        values["bg_gap_confidence"] = background_gap(
-            _mean(same.confidence), _mean(other.confidence)
-        )
-    if (rand := altered.get("mixed_rand")) is not None:
-        before = clean.confidence[rand.rows]
-        values["mixed_rand_drop"] = _mean(before) - _mean(rand.confidence)
-    fg, bg = altered.get("noisy_object"), altered.get("noisy_background")
-    if fg is not None and bg is not None:
-        values["rfs"] = foreground_sensitivity(_mean(fg.correct), _mean(bg.correct))
-        values["rfs_confidence"] = foreground_sensitivity(
-            _mean(fg.confidence), _mean(bg.confidence)
-        )
-    if (alone := altered.get("background")) is not None:
-        values["background_accuracy"] = _mean(alone.correct)
-        values["background_confidence"] = _mean(alone.confidence)
-        values["background_skill"] = _mean(alone.skill)
-    both = _middle(values, "bg_gap_confidence", "background_skill")
-    values["background_reliance"] = both / _known(clean)
-    return values
+def background_confidence(results: InterventionResults) -> float:
+    """Return the probability of the label on images whose object is inpainted."""
+    return _mean(results, "background", "confidence")
 
 
-def mask_free_reliance(clean: Outcome, altered: Mapping[str, Outcome]) -> dict[str, float]:
-    """Return what interventions without masks allow, see `explain.mask_free`.
-
-    - `rim_gap_confidence`: probability of the label with a rim of the same class minus of another.
-    - `rim_confidence`, `rim_skill`: what the rim alone predicts, as for a background.
-    - `rim_reliance`: of `rim_gap_confidence` and `rim_skill`, as `background_reliance`.
-    - `top_drop`, `random_drop`: probability lost without the region where the map is highest, and
-      without another of the same shape; `faithfulness` is their difference, above 0 where the map
-      points at what the score depends on. After Samek et al. 2017.
-    """
-    values: dict[str, float] = {}
-    if (pair := _pair(altered, "rim_same", "rim_rand")) is not None:
-        same, rand = pair
-        values["rim_gap_confidence"] = background_gap(
-            _mean(same.confidence), _mean(rand.confidence)
-        )
-    if (alone := altered.get("rim")) is not None:
-        values["rim_confidence"] = _mean(alone.confidence)
-        values["rim_skill"] = _mean(alone.skill)
-    values["rim_reliance"] = _middle(values, "rim_gap_confidence", "rim_skill") / _known(clean)
-    for name in ("top", "random"):
-        if (without := altered.get(f"without_{name}")) is not None:
-            values[f"{name}_drop"] = _mean(clean.confidence[without.rows] - without.confidence)
-    if "top_drop" in values and "random_drop" in values:
-        values["faithfulness"] = values["top_drop"] - values["random_drop"]
-    return values
+def background_skill(results: InterventionResults) -> float:
+    """Return how much more probable its own background makes a label than other backgrounds do."""
+    return _mean(results, "background", "skill")
 
 
-def _pair(
-    altered: Mapping[str, Outcome], first: str, second: str
-) -> tuple[Outcome, Outcome] | None:
-    """Return two outcomes on the images that both are of, so that only the background differs.
-
-    None where there are too few of them for a difference to mean anything.
-    """
-    one, other = altered.get(first), altered.get(second)
-    if one is None or other is None:
-        return None
-    common = sorted(set(one.rows.tolist()) & set(other.rows.tolist()))
-    if len(common) < FEWEST_PAIRS:
-        return None
-    kept = []
-    for each in (one, other):
-        place = {row: i for i, row in enumerate(each.rows.tolist())}
-        index = torch.tensor([place[row] for row in common], dtype=torch.long)
-        fields = (getattr(each, name)[index] for name in Outcome.__dataclass_fields__)
-        kept.append(Outcome(*fields))
-    return kept[0], kept[1]
+# --- without masks: the middle of the image stands for the object --------------------------------
 
 
-def _known(clean: Outcome) -> float:
-    """Return how well the model tells the probe's classes apart, 0 to 1, and at least a little."""
-    skill = _mean(clean.skill)
-    return max(skill, _LITTLE) if math.isfinite(skill) else 1.0
+def rim_reliance(results: InterventionResults) -> float:
+    """Return `background_reliance` with the image's rim in place of the background."""
+    return _mean_of_known(rim_gap_confidence(results), rim_skill(results)) / _skill(results)
 
 
-def _middle(values: Mapping[str, float], *names: str) -> float:
-    """Return the mean of those that are defined."""
-    known = [values[name] for name in names if math.isfinite(values.get(name, math.nan))]
+def rim_gap_confidence(results: InterventionResults) -> float:
+    """Return `bg_gap_confidence` with the image's rim in place of the background."""
+    return _difference(results, "rim_same", "rim_rand", "confidence")
+
+
+def rim_confidence(results: InterventionResults) -> float:
+    """Return the probability of the label on images whose middle is inpainted."""
+    return _mean(results, "rim", "confidence")
+
+
+def rim_skill(results: InterventionResults) -> float:
+    """Return how much more probable its own rim makes a label than other rims do."""
+    return _mean(results, "rim", "skill")
+
+
+def top_drop(results: InterventionResults) -> float:
+    """Return the probability lost without the map's highest region. After Samek et al. 2017."""
+    return _drop(results, "without_top")
+
+
+def random_drop(results: InterventionResults) -> float:
+    """Return the probability lost without another region of the same shape."""
+    return _drop(results, "without_random")
+
+
+def faithfulness(results: InterventionResults) -> float:
+    """Return `top_drop` minus `random_drop`: above 0 the score depends on where the map points."""
+    return top_drop(results) - random_drop(results)
+
+
+# --- helpers -------------------------------------------------------------------------------------
+
+
+def _only(outcome: Outcome, rows: list[int]) -> Outcome:
+    """Return the part of an outcome that is about `rows`."""
+    position = {row: i for i, row in enumerate(outcome.rows.tolist())}
+    index = torch.tensor([position[row] for row in rows], dtype=torch.long)
+    return Outcome(*(getattr(outcome, name)[index] for name in Outcome.__dataclass_fields__))
+
+
+def _mean(results: InterventionResults, name: str, field: str) -> float:
+    found = results.altered.get(name)
+    return math.nan if found is None else _average(getattr(found, field))
+
+
+def _difference(results: InterventionResults, first: str, second: str, field: str) -> float:
+    """Return the difference of two interventions' means, over the images that both altered."""
+    pair = results.pair(first, second)
+    if pair is None:
+        return math.nan
+    return _average(getattr(pair[0], field)) - _average(getattr(pair[1], field))
+
+
+def _drop(results: InterventionResults, name: str) -> float:
+    """Return the mean probability of the label that an intervention takes away."""
+    found = results.altered.get(name)
+    if found is None:
+        return math.nan
+    return _average(results.clean.confidence[found.rows] - found.confidence)
+
+
+def _skill(results: InterventionResults) -> float:
+    """Return how well the model tells the probe's classes apart, 0.3 to 1; 1 where unknown."""
+    skill = _average(results.clean.skill)
+    return max(skill, _MIN_SKILL) if math.isfinite(skill) else 1.0
+
+
+def _mean_of_known(*values: float) -> float:
+    known = [value for value in values if math.isfinite(value)]
     return math.fsum(known) / len(known) if known else math.nan
 
 
-def _mean(values: Tensor) -> float:
+def _average(values: Tensor) -> float:
     return float(values.double().mean()) if len(values) else math.nan

@@ -21,7 +21,7 @@ def is_flat(maps: Tensor) -> Tensor:
     return (cells.amax(dim=1) == cells.amin(dim=1)) | ~cells.isfinite().all(dim=1)
 
 
-def evidence_magnitude(maps: Tensor) -> Tensor:
+def mean_activation(maps: Tensor) -> Tensor:
     """Return the mean of each raw map, in units of the score.
 
     A normalised picture hides it: the same picture comes from 10,000 times less evidence.
@@ -58,6 +58,16 @@ def border_mass(maps: Tensor, width: float = 0.125) -> Tensor:
     inside = p[:, dy : h - dy, dx : w - dx]
     ring_share = 1 - (h - 2 * dy) * (w - 2 * dx) / (h * w)
     return (1 - inside.sum(dim=(1, 2))) / ring_share
+
+
+def center_x(maps: Tensor) -> Tensor:
+    """Return the horizontal centre of mass, (N,) in 0 (left edge) to 1 (right edge)."""
+    return center(maps)[:, 0]
+
+
+def center_y(maps: Tensor) -> Tensor:
+    """Return the vertical centre of mass, (N,) in 0 (top edge) to 1 (bottom edge)."""
+    return center(maps)[:, 1]
 
 
 def center(maps: Tensor) -> Tensor:

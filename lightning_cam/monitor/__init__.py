@@ -1,18 +1,19 @@
-"""The memory of a run: what was seen before, and what has changed since."""
+"""`CAMMonitor` and what it remembers: evaluations, history, rules and alerts."""
 
-from lightning_cam.monitor.alerts import Alert, AlertBook, default_rules
-from lightning_cam.monitor.history import History, Snapshot
-from lightning_cam.monitor.measure import measure
-from lightning_cam.monitor.rules import Change, Level, Rule
+from lightning_cam.monitor.alerts import Alert, default_rules
+from lightning_cam.monitor.evaluation import Evaluation, Snapshot
+from lightning_cam.monitor.history import History
+from lightning_cam.monitor.monitor import CAMMonitor
+from lightning_cam.monitor.rules import ControlChart, Rule, Threshold
 
 __all__ = [
     "Alert",
-    "AlertBook",
-    "Change",
+    "CAMMonitor",
+    "ControlChart",
+    "Evaluation",
     "History",
-    "Level",
     "Rule",
     "Snapshot",
+    "Threshold",
     "default_rules",
-    "measure",
 ]

@@ -1,22 +1,14 @@
-"""What a metric says of maps that know nothing: what a curve has to be read against."""
+"""`localization_baselines`: the metrics of maps that know nothing, to compare curves with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
-from lightning_cam import metrics
+from lightning_cam.metrics.registry import metrics_of
 
-LOCALIZATION: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "relevance_mass": metrics.relevance_mass,
-    "enrichment": metrics.enrichment,
-    "relevance_rank": metrics.relevance_rank,
-    "pointing_game": metrics.pointing_game,
-    "iou": metrics.iou,
-}
-BASELINES = ("random", "center", "untrained")
 _RANDOM_DRAWS = 16
 _PRIOR_WIDTH = 0.25
 
@@ -24,10 +16,10 @@ _PRIOR_WIDTH = 0.25
 def localization_baselines(
     foreground: Tensor, grid: tuple[int, int], untrained: Tensor | None, seed: int = 0
 ) -> dict[str, float]:
-    """Return each metric of localisation for maps that know nothing of the image.
+    """Return each metric that compares maps with masks, for maps that know nothing of the image.
 
     Args:
-        foreground: (N, H, W) boolean masks, a row a map.
+        foreground: (N, H, W) bool masks, one row per map.
         grid: height and width of the maps in cells.
         untrained: (N, h, w) maps of the same network under fresh weights, or None.
         seed: of the random maps.
@@ -42,16 +34,17 @@ def localization_baselines(
     noise = [torch.rand((count, *grid), generator=generator) for _ in range(_RANDOM_DRAWS)]
     middle = center_prior(grid).expand(count, -1, -1)
     values: dict[str, float] = {}
-    for name, metric in LOCALIZATION.items():
-        values[f"{name}_random"] = _mean(metric(each, masks) for each in noise)
-        values[f"{name}_center"] = _mean([metric(middle, masks)])
+    for metric in metrics_of("mask"):
+        assert metric.function is not None
+        values[f"{metric.name}_random"] = _mean(metric.function(each, masks) for each in noise)
+        values[f"{metric.name}_center"] = _mean([metric.function(middle, masks)])
         if untrained is not None:
-            values[f"{name}_untrained"] = _mean([metric(untrained.cpu(), masks)])
+            values[f"{metric.name}_untrained"] = _mean([metric.function(untrained.cpu(), masks)])
     return values
 
 
 def center_prior(grid: tuple[int, int]) -> Tensor:
-    """Return a Gaussian in the middle, deviation a quarter of each side, (h, w)."""
+    """Return (h, w), a Gaussian in the middle, its standard deviation a quarter of each side."""
     rows, columns = (
         torch.exp(-(((torch.arange(n) + 0.5) / n - 0.5) ** 2) / (2 * _PRIOR_WIDTH**2)) for n in grid
     )

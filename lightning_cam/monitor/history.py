@@ -1,63 +1,38 @@
-"""What is remembered of earlier validations, small enough for every checkpoint."""
+"""`History`: what is remembered of earlier evaluations, small enough for every checkpoint."""
 
 from __future__ import annotations
 
-import copy
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lightning_cam.metrics.shape import as_distribution
+from lightning_cam.monitor.evaluation import MapKey, Snapshot
+from lightning_cam.output.panels.scene import PastSnapshots
 
-MapKey = tuple[str, str]  # method, layer
 AVERAGE_WEIGHT = 0.3  # of the latest maps in the exponential average
 _REFERENCES = ("first", "previous", "before", "best")
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """What one validation saw on one probe. Tensors are on the CPU.
-
-    Attributes:
-        validation: how many validations came before.
-        epoch: the trainer's epoch.
-        step: the step under which the trainer's scalars of this validation are logged.
-        maps: raw maps float32 (N, h, w) by (method, layer), a row a score.
-        rows: (N,) long, the image of each map.
-        classes: (N,) long, the class that each map explains, -1 where there is none.
-        predictions: (B,) long, or (B, K) boolean where images have several labels.
-        confidences: (B,) float32, the probability of the predicted class; (B, K) of each label.
-    """
-
-    validation: int
-    epoch: int
-    step: int
-    maps: dict[MapKey, Tensor]
-    rows: Tensor
-    classes: Tensor
-    predictions: Tensor
-    confidences: Tensor
-
-
 class History:
-    """What to compare the next validation of one probe with, and what to draw as a timeline.
+    """What the next evaluation of one probe is compared with, and what the timeline shows.
 
     Args:
-        capacity: snapshots kept for the timeline. When it is full every other one is dropped and
-            from then on only every second, fourth, ... validation enters, so the kept ones stay
-            evenly spaced and the state stays bounded however long the training.
+        capacity: snapshots kept for the timeline. When it is full every other one is dropped, and
+            from then on only every second, fourth, ... evaluation is kept, so that the timeline
+            stays evenly spaced and the state stays bounded however long the training is.
 
     Attributes:
-        first: the first validation's snapshot.
-        previous: the latest that was added.
-        before: the one that was added before it.
+        first: the first evaluation's snapshot.
+        previous: the latest one.
+        before: the one before the latest.
         best: the one with the best monitored value.
         best_value: that value, the higher the better.
         average: exponential average of the maps, each as a distribution, by method and layer.
-        count: validations that were added.
+        count: number of evaluations so far.
     """
 
     def __init__(self, capacity: int = 12) -> None:
@@ -72,19 +47,12 @@ class History:
         self.average: dict[MapKey, Tensor] = {}
         self.count = 0
 
-    def copy(self) -> History:
-        """Return a history of its own that holds the same snapshots, which nobody alters."""
-        twin = copy.copy(self)
-        twin._kept = list(self._kept)  # noqa: SLF001 - its own class
-        twin.average = dict(self.average)
-        return twin
-
     def add(self, snapshot: Snapshot, value: float = math.nan) -> None:
-        """Remember a validation.
+        """Add an evaluation.
 
         Args:
-            snapshot: what it saw.
-            value: how good the model was, the higher the better; NaN when that is not known.
+            snapshot: its maps and predictions.
+            value: how good the model was, the higher the better; NaN where that is not known.
         """
         if self.first is None:
             self.first = snapshot
@@ -108,6 +76,17 @@ class History:
             return [*self._kept, self.previous]
         return list(self._kept)
 
+    def past_of(self, snapshot: Snapshot) -> PastSnapshots:
+        """Return what panels compare a snapshot with, whether it has been added yet or not."""
+        added = snapshot is self.previous
+        known = math.isfinite(self.best_value)  # else the first only stands in for the best
+        return PastSnapshots(
+            first=self.first or snapshot,
+            best=self.best if known else None,
+            previous=self.before if added else self.previous,
+            timeline=self.timeline() if added else [*self.timeline(), snapshot],
+        )
+
     def state_dict(self) -> dict[str, Any]:
         """Return primitives, lists, dicts and tensors, as weights-only checkpoints demand."""
         return {
@@ -119,8 +98,8 @@ class History:
             **{name: _packed(getattr(self, name)) for name in _REFERENCES},
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what `state_dict` returned."""
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
         self._stride, self.count = int(state["stride"]), int(state["count"])
         self._kept = [_unpacked(packed) for packed in state["kept"]]
         for name in _REFERENCES:
@@ -128,9 +107,29 @@ class History:
         self.best_value = float(state.get("best_value", -math.inf))
         self.average = {(method, layer): m for method, layer, m in state.get("average", [])}
 
+    def check(self, shapes: Mapping[MapKey, tuple[int, int]], images: int) -> None:
+        """Check that a restored history can be compared with what will be measured.
+
+        Args:
+            shapes: height and width of the maps by method and layer.
+            images: number of images of the probe.
+
+        Raises:
+            ValueError: it is of other maps, or parts of it are missing.
+            TypeError: anything but tensors where tensors are expected.
+        """
+        known = [self.first, self.previous, self.before, self.best, *self.timeline()]
+        found = [snapshot for snapshot in known if snapshot is not None]
+        if self.count < 0 or bool(self.count) != bool(self.first and self.previous):
+            raise ValueError(f"expected snapshots of {self.count} evaluations, got {len(found)}")
+        for snapshot in found:
+            _check_snapshot(snapshot, shapes, images)
+        for key, maps in self.average.items():
+            _check_maps(key, maps, shapes)
+
 
 def averaged(before: Tensor | None, maps: Tensor) -> Tensor:
-    """Return the exponential average of maps as distributions; flat maps leave it as it was."""
+    """Return the exponential average of maps as distributions; flat maps leave it unchanged."""
     now = as_distribution(maps)
     if before is None or before.shape != now.shape:
         return now
@@ -150,3 +149,35 @@ def _packed(snapshot: Snapshot | None) -> dict[str, Any]:
 def _unpacked(packed: dict[str, Any]) -> Snapshot:
     maps = {(method, layer): maps for method, layer, maps in packed["maps"]}
     return Snapshot(**{**packed, "maps": maps})
+
+
+def _check_snapshot(
+    snapshot: Snapshot, shapes: Mapping[MapKey, tuple[int, int]], images: int
+) -> None:
+    tensors = (snapshot.rows, snapshot.classes, snapshot.predictions, snapshot.confidences)
+    if not all(isinstance(each, Tensor) for each in tensors):
+        raise TypeError("expected tensors in a snapshot, got something else")
+    if not all(isinstance(each, int) for each in (snapshot.index, snapshot.epoch, snapshot.step)):
+        raise TypeError("expected the time of a snapshot as integers, got something else")
+    if snapshot.maps.keys() != shapes.keys():
+        raise ValueError(f"expected maps of {_names(shapes)}, got {_names(snapshot.maps)}")
+    count = len(snapshot.rows)
+    for key, maps in snapshot.maps.items():
+        _check_maps(key, maps, shapes)
+        if len(maps) != count or len(snapshot.classes) != count:
+            raise ValueError(f"expected {count} maps of {_names([key])}, got {len(maps)}")
+    too_high = count and int(snapshot.rows.max()) >= images
+    if len(snapshot.predictions) not in (0, images) or too_high:
+        raise ValueError(f"expected a snapshot of {images} images, got another number")
+
+
+def _check_maps(key: MapKey, maps: object, shapes: Mapping[MapKey, tuple[int, int]]) -> None:
+    if not isinstance(maps, Tensor) or maps.ndim != 3:  # noqa: PLR2004
+        raise TypeError(f"expected maps (N, h, w) of {_names([key])}, got something else")
+    if key in shapes and tuple(maps.shape[1:]) != tuple(shapes[key]):
+        got, expected = ("×".join(map(str, size)) for size in (maps.shape[1:], shapes[key]))
+        raise ValueError(f"expected maps of {expected} for {_names([key])}, got {got}")
+
+
+def _names(keys: Iterable[MapKey]) -> str:
+    return ", ".join(f"{method}@{layer}" for method, layer in keys)

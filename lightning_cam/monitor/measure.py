@@ -1,131 +1,157 @@
-"""From maps and memory to the numbers that are logged."""
+"""`compute_metrics`: from the maps and logits of one evaluation to numbers by plain name."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from lightning_cam import metrics
-from lightning_cam.monitor.baselines import LOCALIZATION
+from lightning_cam.explain.outputs import predictions, probabilities
+from lightning_cam.metrics.registry import OF_CLASS, REFERENCES, UNFLIPPED, Metric, metrics_of
+from lightning_cam.output.panels.scene import suffix_of
+from lightning_cam.runtime.files import safe_name
 
 if TYPE_CHECKING:
-    from lightning_cam.monitor.history import History, MapKey
+    from lightning_cam.explain.result import CAMResult
+    from lightning_cam.metrics.reliance import InterventionResults
+    from lightning_cam.monitor.evaluation import MapKey
+    from lightning_cam.monitor.history import History
+    from lightning_cam.probe import Probe
 
 _SMALL = 1 << 17  # cells of all maps, up to which they are compared in one call
-REFERENCES = ("previous", "first", "best", "average")
-MOVEMENT: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "jsd": metrics.jsd,
-    "correlation": metrics.correlation,
-    "rank_correlation": metrics.rank_correlation,
-    "top_overlap": metrics.top_overlap,
-    "center_shift": metrics.center_shift,
-}
+_PREDICTED = 0.5  # probability from which one of several labels counts as predicted
+_MAX_CLASSES = 20  # that have a metric of their own
 
 
-def measure(maps: Tensor, foreground: Tensor | None) -> dict[str, Tensor]:
-    """Return what one method's maps at one layer are like, each (N,), NaN where undefined.
+@dataclass(frozen=True)
+class Measurements:
+    """Everything measured on the maps and logits of one evaluation.
+
+    Attributes:
+        metrics: means by plain name, NaN where a metric is defined for no image.
+        per_image: metrics of the first map, (N,) on the CPU.
+        predictions: (B,) int64, or (B, K) bool where images have several labels.
+        confidences: (B,) probability of the predicted class, or (B, K) of each label.
+    """
+
+    metrics: dict[str, float]
+    per_image: dict[str, Tensor]
+    predictions: Tensor
+    confidences: Tensor
+
+
+def compute_metrics(probe: Probe, result: CAMResult, history: History) -> Measurements:
+    """Compute all metrics of the catalog that need no further passes.
+
+    Args:
+        probe: the images' masks and labels.
+        result: maps and logits on the CPU, since many small steps would each wait for a device.
+        history: earlier evaluations.
+    """
+    masks = None if probe.foreground is None else probe.foreground[result.rows]
+    confidences, predicted = _predict(probe, result.logits)
+    means: dict[str, float] = {}
+    per_image: dict[str, Tensor] = {}
+    for key, maps in result.maps.items():
+        suffix = suffix_of(key, result.maps)
+        movement = movement_metrics(maps, history, key)
+        values = {**map_metrics(maps, masks), **movement}
+        if not suffix:
+            per_image = dict(values)
+            values |= unflipped(movement, predicted, result.rows, history)
+        means |= {f"{name}{suffix}": value for name, value in averages(values).items()}
+    if result.logits.shape[1]:
+        before = history.previous.predictions if history.previous else None
+        targets = None if probe.targets is None else probe.targets[: len(predicted)]
+        found = prediction_metrics(confidences, predicted, before, targets)
+        means |= averages(found)
+        if not probe.multi_label and "label_confidence" in found:
+            per_image["label_confidence"] = found["label_confidence"][result.rows]
+    means |= _per_class(probe, per_image, result)
+    if not probe.multi_label:
+        confidences = confidences.amax(dim=1)
+    return Measurements(means, per_image, predicted, confidences)
+
+
+def map_metrics(maps: Tensor, foreground: Tensor | None) -> dict[str, Tensor]:
+    """Return the metrics of single maps, each (N,), NaN where undefined.
 
     Args:
         maps: raw maps (N, h, w).
-        foreground: (N, H, W) boolean masks, or None.
+        foreground: (N, H, W) bool masks, or None.
     """
-    centers = metrics.center(maps)
-    values = {
-        "zero_map_fraction": metrics.is_flat(maps).float(),
-        "evidence": metrics.evidence_magnitude(maps),
-        "entropy": metrics.entropy(maps),
-        "border_mass": metrics.border_mass(maps),
-        "center_x": centers[:, 0],
-        "center_y": centers[:, 1],
-    }
+    values = {each.name: _call(each, maps).float() for each in metrics_of("map")}
     if foreground is not None:
-        values.update({name: metric(maps, foreground) for name, metric in LOCALIZATION.items()})
+        values |= {each.name: _call(each, maps, foreground) for each in metrics_of("mask")}
     return values
 
 
-def measure_movement(maps: Tensor, history: History, key: MapKey) -> dict[str, Tensor]:
+def movement_metrics(maps: Tensor, history: History, key: MapKey) -> dict[str, Tensor]:
     """Return how far the maps moved, `<metric>_<reference>`, each (N,), NaN where undefined.
 
-    A reference that does not exist yet, or is of another shape, is the maps themselves, so that a
-    monitored metric is there from the start.
+    Where a reference does not exist yet, or is of another shape, the maps are compared with
+    themselves, so that a monitored metric exists from the start.
 
     Args:
         maps: raw maps (N, h, w).
-        history: what was seen before, without these maps.
-        key: their method and layer.
+        history: earlier evaluations, without this one.
+        key: the maps' method and layer.
     """
     earlier = []
     for reference in REFERENCES:
-        before = _earlier(history, reference, key)
+        before = _reference(history, reference, key)
         known = before is not None and before.shape == maps.shape
         earlier.append(before.to(maps.device) if before is not None and known else maps)
-    found = {name: _against(maps, earlier, metric) for name, metric in MOVEMENT.items()}
-    return {
-        f"{name}_{reference}": found[name][i]
-        for i, reference in enumerate(REFERENCES)
-        for name in MOVEMENT
+    found = {
+        each.name: _against(maps, earlier, partial(_call, each)) for each in metrics_of("movement")
     }
-
-
-def _against(
-    maps: Tensor, earlier: Sequence[Tensor], metric: Callable[[Tensor, Tensor], Tensor]
-) -> list[Tensor]:
-    """Return a metric against each of several earlier maps; small ones take one call for all.
-
-    Most of the time of so small a calculation is calling it.
-    """
-    if maps.numel() > _SMALL:
-        return [metric(maps, each) for each in earlier]
-    found = metric(maps.repeat(len(earlier), 1, 1), torch.cat(list(earlier)))
-    return list(torch.split(found, len(maps)))
-
-
-def _earlier(history: History, reference: str, key: MapKey) -> Tensor | None:
-    if reference == "average":
-        return history.average.get(key)
-    snapshot = getattr(history, reference)
-    return None if snapshot is None else snapshot.maps.get(key)
+    return {
+        f"{name}_{reference}": values[i]
+        for i, reference in enumerate(REFERENCES)
+        for name, values in found.items()
+    }
 
 
 def unflipped(
     movement: Mapping[str, Tensor], predicted: Tensor, rows: Tensor, history: History
 ) -> dict[str, Tensor]:
-    """Return the movement of the images whose prediction stayed, NaN for the others.
+    """Return the movement of the images whose prediction did not change, NaN for the others.
 
-    A map may move because the answer did. What is left here moved although it did not.
+    A map may move because the prediction changed. What remains here moved although it did not.
 
     Args:
-        movement: what `measure_movement` gave.
-        predicted: (B,) classes or (B, K) whether each label is predicted, now.
+        movement: what `movement_metrics` returned.
+        predicted: (B,) classes, or (B, K) whether each label is predicted, now.
         rows: (N,) the image of each map.
-        history: what was seen before. For the average, which has no prediction, the latest counts.
+        history: earlier evaluations. For the average, which has no prediction, the latest counts.
     """
     values = {}
     for name, moved in movement.items():
         reference = name.rsplit("_", 1)[1]
         snapshot = getattr(history, "previous" if reference == "average" else reference)
         if snapshot is None or snapshot.predictions.shape != predicted.shape:
-            values[f"unflipped/{name}"] = moved
+            values[f"{UNFLIPPED}/{name}"] = moved
             continue
         flips = (snapshot.predictions != predicted).view(len(predicted), -1).any(dim=1)
-        gone = flips[rows.cpu()].to(moved.device)
-        values[f"unflipped/{name}"] = moved.masked_fill(gone, math.nan)
+        changed = flips[rows.cpu()].to(moved.device)
+        values[f"{UNFLIPPED}/{name}"] = moved.masked_fill(changed, math.nan)
     return values
 
 
-def measure_predictions(
+def prediction_metrics(
     confidences: Tensor, predicted: Tensor, before: Tensor | None, targets: Tensor | None
 ) -> dict[str, Tensor]:
-    """Return the metrics of the predictions, one value an image or label, NaN where undefined.
+    """Return the metrics of the predictions, one value per image or label, NaN where undefined.
 
     Args:
         confidences: (B, K) probabilities.
         predicted: (B,) classes, or (B, K) whether each label is predicted.
-        before: the previous validation's; None at the first, which is then its own reference.
+        before: the previous evaluation's; None at the first, which is compared with itself.
         targets: (B,) labels, (B, K) labels of 0 and 1, or None.
     """
     values = {}
@@ -138,10 +164,42 @@ def measure_predictions(
     return values
 
 
+def intervention_metrics_of(probe: Probe, *, has_logits: bool) -> tuple[Metric, ...]:
+    """Return the metrics that interventions can measure on a probe.
+
+    With masks and one label per image those of the background; without masks those of the rim and
+    of the map's own region; with several labels per image none.
+
+    Args:
+        probe: its masks and labels.
+        has_logits: whether the model's output holds any.
+    """
+    if probe.multi_label or not has_logits:
+        return ()
+    has = {
+        "masks": probe.foreground is not None,
+        "no masks": probe.foreground is None,
+        "labels": probe.targets is not None,
+    }
+    metrics = metrics_of("intervention")
+    return tuple(each for each in metrics if all(has.get(need, False) for need in each.needs))
+
+
+def intervention_metrics(
+    results: InterventionResults, metrics: Sequence[Metric]
+) -> dict[str, float]:
+    """Return each metric's value, NaN where undefined."""
+    values = {}
+    for metric in metrics:
+        assert metric.function is not None
+        values[metric.name] = float(metric.function(results))
+    return values
+
+
 def averages(values: Mapping[str, Tensor]) -> dict[str, float]:
     """Return the mean of each metric where it is defined, NaN where it is nowhere defined.
 
-    One transfer from the device for all of them: each alone would wait for it.
+    One transfer from the device for all of them, since each alone would wait for it.
     """
     groups: dict[int, list[str]] = {}
     for name, each in values.items():
@@ -151,3 +209,59 @@ def averages(values: Mapping[str, Tensor]) -> dict[str, float]:
         stacked = torch.stack([values[name].float() for name in names]).cpu().double()
         found.update(zip(names, stacked.nanmean(dim=1).tolist(), strict=True))
     return {name: found[name] for name in values}
+
+
+def _call(metric: Metric, *tensors: Tensor) -> Tensor:
+    assert metric.function is not None
+    values: Tensor = metric.function(*tensors)
+    return values
+
+
+def _against(
+    maps: Tensor, earlier: Sequence[Tensor], metric: Callable[[Tensor, Tensor], Tensor]
+) -> list[Tensor]:
+    """Return a metric against each of several earlier maps; small maps take one call for all.
+
+    Most of the time of so small a computation is the call itself.
+    """
+    if maps.numel() > _SMALL:
+        return [metric(maps, each) for each in earlier]
+    found = metric(maps.repeat(len(earlier), 1, 1), torch.cat(list(earlier)))
+    return list(torch.split(found, len(maps)))
+
+
+def _reference(history: History, reference: str, key: MapKey) -> Tensor | None:
+    if reference == "average":
+        return history.average.get(key)
+    snapshot = getattr(history, reference)
+    return None if snapshot is None else snapshot.maps.get(key)
+
+
+def _predict(probe: Probe, logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Return probabilities (B, K) and predictions; NaN and -1 without logits."""
+    if logits.shape[1] == 0:
+        return torch.full((len(logits), 1), torch.nan), torch.full((len(logits),), -1)
+    confidences = probabilities(logits, multi_label=probe.multi_label)
+    if probe.multi_label:
+        return confidences, confidences > _PREDICTED
+    return confidences, predictions(logits)
+
+
+def _per_class(
+    probe: Probe, per_image: Mapping[str, Tensor], result: CAMResult
+) -> dict[str, float]:
+    """Return the enrichment of each class, where the probe has few enough classes."""
+    if "enrichment" not in per_image or probe.targets is None:
+        return {}
+    if probe.multi_label:
+        classes, known = result.classes, probe.targets.any(dim=0).nonzero()[:, 0].tolist()
+    else:
+        classes, known = probe.targets[result.rows], sorted(set(probe.targets.tolist()))
+    if not 1 < len(known) <= _MAX_CLASSES:
+        return {}
+    return {
+        f"{OF_CLASS}/{safe_name(probe.name_of(label))}": float(
+            per_image["enrichment"][classes == label].nanmean()
+        )
+        for label in known
+    }

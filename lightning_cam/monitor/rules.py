@@ -1,7 +1,7 @@
-"""Rules: when is a metric's course worth telling a person about?
+"""Rules: when a metric's values raise an alert.
 
-A rule is a frozen description; what it has seen lives in a `RuleState` of primitives, so that both
-survive a checkpoint. NaN values are no evidence: they neither trigger nor clear a rule.
+A rule is a frozen description; what it has seen is kept in a `RuleState` of primitives, which goes
+into checkpoints. NaN is no evidence: it neither triggers nor clears a rule.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from lightning_cam._messages import unknown
-from lightning_cam.monitor.baselines import BASELINES
+from lightning_cam.metrics.registry import BASELINES
+from lightning_cam.runtime.messages import unknown_name
 
 
 @dataclass
@@ -20,13 +20,13 @@ class RuleState:
     """What a rule has seen.
 
     Attributes:
-        seen: finite values so far.
+        seen: number of finite values so far.
         streak: how many of the last values in a row were beyond the limit.
-        calm: how many in a row were well within it, since the rule was triggered.
+        calm: how many in a row were well within it since the rule was triggered.
         active: triggered and not yet cleared.
-        baseline: the first values, that a change is measured from.
-        statistic: of the chart.
-        limit: the value that was exceeded, as it is told to people.
+        baseline: the first values, which a change is measured from.
+        statistic: of the control chart.
+        limit: the limit of the last value, as alerts state it.
     """
 
     seen: int = 0
@@ -44,14 +44,15 @@ class RuleState:
 
 @dataclass(frozen=True)
 class Rule(ABC):
-    """Triggers when a metric is beyond a limit for some validations in a row.
+    """Triggers when a metric is beyond a limit at several evaluations in a row.
 
     Attributes:
-        metric: its name without the tag, e.g. `enrichment`.
-        patience: how many validations in a row must be beyond the limit.
-        warmup: how many first values are not judged.
-        clear_after: after how many values in a row well within the limit an alert may come again.
-        confirm: hold the alert back while interventions contradict it, and ask again each time.
+        metric: its plain name, without the tag, e.g. `enrichment`.
+        patience: number of evaluations in a row that must be beyond the limit.
+        warmup: number of first values that are ignored.
+        clear_after: number of values in a row well within the limit after which the rule may
+            trigger again.
+        confirm: raise no alert while interventions contradict it, and run them again each time.
     """
 
     metric: str
@@ -63,22 +64,22 @@ class Rule(ABC):
     def __post_init__(self) -> None:
         for name in ("patience", "clear_after"):
             if getattr(self, name) < 1:
-                raise ValueError(f"expected {name} of 1 or more, came {getattr(self, name)}")
+                raise ValueError(f"expected {name} of 1 or more, got {getattr(self, name)}")
         if self.warmup < 0:
-            raise ValueError(f"expected warmup of 0 or more, came {self.warmup}")
+            raise ValueError(f"expected warmup of 0 or more, got {self.warmup}")
 
     @property
     def unit(self) -> str | None:
-        """The metric whose value is 1 on this rule's scale; None where 1 is 1."""
+        """The metric that limits are multiples of; None where they are absolute."""
         return None
 
     def update(self, state: RuleState, value: float, unit: float = 1.0) -> bool:
-        """Take in a value; return whether the rule is triggered by it, once until it clears.
+        """Take in a value and return whether it triggers the rule, once until the rule clears.
 
         Args:
             state: what the rule has seen.
-            value: of its metric.
-            unit: value of the metric that `unit` names.
+            value: of `metric`.
+            unit: value of the metric that the property `unit` names.
         """
         if not (math.isfinite(value) and math.isfinite(unit)):
             return False
@@ -100,15 +101,19 @@ class Rule(ABC):
 
 
 @dataclass(frozen=True)
-class Level(Rule):
-    """A level, absolute or in multiples of a baseline: give one of `below` and `above`.
+class Threshold(Rule):
+    """A limit, absolute or in multiples of a baseline: give one of `below` and `above`.
 
     Attributes:
         below: trigger under this value.
         above: trigger over this value.
-        margin: how far back within the limit a value must come to count as calm (hysteresis).
-        of: `random`, `center` or `untrained`: limit and margin are multiples of what the metric is
-            for such maps, e.g. `Level("relevance_mass", below=1.2, of="untrained")`.
+        margin: how far within the limit a value must be to clear the rule (hysteresis).
+        of: `random`, `center` or `untrained`: limit and margin are multiples of the metric's value
+            for such maps, e.g. `Threshold("relevance_mass", below=1.2, of="untrained")`.
+
+    Raises:
+        ValueError: both or none of `below` and `above`, a limit that is not finite, a negative
+            margin, or an unknown baseline.
     """
 
     below: float | None = field(default=None, kw_only=True)
@@ -119,18 +124,18 @@ class Level(Rule):
     def __post_init__(self) -> None:
         super().__post_init__()
         if (self.below is None) == (self.above is None):
-            raise ValueError(f"expected one of below and above, came {self.below}, {self.above}")
+            raise ValueError(f"expected one of below and above, got {self.below}, {self.above}")
         limit = self.below if self.below is not None else self.above
         if limit is None or not math.isfinite(limit):
-            raise ValueError(f"expected a finite limit, came {limit}")
+            raise ValueError(f"expected a finite limit, got {limit}")
         if self.margin < 0:
-            raise ValueError(f"expected margin of 0 or more, came {self.margin}")
+            raise ValueError(f"expected margin of 0 or more, got {self.margin}")
         if self.of is not None and self.of not in BASELINES:
-            raise ValueError(unknown("baseline", self.of, BASELINES))
+            raise ValueError(unknown_name("baseline", self.of, BASELINES))
 
     @property
     def unit(self) -> str | None:
-        """The metric whose value is 1 on this rule's scale; None where 1 is 1."""
+        """The metric that limits are multiples of; None where they are absolute."""
         return f"{self.metric}_{self.of}" if self.of else None
 
     def _judge(self, state: RuleState, value: float, unit: float) -> tuple[bool, bool]:
@@ -143,8 +148,9 @@ class Level(Rule):
         return value > state.limit, value < state.limit - margin
 
 
-# Limits for 5 % of false alarms in 100 validations, by number of baseline points and by their
-# autocorrelation 0 and 0.5; measured by simulation. Textbook limits assume a known deviation.
+# Limits for 5 % of false alarms in 100 evaluations, by number of baseline values, for an
+# autocorrelation of 0 and of 0.5; measured by simulation. Textbook limits assume that the standard
+# deviation is known.
 _LIMITS: dict[str, dict[int, tuple[float, float]]] = {
     "ewma": {5: (7.1, 12.5), 10: (4.9, 8.4), 20: (4.0, 6.5)},
     "cusum": {5: (20.0, 84.0), 10: (7.0, 32.0), 20: (4.0, 14.0)},
@@ -155,15 +161,19 @@ _MOST_CORRELATED = 0.5
 
 
 @dataclass(frozen=True)
-class Change(Rule):
-    """A change from the metric's own first values, by a control chart.
+class ControlChart(Rule):
+    """A change from the metric's own first values.
 
-    A shortcut that is learnt from the start leaves no clean baseline: keep a `Level` beside it.
+    A shortcut that is learnt from the start leaves no clean baseline: use a `Threshold` beside it.
 
     Attributes:
         direction: `down` or `up`.
-        chart: `ewma` (weight 0.2, Roberts 1959) or `cusum` (slack 1 deviation, Page 1954).
-        baseline: how many values after the warm-up are the reference: 5, 10 or 20.
+        chart: `ewma` (weight 0.2, Roberts 1959) or `cusum` (slack of one standard deviation, Page
+            1954).
+        baseline: number of values after the warm-up that are the reference: 5, 10 or 20.
+
+    Raises:
+        ValueError: any other direction, chart or baseline.
     """
 
     direction: Literal["down", "up"] = field(default="down", kw_only=True)
@@ -173,14 +183,14 @@ class Change(Rule):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.direction not in ("down", "up"):
-            raise ValueError(f"expected direction 'down' or 'up', came {self.direction!r}")
+            raise ValueError(f"expected direction 'down' or 'up', got {self.direction!r}")
         if self.chart not in _LIMITS:
-            raise ValueError(f"expected chart 'ewma' or 'cusum', came {self.chart!r}")
+            raise ValueError(f"expected chart 'ewma' or 'cusum', got {self.chart!r}")
         if self.baseline not in _LIMITS[self.chart]:
-            raise ValueError(f"expected baseline of 5, 10 or 20 values, came {self.baseline}")
+            raise ValueError(f"expected baseline of 5, 10 or 20 values, got {self.baseline}")
 
     def _judge(self, state: RuleState, value: float, unit: float) -> tuple[bool, bool]:
-        del unit  # a change is measured in the metric's own deviations
+        del unit  # a change is measured in the metric's own standard deviations
         if len(state.baseline) < self.baseline:
             state.baseline.append(value)
             return False, False
@@ -208,7 +218,7 @@ class Change(Rule):
 def autocorrelation(values: list[float]) -> float:
     """Return the lag-one autocorrelation, corrected for the bias of short series.
 
-    The plain estimate is low by about (1 + 3φ) / n. Kendall 1954.
+    The plain estimate is too low by about (1 + 3φ) / n. Kendall 1954.
     """
     count = len(values)
     mean = math.fsum(values) / count

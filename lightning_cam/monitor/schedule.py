@@ -1,18 +1,85 @@
-"""When to ask the model by altered images: they cost more than a look."""
+"""When: at which validations to evaluate, to run interventions, to measure the noise floor."""
 
 from __future__ import annotations
 
-EARLY = 5
+import time
+
+_EARLY = 5
 
 
-def asks(count: int, every: int) -> bool:
-    """Tell whether interventions are due at a look.
+def interventions_due(count: int, every: int) -> bool:
+    """Return whether interventions are due at an evaluation.
 
-    At each of the first looks, since a shortcut is learnt with the first rise of the accuracy, and
+    At each of the first five, since a shortcut is learnt with the first rise of the accuracy, and
     at every n-th after that.
 
     Args:
-        count: looks that came before.
+        count: evaluations that came before.
         every: n; 0 for never.
     """
-    return every > 0 and (count < EARLY or count % every == 0)
+    return every > 0 and (count < _EARLY or count % every == 0)
+
+
+def noise_floor_due(count: int, every: int) -> bool:
+    """Return whether to measure the noise floor: at first, then between two interventions."""
+    return every > 0 and (count == 0 or count % every == every // 2)
+
+
+class Budget:
+    """Limits evaluations to a share of the training's time.
+
+    The next evaluation is assumed to cost what the last one did. Only the time that the training
+    waits is counted, not what runs beside it.
+
+    Args:
+        max_overhead: largest share of the time, such as 0.02; None for no limit.
+    """
+
+    def __init__(self, max_overhead: float | None) -> None:
+        self.max_overhead = max_overhead
+        self.start()
+
+    def start(self) -> None:
+        """Start to measure, at the beginning of a training."""
+        self._started = time.perf_counter()
+        self._spent = 0.0
+        self._last = 0.0
+
+    def allows(self) -> bool:
+        """Return whether there is time for an evaluation now; for the first there always is."""
+        if self.max_overhead is None or not self._spent:
+            return True
+        return self._spent + self._last <= self.max_overhead * (self._elapsed() + self._last)
+
+    def spend(self, seconds: float) -> None:
+        """Count an evaluation."""
+        self._last = seconds
+        self._spent += seconds
+
+    @property
+    def share(self) -> float:
+        """The evaluations' share of the time so far, 0 to 1."""
+        return self._spent / max(self._elapsed(), 1e-9)
+
+    def _elapsed(self) -> float:
+        return time.perf_counter() - self._started
+
+
+class Schedule:
+    """Decides at which validations to evaluate.
+
+    Args:
+        every_n_validations: evaluate at every n-th validation only.
+        max_overhead: largest share of the training's time; None for no limit.
+    """
+
+    def __init__(self, every_n_validations: int, max_overhead: float | None) -> None:
+        self._every = every_n_validations
+        self.budget = Budget(max_overhead)
+        self.validations = 0
+
+    def is_due(self) -> bool:
+        """Count a validation and return whether to evaluate at it, as far as the count says."""
+        due = self.validations % self._every == 0
+        self.validations += 1
+        return due

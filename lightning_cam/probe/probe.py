@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from lightning_cam._messages import shape_of
-from lightning_cam.explain.engine import check_images
-from lightning_cam.explain.targets import checked_classes, checked_labels
 from lightning_cam.probe.samples import plain, xyxy
+from lightning_cam.runtime.checks import as_class_indices, as_multi_label, check_images
+from lightning_cam.runtime.messages import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +72,7 @@ class Probe:
         check_images(images)
         if not bool(torch.isfinite(images).all()):
             bad = [i for i, image in enumerate(images) if not bool(torch.isfinite(image).all())]
-            raise ValueError(f"expected finite probe images, came NaN or infinity in images {bad}")
+            raise ValueError(f"expected finite probe images, got NaN or infinity in images {bad}")
         count, channels = len(images), images.shape[1]
         names = None if class_names is None else tuple(str(name) for name in class_names)
         fields: dict[str, Any] = {
@@ -90,9 +89,9 @@ class Probe:
         if fields["masks"] is not None:
             fields["masks_estimated"] = bool(masks_estimated)
         if (fields["mean"] is None) != (fields["std"] is None):
-            raise ValueError("expected mean and std together, came only one of them")
+            raise ValueError("expected mean and std together, got only one of them")
         if fields["std"] is not None and min(fields["std"]) <= 0:
-            raise ValueError(f"expected std above 0, came {fields['std']}")
+            raise ValueError(f"expected std above 0, got {fields['std']}")
         for name, value in fields.items():
             object.__setattr__(self, name, value)
 
@@ -145,7 +144,7 @@ class Probe:
         Args:
             seed: of the colour models' start.
         """
-        from lightning_cam.probe.estimates import grabcut_masks
+        from lightning_cam.probe.estimated_masks import grabcut_masks
         from lightning_cam.render import displayable
 
         if self.masks is not None:
@@ -189,9 +188,9 @@ class Probe:
         Raises:
             ValueError: the dataset is empty, or its items hold no images of one size.
         """
-        from lightning_cam.probe.sampling import probe_from_dataset  # a cycle
+        from lightning_cam.probe.sampling import sample_dataset
 
-        return probe_from_dataset(dataset, size, seed, known)
+        return cls(**{**sample_dataset(dataset, size, seed), **known})
 
     @classmethod
     def from_dataloader(
@@ -201,12 +200,12 @@ class Probe:
 
         The loader's own iterator, sampler and workers are not touched; its `collate_fn` is used.
         """
-        from lightning_cam.probe.sampling import probe_from_dataset
+        from lightning_cam.probe.sampling import sample_dataset
 
         collate: Callable[[list[Any]], Any] | None = getattr(loader, "collate_fn", None)
         if not hasattr(loader, "dataset"):
-            raise TypeError(f"expected a dataloader with a dataset, came {shape_of(loader)}")
-        return probe_from_dataset(loader.dataset, size, seed, known, collate)
+            raise TypeError(f"expected a dataloader with a dataset, got {describe(loader)}")
+        return cls(**{**sample_dataset(loader.dataset, size, seed, collate), **known})
 
     @classmethod
     def from_datamodule(
@@ -223,8 +222,8 @@ class Probe:
         The datamodule must have been set up. Of several loaders the first is used.
         """
         if split not in ("train", "val", "test", "predict"):
-            raise ValueError(f"expected split 'train', 'val', 'test' or 'predict', came {split!r}")
-        from lightning_cam.explain.model_state import isolated_rng
+            raise ValueError(f"expected split 'train', 'val', 'test' or 'predict', got {split!r}")
+        from lightning_cam.runtime.model_state import isolated_rng
 
         with isolated_rng():
             loaders = getattr(datamodule, f"{split}_dataloader")()
@@ -239,7 +238,7 @@ def first_loader(loaders: Any) -> Any:
         loaders = list(loaders.values())
     if isinstance(loaders, Sequence):
         if not loaders:
-            raise ValueError("expected at least one dataloader, came none")
+            raise ValueError("expected at least one dataloader, got none")
         return first_loader(loaders[0])
     return loaders
 
@@ -257,11 +256,11 @@ def _checked_targets(
         return None
     values = torch.as_tensor(targets)
     if values.ndim == 2:  # noqa: PLR2004
-        return _own(checked_labels(values, count))
-    values = checked_classes(values, count)
+        return _own(as_multi_label(values, count))
+    values = as_class_indices(values, count)
     if names is not None and int(values.max()) >= len(names):
         raise ValueError(
-            f"expected targets below {len(names)}, the number of class names, came "
+            f"expected targets below {len(names)}, the number of class names, got "
             f"{int(values.max())}"
         )
     return _own(values)
@@ -271,19 +270,19 @@ def _checked_masks(masks: Tensor | None, images: Tensor) -> Tensor | None:
     if masks is None:
         return None
     if not isinstance(masks, Tensor):
-        raise TypeError(f"expected masks as a tensor (B, H, W), came {shape_of(masks)}")
+        raise TypeError(f"expected masks as a tensor (B, H, W), got {describe(masks)}")
     count, _, height, width = images.shape
     if masks.ndim == 4 and masks.shape[1] == 1:  # noqa: PLR2004
         masks = masks[:, 0]
     if masks.shape != (count, height, width):
         raise ValueError(
-            f"expected masks of the images' size, shape {(count, height, width)}, came "
-            f"{shape_of(masks)}"
+            f"expected masks of the images' size, shape {(count, height, width)}, got "
+            f"{describe(masks)}"
         )
     if masks.dtype == torch.uint8 and int(masks.max()) <= 1:
         masks = masks.bool()
     if masks.dtype != torch.bool:
-        raise ValueError(f"expected boolean masks, true on the object, came {shape_of(masks)}")
+        raise ValueError(f"expected boolean masks, true on the object, got {describe(masks)}")
     return _own(masks)
 
 
@@ -296,18 +295,18 @@ def _checked_boxes(
         boxes = boxes[:, None]
     count = len(images)
     if len(boxes) != count:
-        raise ValueError(f"expected boxes for each of {count} images, came {len(boxes)}")
+        raise ValueError(f"expected boxes for each of {count} images, got {len(boxes)}")
     corners = [xyxy(each) if isinstance(each, Tensor) else each for each in boxes]
     for i, each in enumerate(corners):
         if not isinstance(each, Tensor) or each.ndim != 2 or each.shape[1] != 4:  # noqa: PLR2004
-            raise ValueError(f"expected boxes of shape (n, 4), came {shape_of(each)} for image {i}")
+            raise ValueError(f"expected boxes of shape (n, 4), got {describe(each)} for image {i}")
         if bool((each[:, 2:] < each[:, :2]).any()):
             raise ValueError(
-                "expected boxes as x1, y1, x2, y2 with x1 <= x2 and y1 <= y2, came "
+                "expected boxes as x1, y1, x2, y2 with x1 <= x2 and y1 <= y2, got "
                 f"{each.tolist()} for image {i}"
             )
         if not bool(each.isfinite().all()):
-            raise ValueError(f"expected finite boxes, came {each.tolist()} for image {i}")
+            raise ValueError(f"expected finite boxes, got {each.tolist()} for image {i}")
     return tuple(_own(each) for each in corners)
 
 
@@ -318,7 +317,7 @@ def _checked_ids(ids: Iterable[str] | None, count: int) -> tuple[str, ...]:
     names = tuple(str(i) for i in ids)
     if len(names) != count or len(set(names)) != count:
         raise ValueError(
-            f"expected {count} different ids, came {len(set(names))} different of {len(names)}"
+            f"expected {count} different ids, got {len(set(names))} different of {len(names)}"
         )
     return names
 
@@ -330,9 +329,9 @@ def _checked_channels(
         return None
     numbers = torch.as_tensor(values, dtype=torch.float32).flatten().tolist()
     if not all(map(math.isfinite, numbers)):
-        raise ValueError(f"expected finite {what}, came {numbers}")
+        raise ValueError(f"expected finite {what}, got {numbers}")
     if len(numbers) == 1:
         numbers = numbers * channels
     if len(numbers) != channels:
-        raise ValueError(f"expected {what} for each of {channels} channels, came {len(numbers)}")
+        raise ValueError(f"expected {what} for each of {channels} channels, got {len(numbers)}")
     return tuple(numbers)

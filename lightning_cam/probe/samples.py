@@ -56,7 +56,7 @@ def _entries(item: Any, key: str) -> Iterator[tuple[str, Any]]:
 
 
 def _recognise(sample: Sample, key: str, value: Any) -> None:
-    """Put `value` where it belongs, unless something came there before it."""
+    """Put `value` where it belongs, unless something got there before it."""
     value = _converted(value)
     if isinstance(value, int) and (not key or key in _LABEL_KEYS):
         sample.label = value if sample.label is None else sample.label

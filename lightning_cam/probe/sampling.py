@@ -11,43 +11,44 @@ from typing import Any
 import numpy as np
 import torch
 
-from lightning_cam.explain.model_state import isolated_rng
+from lightning_cam.probe.generators import preserve_generators
 from lightning_cam.probe.normalization import find_normalization
-from lightning_cam.probe.probe import Probe
 from lightning_cam.probe.samples import Sample, read_sample
-from lightning_cam.probe.streams import private_streams_kept
+from lightning_cam.runtime.model_state import isolated_rng
 
 _LABEL_HOLDERS = ("targets", "labels", "_labels", "y")
 _SCAN_LIMIT = 512  # samples loaded at most to learn labels that a dataset does not list
-_WORTH_PAIRING = 8  # images
-_ENOUGH_PAIRS = 0.75  # classes an image up to which enough of them have a second one
+_MIN_PAIRED_PROBE = 8  # images
+_MAX_CLASSES_PER_IMAGE = 0.75  # up to which enough classes have two images
 _CLASS_HOLDERS = ("classes", "class_names", "categories")
 
 
-def probe_from_dataset(
+def sample_dataset(
     dataset: Any,
     size: int,
     seed: int,
-    known: Mapping[str, Any],
     collate: Callable[[list[Any]], Any] | None = None,
-) -> Probe:
-    """Build a `Probe` from a dataset: see `Probe.from_dataset`."""
+) -> dict[str, Any]:
+    """Return the arguments of a `Probe` for `size` samples of a dataset.
+
+    See `Probe.from_dataset`, which takes the same arguments and documents the errors.
+    """
     if size < 1:
-        raise ValueError(f"expected a probe of at least 1 image, came {size}")
-    with isolated_rng(), private_streams_kept(dataset):
+        raise ValueError(f"expected a probe of at least 1 image, got {size}")
+    with isolated_rng(), preserve_generators(dataset):
         _seed_everything(seed)  # random transforms draw from the global streams
         stream = isinstance(dataset, torch.utils.data.IterableDataset)
         if not stream and hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__"):
-            indices = _choose(dataset, size, seed)
+            indices = choose_indices(dataset, size, seed)
             _seed_everything(seed)  # choosing may have loaded samples too
             items = [dataset[index] for index in indices]
         else:
             items = list(itertools.islice(iter(dataset), size))
             indices = list(range(len(items)))
         if not items:
-            raise ValueError("expected a dataset with samples, came an empty one")
+            raise ValueError("expected a dataset with samples, got an empty one")
         samples = [_read(item, collate) for item in items]
-    return _assembled(samples, indices, dataset, known)
+    return _probe_arguments(samples, indices, dataset)
 
 
 def _seed_everything(seed: int) -> None:
@@ -56,8 +57,8 @@ def _seed_everything(seed: int) -> None:
     torch.default_generator.manual_seed(seed)  # the CPU's alone; others are not restored here
 
 
-def _choose(dataset: Any, size: int, seed: int) -> list[int]:
-    """Return indices, as many of each class as of any other, the classes in turn."""
+def choose_indices(dataset: Any, size: int, seed: int) -> list[int]:
+    """Return indices of samples, as equally spread over classes as possible, classes in turn."""
     count = len(dataset)
     order = np.random.default_rng(seed).permutation(count).tolist()
     listed = labels_of(dataset)
@@ -91,7 +92,7 @@ def _paired(queues: dict[int, list[int]], size: int) -> dict[int, list[int]]:
     Backgrounds are exchanged within a class, which takes two images of it. Not in a small probe,
     which would show hardly any class.
     """
-    if size < _WORTH_PAIRING or len(queues) <= _ENOUGH_PAIRS * size:
+    if size < _MIN_PAIRED_PROBE or len(queues) <= _MAX_CLASSES_PER_IMAGE * size:
         return queues
     pairs = [label for label, queue in queues.items() if len(queue) > 1][: size // 2]
     return {label: queues[label] for label in pairs} if len(pairs) == size // 2 else queues
@@ -158,9 +159,7 @@ def _first_of(batch: Any) -> Any:
     return batch
 
 
-def _assembled(
-    samples: list[Sample], indices: list[int], dataset: Any, known: Mapping[str, Any]
-) -> Probe:
+def _probe_arguments(samples: list[Sample], indices: list[int], dataset: Any) -> dict[str, Any]:
     images = [sample.image for sample in samples if sample.image is not None]
     if len(images) != len(samples):
         raise ValueError(
@@ -171,10 +170,10 @@ def _assembled(
     if len({image.shape for image in images}) > 1:
         shapes = sorted({str(tuple(image.shape)) for image in images})
         raise ValueError(
-            f"expected probe images of one size, came {', '.join(shapes)}. Resize them in the "
+            f"expected probe images of one size, got {', '.join(shapes)}. Resize them in the "
             "dataset's transform, or build Probe(images, targets) yourself."
         )
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"images": torch.stack(images)}
     labels = _all_or_none(sample.label for sample in samples)
     several = labels is not None and isinstance(labels[0], torch.Tensor)
     found["targets"] = torch.stack(labels) if labels is not None and several else labels
@@ -192,7 +191,7 @@ def _assembled(
     normalization = find_normalization(dataset)
     if normalization is not None and len(normalization[0]) in (1, len(images[0])):
         found["mean"], found["std"] = normalization
-    return Probe(torch.stack(images), **{**found, **known})
+    return found
 
 
 def _all_or_none(values: Iterable[Any]) -> list[Any] | None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_cam._messages import unknown
+from lightning_cam.runtime.messages import unknown_name
 
 # `turbo` reads in equal steps; `cividis`, `viridis` and `inferno` also for colour-blind readers.
 COLORMAPS = (
@@ -28,7 +28,7 @@ COLORMAPS = (
 def check_colormap(name: str) -> None:
     """Raise ValueError when there is no such colour map, naming the near miss."""
     if name not in COLORMAPS:
-        raise ValueError(unknown("colour map", name, COLORMAPS))
+        raise ValueError(unknown_name("colour map", name, COLORMAPS))
 
 
 @functools.lru_cache(maxsize=8)

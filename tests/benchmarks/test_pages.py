@@ -30,5 +30,5 @@ def test_what_lies_between_the_marks_is_replaced_and_nothing_else():
 
 
 def test_a_section_without_marks_is_an_error():
-    with pytest.raises(ValueError, match="one pair of marks <!-- two -->, came 0"):
+    with pytest.raises(ValueError, match="one pair of marks <!-- two -->, got 0"):
         filled("<!-- one --><!-- /one -->", {"two": ""})

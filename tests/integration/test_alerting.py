@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from toys import (
+from helpers.training import (
     QUIET,
     Ledger,
     Module,
@@ -16,10 +16,10 @@ from toys import (
     small,
 )
 
-from lightning_cam import Level
+from lightning_cam import Threshold
 
 pytestmark = QUIET
-ALWAYS = Level("entropy", below=2.0, patience=1, warmup=0)
+ALWAYS = Threshold("entropy", below=2.0, patience=1, warmup=0)
 
 
 def alerting(**options):
@@ -88,7 +88,7 @@ def test_no_rules_no_alerts(tmp_path):
 def test_a_rule_of_an_unknown_metric_fails_before_the_first_batch(tmp_path):
     module = Module()
     with pytest.raises(ValueError, match=r"unknown metric in a rule 'enrichmnt'.*'enrichment'"):
-        make_trainer(tmp_path, [small(alerts=[Level("enrichmnt", below=1.0)])]).fit(
+        make_trainer(tmp_path, [small(alerts=[Threshold("enrichmnt", below=1.0)])]).fit(
             module, loader(), loader()
         )
 

@@ -8,7 +8,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 
 from demo import run
-from toys import QUIET
+from helpers.training import QUIET
 
 pytestmark = [
     *QUIET,

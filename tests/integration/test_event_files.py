@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from toys import (
+from helpers.training import (
     QUIET,
     Module,
     Squares,

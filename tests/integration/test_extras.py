@@ -3,10 +3,10 @@
 import threading
 
 import pytest
-from toys import QUIET, Ledger, Module, fit, png_files, small
+from helpers.training import QUIET, Ledger, Module, fit, png_files, small
 
 from lightning_cam import CAMCallback
-from lightning_cam.budget import Budget
+from lightning_cam.monitor.budget import Budget
 
 pytestmark = QUIET
 
@@ -53,7 +53,7 @@ def test_a_share_that_is_none_is_refused(share):
 
 def test_the_budget_waits_until_the_next_look_is_paid_for(monkeypatch):
     clock = iter([0.0, 0.0, 0.5, 99.0, 99.5])
-    monkeypatch.setattr("lightning_cam.budget.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("lightning_cam.monitor.budget.time.perf_counter", lambda: next(clock))
     budget = Budget(0.02)
     budget.start()
     assert budget.allows()  # the first look always
@@ -90,7 +90,7 @@ def test_an_interrupted_training_loses_no_picture_either(tmp_path):
 
 def test_pictures_reach_the_loggers_in_the_trainings_own_thread(tmp_path, monkeypatch):
     writers = set()
-    from lightning_cam.loggers.files import FileSink
+    from lightning_cam.output.loggers.files import FileSink
 
     plain = FileSink.write
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torchvision
 from torch import nn
-from toys import QUIET, Module, cam_scalars, fit, fit_with_tensorboard, image_tags, squares_probe
+from helpers.training import QUIET, Module, cam_scalars, fit, fit_with_tensorboard, image_tags, squares_probe
 
 from lightning_cam import METHODS, CAMCallback, Probe, SegmentationTarget, load_weights
 
@@ -62,7 +62,7 @@ def test_a_detector_shows_a_map_per_level(tmp_path, name):
     probe = Probe(torch.rand(2, 3, 64, 64), [1, 2], boxes=boxes)
     callback = CAMCallback(probe, method="channel_mean", interventions_every=0, alerts=())
     _, events = fit_with_tensorboard(tmp_path, callback, module=Tiny(network))
-    levels = {tag for tag in cam_scalars(events) if tag.startswith("cam/evidence")}
+    levels = {tag for tag in cam_scalars(events) if tag.startswith("cam/mean_activation")}
     assert len(levels) >= 3
     assert "cam/enrichment" in cam_scalars(events)  # the boxes serve as masks
 

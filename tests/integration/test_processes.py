@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from ddp_run import PROCESSES
+from helpers.ddp_run import PROCESSES
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 from lightning_cam import _lightning
-from lightning_cam.sharding import sharing
-from lightning_cam.team import Share, Team
+from lightning_cam.runtime.sharding import sharing
+from lightning_cam.runtime.distributed import Share, DistributedContext
 
 _SCRIPT = Path(__file__).with_name("ddp_run.py")
 _HANGS = 600  # seconds; each scenario ends its own processes after 120
@@ -148,15 +148,15 @@ def written(folder):
 @pytest.mark.parametrize("count", [1, 2, 7, 32])
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 50])
 def test_shares_are_equally_long_and_hold_every_item_once(count, size):
-    shares = [Team(rank, size).share(count) for rank in range(size)]
+    shares = [DistributedContext(rank, size).share(count) for rank in range(size)]
     assert len({share.stop - share.start for share in shares}) == 1
     own = [list(range(count))[share.rows][share.skipped :] for share in shares]
     assert [item for part in own for item in part] == list(range(count))
 
 
 def test_a_team_that_works_alike_counts_the_first_ones_work():
-    assert Team(0, 2, alike=True).share(5) == Share(0, 5, 0)
-    assert Team(1, 2, alike=True).share(5).skipped == 5
+    assert DistributedContext(0, 2, alike=True).share(5) == Share(0, 5, 0)
+    assert DistributedContext(1, 2, alike=True).share(5).skipped == 5
 
 
 def test_whole_models_are_run_apart():

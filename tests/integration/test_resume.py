@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
-from toys import (
+from helpers.training import (
     QUIET,
     Ledger,
     Module,

@@ -7,7 +7,7 @@ import pytest
 import pytorch_lightning
 import torch
 from torch.nn import functional as F
-from toys import (
+from helpers.training import (
     QUIET,
     Ledger,
     Module,

@@ -5,9 +5,9 @@ import math
 
 import pytest
 import torch
-from toys import QUIET, Ledger, Module, Squares, fit, fit_with_tensorboard, loader, small
+from helpers.training import QUIET, Ledger, Module, Squares, fit, fit_with_tensorboard, loader, small
 
-from lightning_cam import CAMCallback, Level, Probe
+from lightning_cam import CAMCallback, Threshold, Probe
 
 pytestmark = QUIET
 BOTH = {"val": "val", "train": "train"}
@@ -35,7 +35,7 @@ def test_one_probe_has_no_gap(tmp_path):
 
 
 def test_a_rule_of_the_gap_alerts_once(tmp_path):
-    rule = Level("gap/entropy", above=-2.0, patience=1, warmup=0)
+    rule = Threshold("gap/entropy", above=-2.0, patience=1, warmup=0)
     with pytest.warns(UserWarning, match="cam/gap/entropy"):
         fit(tmp_path, small(probe=BOTH, alerts=[rule]), max_epochs=3)
     lines = (tmp_path / "alerts.jsonl").read_text().splitlines()
@@ -43,12 +43,12 @@ def test_a_rule_of_the_gap_alerts_once(tmp_path):
 
 
 def test_a_rule_of_the_gap_needs_two_probes():
-    with pytest.raises(ValueError, match=r"two probes .* came 1"):
-        CAMCallback(alerts=[Level("gap/entropy", above=0.1)])
+    with pytest.raises(ValueError, match=r"two probes .* got 1"):
+        CAMCallback(alerts=[Threshold("gap/entropy", above=0.1)])
 
 
 def test_an_unknown_gap_names_the_near_miss(tmp_path):
-    callback = small(probe=BOTH, alerts=[Level("gap/entropie", above=0.1)])
+    callback = small(probe=BOTH, alerts=[Threshold("gap/entropie", above=0.1)])
     module = Module()
     with pytest.raises(ValueError, match="Did you mean 'gap/entropy'"):
         fit(tmp_path, callback, module=module)
@@ -105,7 +105,7 @@ def test_images_too_small_for_grabcut_have_empty_or_whole_masks(side):
 
 def test_the_callback_says_that_masks_are_estimated(tmp_path):
     probe, _ = bare_probe()
-    rule = Level("entropy", above=-1.0, patience=1, warmup=0)
+    rule = Threshold("entropy", above=-1.0, patience=1, warmup=0)
     callback = small(probe=probe, estimate_masks=True, alerts=[rule])
     with pytest.warns(UserWarning, match="estimated masks"):
         fit(tmp_path, callback, train=loader(Squares(side=32)), val=loader(Squares(side=32)))
@@ -137,5 +137,5 @@ def test_a_monitor_that_is_never_logged_costs_nothing(tmp_path):
 
 
 def test_a_mode_that_is_none_is_refused():
-    with pytest.raises(ValueError, match="mode 'min' or 'max', came 'highest'"):
+    with pytest.raises(ValueError, match="mode 'min' or 'max', got 'highest'"):
         CAMCallback(mode="highest")

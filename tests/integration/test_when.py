@@ -9,7 +9,7 @@ import lightning.pytorch as pl
 import pytest
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
-from toys import (
+from helpers.training import (
     QUIET,
     Ledger,
     Module,
@@ -250,7 +250,7 @@ def test_other_targets_give_other_maps(tmp_path, target):
     probe = squares_probe()
     fit(tmp_path, CAMCallback(probe), label)
     fit(tmp_path, CAMCallback(probe, target=target), other)
-    assert other.of("cam/evidence") != label.of("cam/evidence")
+    assert other.of("cam/mean_activation") != label.of("cam/mean_activation")
     assert other.of("cam/label_confidence") == label.of("cam/label_confidence")
 
 
@@ -259,7 +259,7 @@ def test_an_unlabelled_probe_explains_the_prediction(tmp_path):
     data = Squares(4, seed=5)
     fit(tmp_path, CAMCallback(Probe(data.images)), unlabelled)
     fit(tmp_path, CAMCallback(squares_probe(), target="prediction"), predicted)
-    assert unlabelled.of("cam/evidence") == predicted.of("cam/evidence")
+    assert unlabelled.of("cam/mean_activation") == predicted.of("cam/mean_activation")
     assert "cam/label_confidence" not in unlabelled.metrics[0]
     assert "cam/enrichment" not in unlabelled.metrics[0]
 

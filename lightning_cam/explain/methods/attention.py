@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from lightning_cam.explain.attribution import AttributionBatch, ForwardResult
 from lightning_cam.explain.capture import Site
-from lightning_cam.explain.chunk import Caught, Chunk
 from lightning_cam.explain.layout import infer_layout
 from lightning_cam.explain.methods.registry import register
 
@@ -23,7 +23,7 @@ _SOFTMAXES = {torch.softmax, Tensor.softmax, F.softmax}
 
 
 @register("rollout", "Attention rollout", place="attention", class_free=True)
-def rollout(chunk: Chunk, site: Site) -> Tensor:
+def rollout(batch: AttributionBatch, site: Site) -> Tensor:
     """Product over blocks of (A + I)/2, A averaged over heads. Abnar and Zuidema 2020.
 
     What the class token (or, without one, the average token) draws from each patch. No class is
@@ -31,39 +31,39 @@ def rollout(chunk: Chunk, site: Site) -> Tensor:
     """
     del site
     with torch.no_grad():
-        steps = [weights.matrix().float().mean(dim=1) for weights in _attention(chunk)[1]]
+        steps = [weights.matrix().float().mean(dim=1) for weights in _attention(batch)[1]]
         joint = _identity(steps[0])
         for step in steps:
             mixed = (step + _identity(step)) / 2
             joint = mixed / mixed.sum(dim=-1, keepdim=True) @ joint
-    return chunk.image_of_scores(_patches(chunk, joint))
+    return batch.per_score(_patches(batch, joint))
 
 
 @register("gradient_attention", "Gradient-weighted attention", place="attention")
-def gradient_attention(chunk: Chunk, site: Site) -> Tensor:
+def gradient_attention(batch: AttributionBatch, site: Site) -> Tensor:
     """R ← R + mean_heads(ReLU(dS/dA ⊙ A)) R. Chefer et al. 2021 (ICCV)."""
     del site
     with torch.enable_grad():
-        output, found = _attention(chunk)
-        scores = chunk.pinned.scores(output, chunk.rows)
+        output, found = _attention(batch)
+        scores = batch.pinned.scores(output, batch.rows)
         sites = {Site("attention", k): weights.source for k, weights in enumerate(found)}
-        grads = Caught(output, scores, sites, len(chunk.images)).gradients()
+        grads = ForwardResult(output, scores, sites, len(batch.images)).gradients()
     relevance = _identity(found[0].matrix().detach()[scores.rows, 0].float())
     for weights, grad in zip(found, grads.values(), strict=True):
         matrix = weights.matrix().detach()[scores.rows].float()
         weighted = (grad.float().view_as(matrix) * matrix).relu().mean(dim=1)
         relevance = relevance + weighted @ relevance
-    return _patches(chunk, relevance - _identity(relevance))
+    return _patches(batch, relevance - _identity(relevance))
 
 
 def _identity(like: Tensor) -> Tensor:
     return torch.eye(like.shape[-1], dtype=like.dtype, device=like.device).expand_as(like)
 
 
-def _patches(chunk: Chunk, relevance_BNN: Tensor) -> Tensor:
+def _patches(batch: AttributionBatch, relevance_BNN: Tensor) -> Tensor:
     """Return what the read-out token draws from the patches, (B, h, w)."""
     count = relevance_BNN.shape[-1]
-    size = (chunk.images.shape[2], chunk.images.shape[3])
+    size = (batch.images.shape[2], batch.images.shape[3])
     layout = infer_layout((1, count, 1), size)
     if layout is None:
         raise ValueError(f"cannot lay {count} tokens out as a grid of the image's proportions")
@@ -87,21 +87,21 @@ class _Weights:
         return self.source.view(self.shape)
 
 
-def _attention(chunk: Chunk) -> tuple[Any, list[_Weights]]:
+def _attention(batch: AttributionBatch) -> tuple[Any, list[_Weights]]:
     """Run the images and return the output and each block's attention.
 
     Raises:
         ValueError: no attention over all tokens runs in the network.
     """
-    images = chunk.images.detach().clone().requires_grad_(torch.is_grad_enabled())
+    images = batch.images.detach().clone().requires_grad_(torch.is_grad_enabled())
     with _fast_path_off(), _Recorder(len(images)) as recorder:
-        output = chunk.run(images)
+        output = batch.run_model(images)
     sizes = {weights.shape[-1] for weights in recorder.found}
     if len(sizes) != 1:
-        came = "none" if not sizes else f"matrices over {sorted(sizes)} tokens"
+        got = "none" if not sizes else f"matrices over {sorted(sizes)} tokens"
         raise ValueError(
             "attention methods need a plain vision transformer, whose blocks all attend over the "
-            f"same tokens; came {came}. Use 'gradcam' for windowed and hierarchical transformers."
+            f"same tokens; got {got}. Use 'gradcam' for windowed and hierarchical transformers."
         )
     return output, recorder.found
 

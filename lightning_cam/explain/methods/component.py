@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lightning_cam.explain.attribution import AttributionBatch
 from lightning_cam.explain.capture import Site
-from lightning_cam.explain.chunk import Chunk
 from lightning_cam.explain.methods.registry import register
 
 
@@ -37,30 +37,30 @@ def first_component(values_NChw: Tensor, *, signed: bool = True) -> Tensor:
 
 
 @register("eigencam", "Eigen-CAM", class_free=True)
-def eigencam(chunk: Chunk, site: Site) -> Tensor:
+def eigencam(batch: AttributionBatch, site: Site) -> Tensor:
     """First principal component of A. Muhammad and Yeasin 2020. Knows no class."""
-    return first_component(chunk.acts_of(site), signed=False).relu()
+    return first_component(batch.acts_of(site), signed=False).relu()
 
 
 @register("eigengradcam", "EigenGrad-CAM")
-def eigengradcam(chunk: Chunk, site: Site) -> Tensor:
+def eigengradcam(batch: AttributionBatch, site: Site) -> Tensor:
     """First principal component of g ⊙ A: Eigen-CAM that knows the class."""
-    return first_component(chunk.acts_of(site) * chunk.grads_of(site)).relu()
+    return first_component(batch.acts_of(site) * batch.grads_of(site)).relu()
 
 
 @register("channel_mean", "Channel mean", class_free=True)
-def channel_mean(chunk: Chunk, site: Site) -> Tensor:
+def channel_mean(batch: AttributionBatch, site: Site) -> Tensor:
     """Mean over channels of A, ReLU'd: how strongly a place excites the layer, for any class."""
-    return chunk.acts_of(site).mean(dim=1).relu()
+    return batch.acts_of(site).mean(dim=1).relu()
 
 
 @register("random", "Random map", class_free=True)
-def random_map(chunk: Chunk, site: Site) -> Tensor:
+def random_map(batch: AttributionBatch, site: Site) -> Tensor:
     """Uniform noise in the layer's shape: what a metric says of a map that knows nothing."""
-    acts = chunk.acts_of(site)
-    rows = chunk.clean.scores.rows.tolist()
+    acts = batch.acts_of(site)
+    rows = batch.clean.scores.rows.tolist()
     maps = []
     for row in rows:
-        generator = torch.Generator().manual_seed(chunk.seed * 1_000_003 + chunk.rows.start + row)
+        generator = torch.Generator().manual_seed(batch.seed * 1_000_003 + batch.rows.start + row)
         maps.append(torch.rand(acts.shape[2:], generator=generator))
     return torch.stack(maps).to(acts.device)

@@ -11,21 +11,21 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from lightning_cam.explain.attribution import AttributionBatch, ForwardResult, unconnected
 from lightning_cam.explain.capture import Site
-from lightning_cam.explain.chunk import Caught, Chunk, unconnected
 from lightning_cam.explain.layout import Layout, infer_layout
 from lightning_cam.explain.methods.registry import register
 
 
 @register("fullgrad", "FullGrad", place="input")
-def fullgrad(chunk: Chunk, site: Site) -> Tensor:
+def fullgrad(batch: AttributionBatch, site: Site) -> Tensor:
     """|x ⊙ dS/dx| + Σ over biases of |b dS/db| at its place. Srinivas and Fleuret 2019.
 
     The paper rescales each term to 0..1 for its pictures; here the terms stay in units of the
     score. Linear biases behind the pooling have no place and are left out, as in the paper.
     """
     del site
-    parts = decompose(chunk)
+    parts = decompose(batch)
     saliency = (parts.image * parts.image_gradient).float().abs().sum(dim=1)
     for spread_NChw in parts.spatial():
         heat = spread_NChw.float().abs().sum(dim=1, keepdim=True)
@@ -81,23 +81,23 @@ class _Biased:
         return Layout("nchw", (shape[2], shape[3]), shape[1])
 
 
-def decompose(chunk: Chunk) -> Parts:
+def decompose(batch: AttributionBatch) -> Parts:
     """Run the images with a graph from the pixels on and return all terms."""
-    _ = chunk.pinned
+    _ = batch.pinned
     with torch.enable_grad(), _NotingBiases() as mode:
-        leaf = chunk.images.detach().clone().requires_grad_()
-        scores = chunk.pinned.scores(chunk.run(leaf), chunk.rows)
+        leaf = batch.images.detach().clone().requires_grad_()
+        scores = batch.pinned.scores(batch.run_model(leaf), batch.rows)
     if not scores.values.requires_grad:
         raise ValueError(unconnected("input"))
     layers = [each for each in mode.found if each.output.requires_grad]
     sites = {Site("input"): leaf}
     sites.update({Site("bias", k): each.output for k, each in enumerate(layers)})
-    grads = Caught(None, scores, sites, len(leaf)).gradients()
+    grads = ForwardResult(None, scores, sites, len(leaf)).gradients()
     return Parts(
-        chunk.image_of_scores(chunk.images),
+        batch.per_score(batch.images),
         grads[Site("input")],
         [grads[Site("bias", k)] * each.bias for k, each in enumerate(layers)],
-        [each.layout(chunk.images) for each in layers],
+        [each.layout(batch.images) for each in layers],
     )
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lightning_cam.explain.attribution import AttributionBatch
 from lightning_cam.explain.capture import Site
-from lightning_cam.explain.chunk import Chunk
 from lightning_cam.explain.methods.component import first_component
 from lightning_cam.explain.methods.registry import register
 from lightning_cam.explain.outputs import logits_of
@@ -36,9 +36,9 @@ def _by_gradient(name: str, title: str) -> Callable[[Contributions], Contributio
 
     def enter(function: Contributions) -> Contributions:
         @register(name, title)
-        def run(chunk: Chunk, site: Site) -> Tensor:
-            contributions = function(chunk.acts_of(site), chunk.grads_of(site))
-            return summed(contributions, principal=chunk.principal)
+        def run(batch: AttributionBatch, site: Site) -> Tensor:
+            contributions = function(batch.acts_of(site), batch.grads_of(site))
+            return summed(contributions, principal=batch.principal)
 
         return function
 
@@ -98,16 +98,16 @@ def layercam(acts_NChw: Tensor, grads_NChw: Tensor) -> Tensor:
 
 
 @register("finercam", "Finer-CAM")
-def finercam(chunk: Chunk, site: Site, weight: float = FINER_WEIGHT) -> Tensor:
+def finercam(batch: AttributionBatch, site: Site, weight: float = FINER_WEIGHT) -> Tensor:
     """Grad-CAM of y_c - γ y_d, d the classes closest to c. Zhang et al. 2025.
 
     The three closest logits are averaged by their probabilities, which count as constants.
     """
-    caught = chunk.clean
-    rows, classes = caught.scores.rows, caught.scores.classes
+    result = batch.clean
+    rows, classes = result.scores.rows, result.scores.classes
     with torch.enable_grad():
-        logits_NK = logits_of(caught.output, len(chunk.images))[rows]
-        own = caught.scores.values
+        logits_NK = logits_of(result.output, len(batch.images))[rows]
+        own = result.scores.values
         if (classes < 0).any():
             raise ValueError("Finer-CAM compares classes; this target names none. Use 'gradcam'.")
         distance = (logits_NK.detach() - own.detach()[:, None]).abs()
@@ -117,27 +117,27 @@ def finercam(chunk: Chunk, site: Site, weight: float = FINER_WEIGHT) -> Tensor:
         shares = logits_NK.detach().softmax(dim=1).gather(1, rivals)
         shares = shares / shares.sum(dim=1, keepdim=True)
         values = own - weight * (shares * logits_NK.gather(1, rivals)).sum(dim=1)
-    grads = chunk.grads_of(site, caught.gradients(values))
-    return summed(gradcam(chunk.acts_of(site), grads), principal=chunk.principal)
+    grads = batch.grads_of(site, result.gradients(values))
+    return summed(gradcam(batch.acts_of(site), grads), principal=batch.principal)
 
 
 @register("smooth_gradcam++", "Smooth Grad-CAM++")
 def smooth_gradcam_plus_plus(
-    chunk: Chunk, site: Site, samples: int = NOISE_SAMPLES, level: float = NOISE_LEVEL
+    batch: AttributionBatch, site: Site, samples: int = NOISE_SAMPLES, level: float = NOISE_LEVEL
 ) -> Tensor:
     """Grad-CAM++ with derivatives averaged over noisy images. Omeiza et al. 2019."""
     powers: list[Tensor] = [torch.zeros(())] * 3
     for sample in range(samples):
-        caught = chunk.look_again(noisy(chunk, sample, level))
-        grads = chunk.grads_of(site, caught.gradients())
+        result = batch.forward_altered(noisy(batch, sample, level))
+        grads = batch.grads_of(site, result.gradients())
         powers = [total.to(grads) + grads ** (k + 1) / samples for k, total in enumerate(powers)]
-    acts = chunk.acts_of(site)
+    acts = batch.acts_of(site)
     weights = plus_plus_weights(acts, powers[0], powers[1], powers[2])
-    return summed(weights * acts, principal=chunk.principal)
+    return summed(weights * acts, principal=batch.principal)
 
 
-def noisy(chunk: Chunk, sample: int, level: float) -> Tensor:
-    """Return the chunk's images with noise, whose deviation is `level` of each image's range."""
-    images = chunk.images
+def noisy(batch: AttributionBatch, sample: int, level: float) -> Tensor:
+    """Return the batch's images with noise, whose deviation is `level` of each image's range."""
+    images = batch.images
     spread = images.amax(dim=(1, 2, 3), keepdim=True) - images.amin(dim=(1, 2, 3), keepdim=True)
-    return images + level * spread * chunk.noise(sample, images)
+    return images + level * spread * batch.noise(sample, images)

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from lightning_cam.explain.attribution import AttributionBatch
 from lightning_cam.explain.capture import Site
-from lightning_cam.explain.chunk import Chunk
 from lightning_cam.explain.methods.gradient import gradcam, noisy, summed
 from lightning_cam.explain.methods.registry import register
 
@@ -43,52 +43,55 @@ def _largest(gradient_NCHW: Tensor) -> Tensor:
 
 
 @register("gradient", "Input gradient", place="input")
-def gradient(chunk: Chunk, site: Site) -> Tensor:
+def gradient(batch: AttributionBatch, site: Site) -> Tensor:
     """max_c |dS/dx_c|. Simonyan et al. 2014."""
     del site
-    return _largest(chunk.image_gradient())
+    return _largest(batch.image_gradient())
 
 
 @register("smoothgrad", "SmoothGrad", place="input")
 def smoothgrad(
-    chunk: Chunk, site: Site, samples: int = SMOOTHGRAD_SAMPLES, level: float = SMOOTHGRAD_LEVEL
+    batch: AttributionBatch,
+    site: Site,
+    samples: int = SMOOTHGRAD_SAMPLES,
+    level: float = SMOOTHGRAD_LEVEL,
 ) -> Tensor:
     """Input gradient averaged over noisy images. Smilkov et al. 2017."""
     del site
     total = torch.zeros(())
     for sample in range(samples):
-        found = chunk.image_gradient(noisy(chunk, sample, level)).float()
+        found = batch.image_gradient(noisy(batch, sample, level)).float()
         total = total.to(found) + found / samples
     return _largest(total)
 
 
 @register("guided_backprop", "Guided backpropagation", place="input")
-def guided_backprop(chunk: Chunk, site: Site) -> Tensor:
+def guided_backprop(batch: AttributionBatch, site: Site) -> Tensor:
     """Input gradient that passes ReLUs only where input and gradient are positive.
 
     Springenberg et al. 2015, section 3.4. Nearly independent of the weights: see the module.
     """
     del site
-    return _largest(_altered(chunk, _GuidedReLU))
+    return _largest(_altered(batch, _GuidedReLU))
 
 
 @register("deconvnet", "Deconvnet", place="input")
-def deconvnet(chunk: Chunk, site: Site) -> Tensor:
+def deconvnet(batch: AttributionBatch, site: Site) -> Tensor:
     """Input gradient that passes ReLUs only where the gradient is positive.
 
     Zeiler and Fergus 2014, section 2.1. Nearly independent of the weights: see the module.
     """
     del site
-    return _largest(_altered(chunk, _DeconvReLU))
+    return _largest(_altered(batch, _DeconvReLU))
 
 
 @register("guided_gradcam", "Guided Grad-CAM")
-def guided_gradcam(chunk: Chunk, site: Site) -> Tensor:
+def guided_gradcam(batch: AttributionBatch, site: Site) -> Tensor:
     """Guided backpropagation ⊙ upsampled Grad-CAM, (N, H, W). Selvaraju et al. 2017, 3.2."""
-    coarse = summed(gradcam(chunk.acts_of(site), chunk.grads_of(site)), principal=chunk.principal)
-    size = chunk.images.shape[2:]
+    coarse = summed(gradcam(batch.acts_of(site), batch.grads_of(site)), principal=batch.principal)
+    size = batch.images.shape[2:]
     fine = F.interpolate(coarse[:, None], size=size, mode="bilinear", align_corners=False)
-    return _largest(_altered(chunk, _GuidedReLU).float() * fine)
+    return _largest(_altered(batch, _GuidedReLU).float() * fine)
 
 
 class _GuidedReLU(torch.autograd.Function):
@@ -142,10 +145,10 @@ class _ReplacingReLU(TorchFunctionMode):
         return self._apply(args[0] if args else kwargs["input"], top)
 
 
-def _altered(chunk: Chunk, function: type[torch.autograd.Function]) -> Tensor:
-    _ = chunk.pinned  # the question is settled by the unaltered network
+def _altered(batch: AttributionBatch, function: type[torch.autograd.Function]) -> Tensor:
+    _ = batch.pinned  # the question is settled by the unaltered network
     with _ReplacingReLU(function) as mode:
-        found = chunk.image_gradient()
+        found = batch.image_gradient()
     if mode.count == 0:
         raise ValueError(
             "guided methods alter the gradient of ReLUs, and this network has none. Use 'gradient' "

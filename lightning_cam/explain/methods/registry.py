@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lightning_cam._messages import unknown
+from lightning_cam.explain.attribution import AttributionBatch
 from lightning_cam.explain.capture import Site
-from lightning_cam.explain.chunk import Chunk
+from lightning_cam.runtime.messages import unknown_name
 
-Run = Callable[[Chunk, Site], Tensor]
+Run = Callable[[AttributionBatch, Site], Tensor]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Method:
     Attributes:
         name: the word users write.
         title: how the paper spells it.
-        run: `(chunk, site) -> maps (N, h, w)`, float32, a row a score.
+        run: `(batch, site) -> maps (N, h, w)`, float32, a row a score.
         place: `layer` when it makes a map for each target layer; otherwise it needs none and makes
             one map, which is named after the place: `input` or `attention`.
         class_free: it asks nothing of the output, so any model will do.
@@ -40,7 +40,7 @@ METHODS: dict[str, Method] = {}
 def register(
     name: str, title: str, *, place: str = "layer", class_free: bool = False
 ) -> Callable[[Run], Run]:
-    """Return a decorator that enters a function of a chunk and a site into `METHODS`."""
+    """Return a decorator that enters a function of a batch and a site into `METHODS`."""
 
     def enter(run: Run) -> Run:
         METHODS[name] = Method(name, title, run, place, class_free)
@@ -58,15 +58,15 @@ def resolve_methods(method: str | Method | Sequence[str | Method]) -> list[Metho
     """
     wanted = [method] if isinstance(method, (str, Method)) else list(method)
     if not wanted:
-        raise ValueError(f"expected at least one method, came none. Known: {', '.join(METHODS)}.")
+        raise ValueError(f"expected at least one method, got none. Known: {', '.join(METHODS)}.")
     found: dict[str, Method] = {}
     for each in wanted:
         if isinstance(each, Method):
             found[each.name] = each
         elif not isinstance(each, str):
-            raise TypeError(f"expected a method's name, came {each!r}")
+            raise TypeError(f"expected a method's name, got {each!r}")
         elif each not in METHODS:
-            raise ValueError(unknown("method", each, METHODS))
+            raise ValueError(unknown_name("method", each, METHODS))
         else:
             found[each] = METHODS[each]
     return list(found.values())

@@ -5,24 +5,24 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from lightning_cam.explain.attribution import AttributionBatch
 from lightning_cam.explain.capture import Site
-from lightning_cam.explain.chunk import Chunk
 from lightning_cam.explain.methods.gradient import summed
 from lightning_cam.explain.methods.registry import register
 from lightning_cam.explain.outputs import find_logits
 
 
 @register("cam", "CAM")
-def cam(chunk: Chunk, site: Site) -> Tensor:
+def cam(batch: AttributionBatch, site: Site) -> Tensor:
     """ReLU(Σ_k w_ck A_k). Zhou et al. 2016, negative evidence cut off as in later methods.
 
     Raises:
         ValueError: the network does not end in one linear layer from the site's channels.
     """
-    acts = chunk.acts_of(site)
-    scores = chunk.clean.scores
-    weight_KC = _head(chunk.model, acts.shape[1]).weight.detach().float().flatten(1)
-    logits_BK = find_logits(chunk.clean.output, len(chunk.images))
+    acts = batch.acts_of(site)
+    scores = batch.clean.scores
+    weight_KC = _head(batch.model, acts.shape[1]).weight.detach().float().flatten(1)
+    logits_BK = find_logits(batch.clean.output, len(batch.images))
     if logits_BK is None or (scores.classes < 0).any():
         raise ValueError("CAM explains class logits; this target names none. Use 'gradcam'.")
     if len(weight_KC) == 1:  # a single logit stands for class 1, its negative for class 0
@@ -33,7 +33,7 @@ def cam(chunk: Chunk, site: Site) -> Tensor:
     if not torch.equal(scores.values, logits_BK[scores.rows, scores.classes]):
         raise ValueError("CAM explains class logits; this target is another score. Use 'gradcam'.")
     contributions = weight_KC[scores.classes][:, :, None, None] * acts
-    return summed(contributions, principal=chunk.principal)
+    return summed(contributions, principal=batch.principal)
 
 
 def _head(model: nn.Module, channels: int) -> nn.Linear | nn.Conv2d:
@@ -46,5 +46,5 @@ def _head(model: nn.Module, channels: int) -> nn.Linear | nn.Conv2d:
         return last
     raise ValueError(
         f"CAM needs a network that ends in a global average pooling and one linear layer of "
-        f"{channels} inputs, came {last}. Use 'gradcam', which is equal there and works elsewhere."
+        f"{channels} inputs, got {last}. Use 'gradcam', which is equal there and works elsewhere."
     )

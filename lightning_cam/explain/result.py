@@ -1,0 +1,59 @@
+"""`CAMResult`: raw maps and logits of one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class CAMResult:
+    """What `compute_cams` returns for B images.
+
+    Attributes:
+        maps: by `(method, layer)`, float32 (N, h, w) at the layer's own resolution, on the images'
+            device, not normalised. N is B, unless the target explains several scores per image.
+        logits: (B, K) float32, the model's logits; (B, 0) where its output holds none and the
+            target is a function.
+        classes: (N,) int64, the class that each map explains, -1 where the target names none.
+        rows: (N,) int64, the image that each map belongs to.
+    """
+
+    maps: dict[tuple[str, str], Tensor]
+    logits: Tensor
+    classes: Tensor
+    rows: Tensor
+
+    def __getitem__(self, key: tuple[str, str]) -> Tensor:
+        return self.maps[key]
+
+    def cpu(self) -> CAMResult:
+        """Return a copy on the CPU."""
+        maps = {key: maps.cpu() for key, maps in self.maps.items()}
+        return CAMResult(maps, self.logits.cpu(), self.classes.cpu(), self.rows.cpu())
+
+    def drop_first(self, images: int, start: int = 0) -> CAMResult:
+        """Return the result without its first images.
+
+        Args:
+            images: how many are left out.
+            start: the number of the first image, since a part of a batch keeps the batch's numbers.
+        """
+        kept = self.rows >= start + images
+        maps = {key: maps[kept] for key, maps in self.maps.items()}
+        return CAMResult(maps, self.logits[images:], self.classes[kept], self.rows[kept])
+
+
+def concatenate(results: Sequence[CAMResult]) -> CAMResult:
+    """Return the results of consecutive parts of a batch as one."""
+    if len(results) == 1:
+        return results[0]
+    return CAMResult(
+        maps={key: torch.cat([each.maps[key] for each in results]) for key in results[0].maps},
+        logits=torch.cat([each.logits for each in results]),
+        classes=torch.cat([each.classes for each in results]),
+        rows=torch.cat([each.rows for each in results]),
+    )

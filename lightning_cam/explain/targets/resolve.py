@@ -1,0 +1,79 @@
+"""From what users write to a `Target`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from lightning_cam.explain.targets.base import Scores, Target
+from lightning_cam.explain.targets.classes import ClassTarget, DifferenceTarget, MultiLabelTarget
+from lightning_cam.runtime.checks import as_class_indices, as_multi_label
+from lightning_cam.runtime.messages import describe
+
+TargetLike: TypeAlias = (
+    "str | int | Tensor | Sequence[int] | Target | Callable[[Any], Tensor] | None"
+)
+
+
+@dataclass(frozen=True)
+class FunctionTarget(Target):
+    """A user's function from the model's output to one score for each image that the output is of.
+
+    The output is of a chunk of the images, or of one while the layers are looked up.
+    """
+
+    function: Callable[[Any], Tensor]
+
+    def scores(self, output: Any, rows: slice) -> Scores:
+        """Return the function's values, checked."""
+        batch = rows.stop - rows.start
+        values = self.function(output)
+        if not isinstance(values, Tensor) or values.shape != (batch,):
+            raise ValueError(
+                f"expected the target function to return one score per image, shape ({batch},), "
+                f"got {describe(values)}"
+            )
+        index = torch.arange(batch, device=values.device)
+        return Scores(values, index, torch.full_like(index, -1))
+
+
+def resolve_target(targets: TargetLike, batch: int) -> Target:
+    """Return the target that `targets` stands for, checked against the number of images.
+
+    Args:
+        targets: None or `"prediction"` (what the model predicts), `"difference"` (the predicted
+            class against the closest other), a class index for all images, a (B,) tensor or
+            sequence of class indices, a (B, K) tensor of 0 and 1 (every positive label), a
+            `Target`, or a function of the model's output that returns (B,) scores.
+        batch: number of images.
+
+    Raises:
+        ValueError: wrong length, negative class, or unknown word.
+        TypeError: of none of these types.
+    """
+    if isinstance(targets, str):
+        words: dict[str, Target] = {"prediction": ClassTarget(), "difference": DifferenceTarget()}
+        if targets not in words:
+            raise ValueError(f"unknown target {targets!r}. Known words: {', '.join(words)}.")
+        return words[targets]
+    if targets is None or isinstance(targets, Target):
+        return ClassTarget() if targets is None else targets
+    if isinstance(targets, (Tensor, Sequence)) or hasattr(targets, "__array__"):
+        values = torch.as_tensor(targets)
+        if values.ndim == 0 and not isinstance(targets, Tensor):  # a NumPy integer
+            values = values.expand(batch)
+        if values.ndim == 2:  # noqa: PLR2004
+            return MultiLabelTarget(as_multi_label(values, batch))
+        return ClassTarget(as_class_indices(values, batch))
+    if isinstance(targets, int) and not isinstance(targets, bool):
+        return ClassTarget(as_class_indices(torch.full((batch,), targets), batch))
+    if callable(targets):
+        return FunctionTarget(targets)
+    raise TypeError(
+        "expected targets to be None, a word, a class index, class indices of shape "
+        f"({batch},), or a function of the model's output, got {describe(targets)}"
+    )

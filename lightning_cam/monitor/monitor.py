@@ -1,0 +1,363 @@
+"""`CAMMonitor`: evaluate a model on fixed probes, remember, log, write. Knows no trainer."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from lightning_cam.monitor.config import MonitorConfig
+from lightning_cam.monitor.evaluation import Evaluation
+from lightning_cam.monitor.probe_set import ProbeSet
+from lightning_cam.monitor.schedule import Schedule
+from lightning_cam.output.run_files import ProbeHeader
+from lightning_cam.output.scalars import LogScalars, ScalarLog
+from lightning_cam.output.writer import OutputWriter, ProbeOutput
+from lightning_cam.runtime.distributed import DistributedContext
+from lightning_cam.runtime.errors import ErrorPolicy
+from lightning_cam.runtime.forward_context import ForwardContext
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from lightning_cam.monitor.alerts import Alert
+    from lightning_cam.monitor.history import History
+    from lightning_cam.monitor.probe_monitor import ProbeMonitor
+    from lightning_cam.probe import Probe
+
+_log = logging.getLogger("lightning_cam")
+
+
+class CAMMonitor:
+    """Monitors where a model looks, on the same images each time. Needs no trainer.
+
+    Writes the record, `alerts.jsonl` and `report.html` into `log_dir`, images and scalars into
+    `loggers`. `CAMCallback` is this class in a Lightning training.
+
+    Args:
+        probe: the images to evaluate, or several probes by name. A name with None announces a
+            probe that is set later, by `set_probe`.
+        log_dir: folder of the run; by default that of the first logger. Without either no files
+            are written.
+        loggers: Lightning loggers, such as `TensorBoardLogger`.
+        strict: raise instead of warn where something fails.
+        warn: takes a warning; by default `warnings.warn`.
+        draw: whether images are drawn for loggers and files; the report shows maps anyway.
+        config: all options at once, in place of `options`.
+        **options: arguments of `CAMCallback` of the same names: `tag`, `method`, `layers`,
+            `target`, `alerts`, `interventions_every`, `num_pictures`, `panels`, ..., all fields of
+            `MonitorConfig` and `OutputConfig`.
+
+    Attributes:
+        config: all options.
+        alerts: raised so far, oldest first.
+
+    Raises:
+        ValueError: arguments of the wrong value; what needs the model, at the first evaluation.
+        TypeError: arguments of the wrong type, or unknown ones.
+
+    Example:
+        >>> import torch
+        >>> from lightning_cam import CAMMonitor, Probe
+        >>> net = torch.nn.Sequential(
+        ...     torch.nn.Conv2d(3, 8, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(),
+        ...     torch.nn.Linear(8, 5))
+        >>> monitor = CAMMonitor(Probe(torch.rand(4, 3, 16, 16), [0, 1, 2, 3]), method="hirescam")
+        >>> evaluation = monitor.evaluate(net, epoch=0)
+        >>> evaluation.metrics["prediction_flips"], evaluation.alerts
+        (0.0, ())
+        >>> monitor.close()
+    """
+
+    def __init__(
+        self,
+        probe: Probe | Mapping[str, Probe | None],
+        *,
+        log_dir: str | Path | None = None,
+        loggers: Sequence[Any] = (),
+        strict: bool = False,
+        warn: Callable[[str], None] | None = None,
+        draw: bool = True,
+        config: MonitorConfig | None = None,
+        **options: Any,
+    ) -> None:
+        self.config = config or MonitorConfig.from_options(options)
+        self.errors = ErrorPolicy(strict=strict, warn=warn)
+        self.loggers = loggers
+        self.log_dir = _log_dir(log_dir, loggers)
+        self.schedule = Schedule(self.config.every_n_validations, self.config.max_overhead)
+        self.alerts: list[Alert] = []
+        self._draw = draw
+        self._single = not isinstance(probe, Mapping)
+        given = dict(probe) if isinstance(probe, Mapping) else {"probe": probe}
+        self.probe_set = ProbeSet(list(given), self.config, self.errors)
+        self._scalars = ScalarLog(self.config.tag, self.errors)
+        # In place when strict: an error should be raised where it happens.
+        self._writer = OutputWriter(self.config.tag, self.errors, background=not strict)
+        for name, each in given.items():
+            if each is not None:
+                self.set_probe(name, each)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @property
+    def probes(self) -> dict[str, Probe]:
+        """The probes that are set up, by name."""
+        return {name: monitor.probe for name, monitor in self._monitors.items()}
+
+    @property
+    def history(self) -> History | dict[str, History]:
+        """What is remembered of earlier evaluations; by probe where several were given."""
+        histories = {name: monitor.history for name, monitor in self._monitors.items()}
+        return next(iter(histories.values())) if self._single and histories else histories
+
+    @property
+    def _monitors(self) -> dict[str, ProbeMonitor]:
+        return self.probe_set.monitors
+
+    def set_probe(self, name: str, probe: Probe) -> None:
+        """Set a probe that was announced by name: see `ProbeSet.set`."""
+        self.probe_set.set(name, probe)
+
+    def setup(self, model: nn.Module, forward_context: ForwardContext | None = None) -> list[str]:
+        """Check the probes that are set against the model, by a small pass.
+
+        `evaluate` does this where it was not done before. Every process must call it.
+
+        Returns:
+            A line per probe that was set up now: what was chosen, and what cannot be measured.
+
+        Raises:
+            ValueError: whatever of probe, model and options does not fit together.
+        """
+        return self.probe_set.set_up(model, forward_context or ForwardContext.of(model))
+
+    # --- evaluating -------------------------------------------------------------------------------
+
+    def should_evaluate(self) -> bool:
+        """Count a validation and return whether to evaluate at it; every process must call it."""
+        budget = self.schedule.budget
+        if not self.schedule.is_due():
+            return False
+        if budget.max_overhead is None:
+            return True
+        return DistributedContext.current().broadcast(budget.allows())  # one clock counts for all
+
+    def evaluate(
+        self,
+        model: nn.Module,
+        *,
+        epoch: int | None = None,
+        step: int | None = None,
+        monitored_value: float = math.nan,
+        forward_context: ForwardContext | None = None,
+        log_scalars: LogScalars | None = None,
+        update_history: bool = True,
+    ) -> Any:
+        """Evaluate all probes, log, record and draw. The model is left as it was found.
+
+        Every process of a distributed training must call it; rank 0 writes.
+
+        Args:
+            model: the network, in whatever mode.
+            epoch: of the training; by default the number of evaluations so far.
+            step: under which scalars and images are logged; by default the epoch.
+            monitored_value: how good the model is now, the higher the better; determines which
+                evaluation is the best, for metrics that end in `_best`. By default the labels'
+                probability.
+            forward_context: device and precision; by default those of the model's parameters.
+            log_scalars: takes all scalars by full name; by default each logger's `log_metrics`.
+            update_history: whether later evaluations are compared with this one.
+
+        Returns:
+            An `Evaluation`, or one per probe by name where several were given. After a failure all
+            its metrics are NaN, and there was one warning.
+
+        Raises:
+            ValueError: at the first evaluation, whatever of probe, model and options does not fit
+                together.
+        """
+        started = time.perf_counter()
+        forward_context = forward_context or ForwardContext.of(model)
+        for line in self.setup(model, forward_context):
+            _log.info("lightning_cam: %s", line)
+        count = max((each.history.count for each in self._monitors.values()), default=0)
+        epoch = count if epoch is None else epoch
+        step = epoch if step is None else step
+        evaluations = {
+            name: self._evaluate(monitor, model, forward_context, epoch, step)
+            for name, monitor in self._monitors.items()
+        }
+        if update_history:
+            evaluations = self._update_history(evaluations, monitored_value)
+        if self.probe_set.gap is not None:
+            with self.errors.suppress("the gap of two probes"):
+                evaluations = self.probe_set.gap.add_to(evaluations, update_rules=update_history)
+        # What follows from an alert may need every process, so all take those of rank 0.
+        context = DistributedContext.current()
+        alerts = context.broadcast({name: each.alerts for name, each in evaluations.items()})
+        evaluations = {n: replace(each, alerts=alerts[n]) for n, each in evaluations.items()}
+        self.alerts += [alert for each in evaluations.values() for alert in each.alerts]
+        # Scalars before files: a failure to write on rank 0 must not keep it from a collective.
+        self._scalars.log(self._scalars_of(evaluations), step, self.loggers, log_scalars)
+        if context.rank == 0:
+            self._write(evaluations, step, forward_context, record=update_history)
+        self.schedule.budget.spend(time.perf_counter() - started)
+        return next(iter(evaluations.values())) if self._single and evaluations else evaluations
+
+    def _evaluate(
+        self,
+        monitor: ProbeMonitor,
+        model: nn.Module,
+        forward_context: ForwardContext,
+        epoch: int,
+        step: int,
+    ) -> Evaluation:
+        """Return a probe's evaluation; a failed one on all processes where it failed on any."""
+        chunk_size = monitor.computer.chunk_size
+        before = chunk_size.current
+
+        def work() -> Evaluation:
+            evaluation = monitor.evaluate(model, forward_context, epoch, step)
+            with self.errors.suppress("slow panels"):
+                diagnostics = monitor.run_diagnostics(model, forward_context)
+                return replace(evaluation, diagnostics=diagnostics)
+            return evaluation
+
+        evaluation = monitor.failed_evaluation(epoch, step)
+        with self.errors.suppress("an evaluation"):
+            evaluation = DistributedContext.current().run_on_all(work)
+        if chunk_size.current < before and not self.errors.strict:
+            self.errors.warn_once(
+                f"lightning_cam ran out of memory with {before} images per pass and goes on with "
+                f"{chunk_size.current}. chunk_size={chunk_size.current} starts with that."
+            )
+        return evaluation
+
+    def _update_history(
+        self, evaluations: Mapping[str, Evaluation], monitored_value: float
+    ) -> dict[str, Evaluation]:
+        """Return the evaluations with the alerts that they raise."""
+        found = dict(evaluations)
+        value = DistributedContext.current().broadcast(monitored_value)
+        for name, evaluation in evaluations.items():
+            if evaluation.failed:
+                continue
+            with self.errors.suppress("the alerts of an evaluation"):
+                alerts = self._monitors[name].update_history(evaluation, value)
+                found[name] = replace(evaluation, alerts=tuple(alerts))
+        return found
+
+    # --- logging and writing ----------------------------------------------------------------------
+
+    def _scalars_of(self, evaluations: Mapping[str, Evaluation]) -> dict[str, float]:
+        """Return all metrics by full name.
+
+        After a failure none, so that the last values stay; where there are none yet, NaN, because a
+        callback such as `EarlyStopping` that does not find its metric ends the run.
+        """
+        scalars: dict[str, float] = {}
+        for name, evaluation in evaluations.items():
+            monitor = self._monitors[name]
+            if not (evaluation.failed and monitor.history.count):
+                scalars |= self._scalars.full_names(monitor.tag, evaluation.metrics)
+        if self.config.max_overhead is not None:
+            overhead = {"overhead": self.schedule.budget.share}
+            scalars |= self._scalars.full_names(self.config.tag, overhead)
+        return scalars
+
+    def _write(
+        self,
+        evaluations: Mapping[str, Evaluation],
+        step: int,
+        forward_context: ForwardContext,
+        *,
+        record: bool,
+    ) -> None:
+        if self.log_dir is None and not self.loggers:
+            return
+        outputs = []
+        for name, evaluation in evaluations.items():
+            if evaluation.failed:
+                continue
+            monitor = self._monitors[name]
+            header = ProbeHeader(
+                tag=monitor.tag,
+                probe=monitor.probe,
+                num_pictures=self.config.output.num_pictures,
+                settings=self.config.settings(monitor.rules.rules),
+                device=forward_context.to_model(monitor.probe.images[:1]).device,
+            )
+            outputs.append(ProbeOutput(header, evaluation, monitor.renderer_of(evaluation)))
+        alerts = [alert for each in evaluations.values() for alert in each.alerts]
+        names = self._scalars.names
+        self._writer.write(
+            self.log_dir,
+            self.loggers,
+            outputs,
+            alerts,
+            step,
+            names,
+            record=record,
+            draw=self._draw,
+        )
+
+    def flush(self) -> None:
+        """Hand images that were drawn beside the training to the loggers."""
+        self._writer.flush()
+
+    def close(self, *, report: bool | None = None) -> Path | None:
+        """Finish all images and write `report.html`; return its path, None where there is none.
+
+        The monitor may be used again afterwards.
+
+        Args:
+            report: whether to write the report; by default as the option `report` says.
+        """
+        report = self.config.output.report if report is None else report
+        with self.errors.suppress("the last images"):
+            return self._writer.close(report=report)
+        return None
+
+    def start_run(self) -> None:
+        """Begin a new run: its files may be in another folder, and its time starts now."""
+        self._writer.start_run()
+        self.schedule.budget.start()
+
+    # --- state ------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the count of validations and what each probe remembers, for a checkpoint."""
+        return {"validations": self.schedule.validations, **self.probe_set.state_dict()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned, for each probe as soon as it is set up.
+
+        A damaged state, or one of another probe, costs one warning, and the history starts afresh.
+        """
+        try:
+            self.schedule.validations = int(state_dict["validations"])
+        except Exception as error:  # noqa: BLE001 - a damaged file may hold anything
+            self.schedule.validations = 0
+            reason = f"the state cannot be used ({type(error).__name__}: {error})"
+            self.probe_set.start_afresh(reason)
+            return
+        self.probe_set.load_state_dict(state_dict)
+
+
+def _log_dir(log_dir: str | Path | None, loggers: Sequence[Any]) -> Path | None:
+    """Return the run's folder: as given, else that of the first logger that has one."""
+    if log_dir is not None:
+        return Path(log_dir)
+    folders = (getattr(logger, "log_dir", None) or logger.save_dir for logger in loggers)
+    return next((Path(folder) for folder in folders if folder), None)

@@ -1,0 +1,341 @@
+"""`ProbeMonitor`: evaluate one probe, compare with earlier evaluations, raise alerts."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from lightning_cam.explain.modules import unwrap
+from lightning_cam.explain.outputs import predictions
+from lightning_cam.interventions.noise_floor import estimate_noise_floor
+from lightning_cam.interventions.registry import InterventionInput
+from lightning_cam.interventions.run import run_interventions
+from lightning_cam.interventions.untrained import Untrained, layer_in_untrained
+from lightning_cam.metrics.registry import REFERENCES, metrics_of
+from lightning_cam.monitor.alerts import Alert, default_rules, verdict_of
+from lightning_cam.monitor.baselines import localization_baselines
+from lightning_cam.monitor.diagnostics import Diagnostics, run_diagnostics
+from lightning_cam.monitor.evaluation import Evaluation, Snapshot
+from lightning_cam.monitor.history import History
+from lightning_cam.monitor.map_computer import MapComputer
+from lightning_cam.monitor.measure import (
+    compute_metrics,
+    intervention_metrics,
+    intervention_metrics_of,
+)
+from lightning_cam.monitor.probe_gap import PREFIX as GAP_PREFIX
+from lightning_cam.monitor.probe_setup import set_up_probe, summary_of, target_of
+from lightning_cam.monitor.rule_set import RuleSet
+from lightning_cam.monitor.schedule import interventions_due, noise_floor_due
+from lightning_cam.output.panels.renderer import PanelRenderer
+
+if TYPE_CHECKING:
+    from lightning_cam.explain.result import CAMResult
+    from lightning_cam.monitor.config import MonitorConfig
+    from lightning_cam.output.picture import Picture
+    from lightning_cam.probe import Probe
+    from lightning_cam.runtime.forward_context import ForwardContext
+
+_WORST = 3
+_SEED_STRIDE = 1_000_003  # between the seeds of two runs
+
+
+class ProbeMonitor:
+    """Monitors one probe through a training.
+
+    Args:
+        tag: what the names of its metrics and images start with, e.g. `cam` or `cam/train`.
+        probe: the images that are evaluated.
+        config: what is computed and drawn.
+        model: the network.
+        forward_context: how the network runs.
+
+    Attributes:
+        history: earlier evaluations.
+        rules: with what they have seen.
+        metric_names: plain names of all metrics that an evaluation may measure.
+        summary: one line that says what was chosen.
+
+    Raises:
+        ValueError: whatever of layers, methods, labels, rules and outputs does not fit together.
+    """
+
+    def __init__(
+        self,
+        tag: str,
+        probe: Probe,
+        config: MonitorConfig,
+        model: nn.Module,
+        forward_context: ForwardContext,
+    ) -> None:
+        self.tag = tag
+        self.probe = probe
+        self.config = config
+        self.history = History()
+        self.rules = RuleSet(self._rules())
+        self._renderer = PanelRenderer(tag, probe, config.output)
+        self._baselines: dict[str, float] | None = None
+        self._noise_floor = math.nan
+        self._target = target_of(probe, config)
+        model, images = unwrap(model), forward_context.to_model(probe.images)
+        with forward_context.precision():
+            self.computer = MapComputer(config, self._target, model, images)
+            self._setup = set_up_probe(model, images, probe, config, self._target, self.computer)
+        self._intervention_metrics = intervention_metrics_of(
+            probe, has_logits=self._setup.has_logits
+        )
+        self.metric_names = self._all_metric_names()
+        self.rules.check(self.metric_names)
+        self.summary = summary_of(tag, probe, config, self._setup, self.computer.sharing)
+
+    # --- evaluating -------------------------------------------------------------------------------
+
+    def evaluate(
+        self, model: nn.Module, forward_context: ForwardContext, epoch: int, step: int
+    ) -> Evaluation:
+        """Compute the maps and everything that is measured on them.
+
+        Remembers nothing but baselines and the noise floor: see `update_history`.
+
+        Args:
+            model: the network.
+            forward_context: how it runs.
+            epoch: the trainer's epoch.
+            step: the step under which the scalars of this evaluation are logged.
+        """
+        model, images = unwrap(model), forward_context.to_model(self.probe.images)
+        self.computer.update_sharing(model)
+        with forward_context.precision():
+            result = self.computer.compute(lambda: model, images, self._setup.layers)
+            on_cpu = result.cpu()
+            if self._baselines is None:
+                self._baselines = self._measure_baselines(model, images, on_cpu)
+            if noise_floor_due(self.history.count, self.config.interventions_every):
+                self._noise_floor = self._measure_noise_floor(model, images, on_cpu)
+        measured = compute_metrics(self.probe, on_cpu, self.history)
+        metrics = {**measured.metrics, **self._baselines, **self._drift(measured.metrics)}
+        evidence: dict[str, float] = {}
+        if self._interventions_due(metrics):
+            with forward_context.precision():
+                evidence = self._run_interventions(model, images, result)
+            names = (metric.name for metric in self._intervention_metrics)
+            metrics = {**metrics, **dict.fromkeys(names, math.nan), **evidence}
+        snapshot = Snapshot(
+            index=self.history.count,
+            epoch=epoch,
+            step=step,
+            maps=on_cpu.maps,
+            rows=on_cpu.rows,
+            classes=on_cpu.classes,
+            predictions=measured.predictions,
+            confidences=measured.confidences,
+        )
+        return Evaluation(
+            snapshot=snapshot,
+            metrics=metrics,
+            per_image=measured.per_image,
+            evidence=evidence,
+            worst=self._worst(measured.per_image, on_cpu),
+        )
+
+    def run_diagnostics(self, model: nn.Module, forward_context: ForwardContext) -> Diagnostics:
+        """Run the passes that slow panels need, where some are due."""
+        due = self.config.output.slow_panels_due(self.history.count)
+        if not due:
+            return Diagnostics()
+        with forward_context.precision():
+            return run_diagnostics(
+                unwrap(model),
+                forward_context.to_model(self.probe.images),
+                self.probe,
+                self.config.output,
+                self._setup.layers,
+                due,
+                self.computer.chunk_size,
+                seed=self.config.seed,
+            )
+
+    def failed_evaluation(self, epoch: int, step: int) -> Evaluation:
+        """Return what stands for an evaluation that could not be made: all metrics are NaN."""
+        metrics = dict.fromkeys(self.metric_names, math.nan)
+        return Evaluation(Snapshot.empty(self.history.count, epoch, step), metrics)
+
+    # --- remembering ------------------------------------------------------------------------------
+
+    def update_history(self, evaluation: Evaluation, monitored_value: float) -> list[Alert]:
+        """Compare later evaluations with this one and return the alerts that it raises.
+
+        Args:
+            evaluation: what `evaluate` returned.
+            monitored_value: says which evaluation was the best, the higher the better; where it is
+                NaN, the probability of the probe's labels does.
+        """
+        if math.isnan(monitored_value):
+            monitored_value = evaluation.metrics.get("label_confidence", math.nan)
+        self.history.add(evaluation.snapshot, monitored_value)
+        verdict = verdict_of(evaluation.evidence)
+        return [
+            Alert(
+                probe=self.tag,
+                metric=rule.metric,
+                value=value,
+                limit=limit,
+                epoch=evaluation.epoch,
+                step=evaluation.step,
+                verdict=verdict,
+                evidence=evaluation.evidence,
+                worst=evaluation.worst,
+                estimated=self.probe.masks_estimated,
+            )
+            for rule, value, limit in self.rules.update(evaluation.metrics, verdict)
+        ]
+
+    def renderer_of(self, evaluation: Evaluation) -> Callable[[], Sequence[Picture]]:
+        """Return a function that draws an evaluation, later and in any thread."""
+        past = self.history.past_of(evaluation.snapshot)
+        return lambda: self._renderer.draw(
+            evaluation.snapshot,
+            past,
+            per_image=evaluation.per_image,
+            features=evaluation.diagnostics.features,
+            activations=evaluation.diagnostics.activations,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint needs, as primitives and tensors."""
+        return {
+            "fingerprint": self.probe.fingerprint,
+            "layers": list(self._setup.layers),
+            "history": self.history.state_dict(),
+            "rules": self.rules.state_dict(),
+            "baselines": self._baselines or {},
+            "noise_floor": self._noise_floor,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> str:
+        """Restore the state if it is of this probe; return why not, or an empty string.
+
+        All of it or nothing; whatever the state holds, nothing is raised.
+        """
+        history, rules = History(), RuleSet(self.rules.rules)
+        try:
+            if state["fingerprint"] != self.probe.fingerprint:
+                return "the checkpoint's history is of another probe"
+            if list(state["layers"]) != list(self._setup.layers):
+                return f"the checkpoint's history is of layers {state['layers']}"
+            history.load_state_dict(state["history"])
+            history.check(self._setup.map_shapes, len(self.probe))
+            rules.load_state_dict(state.get("rules", []))
+            baselines = {str(k): float(v) for k, v in state.get("baselines", {}).items()}
+            noise_floor = float(state.get("noise_floor", math.nan))
+        except Exception as error:  # noqa: BLE001 - a damaged file may hold anything
+            return f"the checkpoint's history cannot be used ({type(error).__name__}: {error})"
+        self.history, self.rules = history, rules
+        self._baselines, self._noise_floor = baselines or None, noise_floor
+        return ""
+
+    # --- parts of an evaluation -------------------------------------------------------------------
+
+    def _rules(self) -> list[Any]:
+        rules = self.config.alerts
+        if rules is None:
+            single_label = self.probe.targets is not None and not self.probe.multi_label
+            rules = default_rules(masks=self.probe.foreground is not None, labels=single_label)
+        return [rule for rule in rules if not rule.metric.startswith(GAP_PREFIX)]
+
+    def _interventions_due(self, metrics: Mapping[str, float]) -> bool:
+        """Return, the same on every process, whether to run interventions now."""
+        if not self._intervention_metrics:
+            return False
+        scheduled = interventions_due(self.history.count, self.config.interventions_every)
+        suspicious = self.rules.is_suspicious() or self.rules.would_trigger(metrics)
+        return self.computer.context.broadcast(scheduled or suspicious)
+
+    def _run_interventions(
+        self, model: nn.Module, images: Tensor, result: CAMResult
+    ) -> dict[str, float]:
+        maps = next(iter(result.maps.values()))
+        if self.probe.foreground is None and len(maps) != len(images):
+            return {}  # several maps per image, or none: no region to cut
+        masks, labels = self.probe.foreground, self.probe.targets
+        batch = InterventionInput(
+            images=images,
+            labels=predictions(result.logits) if labels is None else labels,
+            masks=None if masks is None else masks.to(images.device),
+            maps=maps.to(images.device),
+            seed=self.config.seed * _SEED_STRIDE + self.history.count,
+        )
+        results = run_interventions(
+            model,
+            batch,
+            result.logits,
+            chunk_size=self.computer.chunk_size,
+            context=self.computer.context,
+            replicated=self.computer.replicated,
+        )
+        return intervention_metrics(results, self._intervention_metrics)
+
+    def _measure_baselines(
+        self, model: nn.Module, images: Tensor, result: CAMResult
+    ) -> dict[str, float]:
+        """Return what the metrics with masks are for maps that know nothing."""
+        foreground = self.probe.foreground
+        if foreground is None or not len(result.rows):
+            return {}
+        (_, layer), maps = next(iter(result.maps.items()))
+        untrained = None
+        if self.computer.sharing == "independent":  # a part of a layer's weights cannot be drawn
+            with contextlib.suppress(Exception):  # unusual modules: one baseline less
+                untrained = self.computer.first_maps(
+                    lambda: Untrained(model, self.config.seed),
+                    images,
+                    self._target,
+                    [layer_in_untrained(layer)],
+                )
+        masks = foreground[result.rows]
+        return localization_baselines(masks, (maps.shape[1], maps.shape[2]), untrained)
+
+    def _measure_noise_floor(self, model: nn.Module, images: Tensor, result: CAMResult) -> float:
+        (_, layer) = next(iter(result.maps))
+        return estimate_noise_floor(
+            images,
+            self._target,
+            result,
+            lambda altered, target: self.computer.first_maps(
+                lambda: model, altered, target, [layer]
+            ),
+            self.config.seed,
+        )
+
+    def _drift(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Return the movement in multiples of what a flip and a jitter cause."""
+        floor = self._noise_floor
+        if not self.config.interventions_every:
+            return {}
+        drift = {
+            f"drift_{name}": metrics[f"jsd_{name}"] / floor if floor > 0 else math.nan
+            for name in REFERENCES
+        }
+        return {"noise_floor": floor, **drift}
+
+    def _worst(self, per_image: Mapping[str, Tensor], result: CAMResult) -> tuple[str, ...]:
+        """Return the ids of the images whose first maps have the least on the object."""
+        if "enrichment" not in per_image:
+            return ()
+        values = per_image["enrichment"].nan_to_num(math.inf)
+        order = values.argsort()[:_WORST].tolist()
+        rows = result.rows.tolist()
+        return tuple(self.probe.ids[rows[n]] for n in order if math.isfinite(values[n]))
+
+    def _all_metric_names(self) -> tuple[str, ...]:
+        """Return the name of every metric that an evaluation may measure."""
+        names = list(compute_metrics(self.probe, self._setup.first, self.history).metrics)
+        names += [metric.name for metric in self._intervention_metrics]
+        names += ["noise_floor", *(f"drift_{reference}" for reference in REFERENCES)]
+        if self.probe.foreground is not None:
+            names += [name for each in metrics_of("mask") for name in each.logged_names]
+        return tuple(dict.fromkeys(names))

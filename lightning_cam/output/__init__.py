@@ -1,0 +1,1 @@
+"""What a run leaves behind: pictures, records, reports, lines in loggers."""

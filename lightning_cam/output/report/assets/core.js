@@ -1,0 +1,93 @@
+// Elements, numbers and what the page knows. Words from the data only ever become text nodes.
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const SVG = "http://www.w3.org/2000/svg";
+const byId = (id) => document.getElementById(id);
+
+function filled(node, attributes, children) {
+  for (const [name, value] of Object.entries(attributes || {})) {
+    if (value !== null && value !== undefined && value !== false) {
+      node.setAttribute(name, value === true ? "" : String(value));
+    }
+  }
+  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return node;
+}
+const el = (tag, attributes, ...children) =>
+  filled(document.createElement(tag), attributes, children);
+const svg = (tag, attributes, ...children) =>
+  filled(document.createElementNS(SVG, tag), attributes, children);
+
+const known = (value) => value !== null && value !== undefined;
+
+function number(value, share = false) {
+  if (!known(value)) return "–";
+  if (share) return `${Math.round(value * 100)} %`;
+  const size = Math.abs(value);
+  const text =
+    size !== 0 && size < 0.01 ? value.toExponential(1) : value.toFixed(size < 100 ? 2 : 0);
+  return text.replaceAll("-", "−");
+}
+
+const mean = (values) => {
+  const there = values.filter(known);
+  return there.length ? there.reduce((a, b) => a + b, 0) / there.length : null;
+};
+
+// --- what is chosen, and the validations in common ----------------------------------------------
+
+const several = data.runs.length > 1;
+const tags = tagsOf();
+const state = {
+  at: 0, // position on the slider
+  probe: 0,
+  map: 0,
+  reference: "previous",
+  colormap: data.colormap in data.colormaps ? data.colormap : "turbo",
+  scale: "own",
+  opacity: data.opacity,
+};
+
+function tagsOf() {
+  const single = data.runs.every((run) => run.probes.length === 1);
+  if (single) return [data.runs.map((run) => run.probes[0].tag).join(", ")];
+  return [...new Set(data.runs.flatMap((run) => run.probes.map((probe) => probe.tag)))];
+}
+
+// The chosen probe of each run, null where a run has none of that name.
+function probes() {
+  return data.runs.map((run) => {
+    if (tags.length === 1 && run.probes.length === 1) return run.probes[0];
+    return run.probes.find((probe) => probe.tag === tags[state.probe]) || null;
+  });
+}
+
+let axis = { by: "epoch", xs: [], evaluations: [] };
+
+// Runs may have validated at different times: what is shown is each one's latest until then.
+function makeAxis() {
+  const all = probes();
+  const repeats = all.some((p) => p && new Set(p.epochs).size < p.epochs.length);
+  const by = repeats ? "step" : "epoch";
+  const own = all.map((p) => (p ? (repeats ? p.steps : p.epochs) : []));
+  const xs = [...new Set(own.flat())].sort((a, b) => a - b);
+  const evaluations = own.map((mine) =>
+    xs.map((x) => mine.reduce((found, each, i) => (each <= x ? i : found), -1)),
+  );
+  axis = { by, xs, evaluations, own };
+}
+
+const evaluationOf = (run) => (axis.xs.length ? axis.evaluations[run][state.at] : -1);
+
+function timeText(at) {
+  if (!axis.xs.length) return "no validation yet";
+  if (axis.by === "epoch") return `epoch ${axis.xs[at]}`;
+  const all = probes();
+  const run = all.findIndex((p, r) => p && axis.evaluations[r][at] >= 0);
+  return `epoch ${all[run].epochs[axis.evaluations[run][at]]}, step ${axis.xs[at]}`;
+}
+
+const nameOf = (probe, index) => (index in probe.names ? probe.names[index] : "?");
+
+// The map of this choice, the first where a run has not so many.
+const mapOf = (probe) => probe.maps[Math.min(state.map, probe.maps.length - 1)];

@@ -1,0 +1,88 @@
+// From 8-bit cells to colours over an image: the same as the callback's own pictures.
+
+const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+const tables = {};
+const decoded = new Map();
+
+function table(name) {
+  tables[name] = tables[name] || bytesOf(data.colormaps[name]);
+  return tables[name];
+}
+
+// Return the n-th recorded map of a evaluation: cells, size and maximum, or null.
+function cellsOf(map, evaluation, n) {
+  if (!map || !map.shape[evaluation] || n >= map.shape[evaluation][0]) return null;
+  const [, h, w] = map.shape[evaluation];
+  if (!decoded.has(map)) decoded.set(map, []);
+  const kept = decoded.get(map);
+  kept[evaluation] = kept[evaluation] || bytesOf(map.cells[evaluation]);
+  const cells = kept[evaluation].subarray(n * h * w, (n + 1) * h * w);
+  return { cells, h, w, peak: map.peak[evaluation][n] };
+}
+
+const isFlat = (found) => !found || found.cells.every((cell) => cell === found.cells[0]);
+
+// Where each of `size` pixels falls between `count` cells, as in bilinear resizing of images.
+function between(count, size) {
+  const low = new Int32Array(size);
+  const high = new Int32Array(size);
+  const share = new Float32Array(size);
+  for (let i = 0; i < size; i++) {
+    const place = Math.max(0, ((i + 0.5) * count) / size - 0.5);
+    low[i] = Math.min(count - 1, Math.floor(place));
+    high[i] = Math.min(count - 1, low[i] + 1);
+    share[i] = place - low[i];
+  }
+  return { low, high, share };
+}
+
+// Return the map enlarged, 0 to 255.
+function enlarged(found, width, height) {
+  const across = between(found.w, width);
+  const down = between(found.h, height);
+  const line = new Float32Array(found.w);
+  const heat = new Float32Array(width * height);
+  for (let y = 0, to = 0; y < height; y++) {
+    const a = down.low[y] * found.w;
+    const b = down.high[y] * found.w;
+    for (let x = 0; x < found.w; x++) {
+      line[x] = found.cells[a + x] + (found.cells[b + x] - found.cells[a + x]) * down.share[y];
+    }
+    for (let x = 0; x < width; x++) {
+      const left = line[across.low[x]];
+      heat[to++] = left + (line[across.high[x]] - left) * across.share[x];
+    }
+  }
+  return heat;
+}
+
+// Draw the heat on a canvas: up to its own maximum, or dimmed by `gain` on a scale in common.
+function drawHeat(canvas, found, gain) {
+  const { width, height } = canvas;
+  const context = canvas.getContext("2d", { willReadFrequently: true }); // no round trip to a GPU
+  context.clearRect(0, 0, width, height);
+  if (isFlat(found)) return;
+  const colours = table(state.colormap);
+  const picture = context.createImageData(width, height);
+  const heat = enlarged(found, width, height);
+  const scale = gain === null ? 255 / heat.reduce((a, b) => Math.max(a, b), 0) : gain;
+  for (let i = 0, to = 0; i < heat.length; i++, to += 4) {
+    const value = heat[i] * scale;
+    const at = 3 * Math.round(value);
+    picture.data[to] = colours[at];
+    picture.data[to + 1] = colours[at + 1];
+    picture.data[to + 2] = colours[at + 2];
+    picture.data[to + 3] = 255 * state.opacity * Math.sqrt(value / 255);
+  }
+  context.putImageData(picture, 0, 0);
+}
+
+// A colour bar from 0 to the maximum.
+function drawBar(canvas) {
+  const context = canvas.getContext("2d");
+  const colours = table(state.colormap);
+  for (let x = 0; x < 256; x++) {
+    context.fillStyle = `rgb(${colours[3 * x]} ${colours[3 * x + 1]} ${colours[3 * x + 2]})`;
+    context.fillRect((x * canvas.width) / 256, 0, canvas.width / 256 + 1, canvas.height);
+  }
+}

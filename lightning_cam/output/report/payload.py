@@ -1,0 +1,229 @@
+"""From records to the JSON that the page's script draws: columns over the evaluations."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from lightning_cam.metrics.registry import (
+    GAP,
+    GROUPS,
+    OF_CLASS,
+    REFERENCES,
+    Metric,
+    find_metric,
+    grouped,
+    title_of,
+)
+from lightning_cam.output.report.wording import VERDICTS
+
+if TYPE_CHECKING:
+    from lightning_cam.output.record import EvaluationRecord, ProbeRecord
+
+_DIGITS = 4
+_OPACITY = 0.7
+_FINER = 8  # so many points a mask's pixel, for outlines along the pixels' edges
+_MOST_POINTS = 1024
+
+
+def payload(runs: Sequence[tuple[str, Sequence[ProbeRecord]]]) -> dict[str, Any]:
+    """Return all that the page draws, in the colours that the first run was drawn in.
+
+    Args:
+        runs: name and records of each.
+    """
+    settings = runs[0][1][0].settings
+    tables = colour_tables()
+    colormap, alpha = settings.get("colormap"), settings.get("alpha")
+    return {
+        "runs": [
+            {"name": name, "probes": [_probe(record) for record in records]}
+            for name, records in runs
+        ],
+        "groups": _groups(record for _, records in runs for record in records),
+        "references": dict(REFERENCES),
+        "colormaps": tables,
+        "colormap": colormap if colormap in tables else next(iter(tables)),
+        "opacity": alpha if isinstance(alpha, (int, float)) else _OPACITY,
+    }
+
+
+@functools.lru_cache(maxsize=1)
+def colour_tables() -> dict[str, str]:
+    """Return each colour map as base64 of 256 RGB triples."""
+    import torch
+
+    from lightning_cam.render.colormaps import COLORMAPS, table
+
+    cpu = torch.device("cpu")
+    tables = {name: table(name, cpu).mul(255).round().to(torch.uint8) for name in COLORMAPS}
+    return {name: base64.b64encode(t.numpy().tobytes()).decode() for name, t in tables.items()}
+
+
+def _groups(records: Iterable[ProbeRecord]) -> list[dict[str, Any]]:
+    """Return the catalog's groups with the charts of each, and the gaps that were recorded."""
+    groups = {key: [_chart(each.name, each) for each in some] for key, some in grouped().items()}
+    gaps = dict.fromkeys(
+        name
+        for record in records
+        for each in record.evaluations
+        for name in each.metrics
+        if name.startswith(f"{GAP}/")
+    )
+    groups[GAP] = [_chart(name, find_metric(name.partition("/")[2])[0]) for name in gaps]
+    order = [key for key in GROUPS if key in groups]
+    return [{"key": key, "title": GROUPS[key], "metrics": groups[key]} for key in order]
+
+
+def _chart(name: str, metric: Metric | None) -> dict[str, Any]:
+    """Return how one metric, or the gap of one, is drawn."""
+    if metric is None or name != metric.name:
+        facts = {"title": title_of(name.partition("/")[2]), "even": 0.0, "moves": False}
+        return {
+            "name": name,
+            "description": "",
+            "low": None,
+            "high": None,
+            "percent": False,
+            **facts,
+        }
+    low, high = metric.bounds
+    return {
+        "name": name,
+        "title": metric.title,
+        "description": metric.description,
+        "low": low,
+        "high": high,
+        "even": metric.even,
+        "percent": metric.percent,
+        "moves": metric.moves,
+    }
+
+
+def _probe(record: ProbeRecord) -> dict[str, Any]:
+    evaluations = record.evaluations
+    count = len(record.images)
+    answers = [_answers(record, each) for each in evaluations]
+    used = {index for shot in answers for kind in ("label", "cls", "pred") for index in shot[kind]}
+    return {
+        "tag": record.tag,
+        "ids": list(record.ids),
+        "fingerprint": record.fingerprint,
+        "images": list(record.images),
+        "size": image_size(record.images[0]) if count else [1, 1],
+        "outlines": [outline(mask) for mask in record.masks] if record.masks else None,
+        "names": {index: record.name_of(index) for index in sorted(used) if index >= 0},
+        "multi": record.multi_label,
+        "epochs": [each.epoch for each in evaluations],
+        "steps": [each.step for each in evaluations],
+        "maps": _maps(evaluations),
+        "answers": answers,
+        "metrics": _metrics(evaluations),
+        "perImage": _per_image(evaluations),
+        "alerts": [
+            {
+                "evaluation": i,
+                "metric": alert["metric"],
+                "title": title_of(alert["metric"]),
+                "level": VERDICTS[alert["verdict"]][0],
+            }
+            for i, each in enumerate(evaluations)
+            for alert in each.alerts
+        ],
+    }
+
+
+def _answers(record: ProbeRecord, each: EvaluationRecord) -> dict[str, list[Any]]:
+    """Return for each map its image, classes, and what the model said, -1 where unknown."""
+    found: dict[str, list[Any]] = {"drawn": list(each.drawn), "row": list(each.rows)}
+    found |= {"cls": list(each.classes), "label": [], "pred": [], "conf": []}
+    for row, explained in zip(each.rows, each.classes, strict=True):
+        if record.multi_label:  # what is said of the explained label alone
+            label, several = explained, explained >= 0
+            said = bool(each.predictions[row][explained]) if several else False
+            predicted = explained if said else -1
+            confidence = each.confidences[row][explained] if several else None
+        else:
+            label = -1 if record.targets is None else record.targets[row]
+            predicted, confidence = each.predictions[row], each.confidences[row]
+        found["label"].append(label)
+        found["pred"].append(predicted)
+        found["conf"].append(_rounded(confidence))
+    return found
+
+
+def _maps(evaluations: Sequence[EvaluationRecord]) -> list[dict[str, Any]]:
+    """Return each method and layer with its maps at every each, null where it has none."""
+    keys = list(dict.fromkeys((m.method, m.layer) for each in evaluations for m in each.maps))
+    found = []
+    for n, (method, layer) in enumerate(keys):
+        at = [next((m for m in k.maps if (m.method, m.layer) == (method, layer)), None)
+              for k in evaluations]  # fmt: skip
+        found.append(
+            {
+                "method": method,
+                "layer": layer,
+                "suffix": f"/{method}@{layer}" if n else "",
+                "shape": [list(m.shape) if m else None for m in at],
+                "peak": [[_rounded(v) for v in m.peak] if m else None for m in at],
+                "cells": [m.cells if m else None for m in at],
+            }
+        )
+    return found
+
+
+def _metrics(evaluations: Sequence[EvaluationRecord]) -> dict[str, list[float | None]]:
+    """Return each metric over the evaluations; those of single classes are read off the images."""
+    names = dict.fromkeys(name for each in evaluations for name in each.metrics)
+    wanted = [name for name in names if not name.startswith(f"{OF_CLASS}/")]
+    return {name: [_rounded(each.metrics.get(name)) for each in evaluations] for name in wanted}
+
+
+def _per_image(evaluations: Sequence[EvaluationRecord]) -> dict[str, list[list[float | None]]]:
+    """Return each metric of the first map, a list a each with a value a map."""
+    names = dict.fromkeys(name for each in evaluations for name in each.per_image)
+    found = {}
+    for name in names:
+        rows = [each.per_image.get(name, ()) for each in evaluations]
+        if all(len(row) in (0, len(k.rows)) for row, k in zip(rows, evaluations, strict=True)):
+            found[name] = [[_rounded(value) for value in row] for row in rows]
+    return found
+
+
+def _rounded(value: float | None) -> float | None:
+    if value is None or not math.isfinite(value):
+        return None
+    return float(f"{value:.{_DIGITS}g}")
+
+
+def image_size(encoded: str) -> list[int]:
+    """Return width and height of an encoded picture."""
+    height, width = _decoded(encoded, cv2.IMREAD_COLOR).shape[:2]
+    return [width, height]
+
+
+def _decoded(encoded: str, flag: int) -> Any:
+    pixels = cv2.imdecode(np.frombuffer(base64.b64decode(encoded), np.uint8), flag)
+    if pixels is None:
+        raise ValueError("expected encoded pictures in the record, got bytes that are none")
+    return pixels
+
+
+def outline(mask: str) -> str:
+    """Return a mask's outline as an SVG path in its pixels, empty where it has none."""
+    pixels = _decoded(mask, cv2.IMREAD_GRAYSCALE)
+    finer = max(1, min(_FINER, _MOST_POINTS // max(pixels.shape)))
+    large = np.kron(pixels, np.ones((finer, finer), np.uint8))
+    contours, _ = cv2.findContours(large, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    parts = []
+    for contour in contours:
+        points = cv2.approxPolyDP(contour, 0.4 * finer, closed=True)[:, 0]
+        corners = " ".join(f"{(x + 0.5) / finer:.4g} {(y + 0.5) / finer:.4g}" for x, y in points)
+        parts.append(f"M{corners}Z")
+    return "".join(parts)

@@ -1,0 +1,62 @@
+"""The report's sentences about alerts, and its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from lightning_cam.metrics.registry import title_of
+
+if TYPE_CHECKING:
+    from lightning_cam.output.record import ProbeRecord
+
+Severity = Literal["confirmed", "saliency", "contradicted", "none", "unwatched"]
+
+VERDICTS: dict[str, tuple[Severity, str]] = {
+    "confirmed": ("confirmed", "Confirmed: the model uses the background"),
+    "contradicted": ("contradicted", "Contradicted: the score hardly depends on the background"),
+    "saliency only": ("saliency", "Saliency only: not checked by interventions"),
+}
+_WORST_FIRST = ("confirmed", "saliency only", "contradicted")
+
+
+def number(value: Any) -> str:
+    """Return a number as the page writes it, a dash where there is none."""
+    if not isinstance(value, (int, float)) or value != value:  # noqa: PLR0124 - NaN
+        return "–"
+    if value and abs(value) < 0.01:  # noqa: PLR2004
+        return f"{value:.1e}".replace("-", "−")
+    return f"{value:.2f}".replace("-", "−")
+
+
+def verdict(records: Sequence[ProbeRecord]) -> tuple[Severity, str]:
+    """Return how severe a run's alerts are, over all probes, and a sentence that says so."""
+    alerts = [alert for r in records for each in r.evaluations for alert in each.alerts]
+    evaluations = max((len(record.evaluations) for record in records), default=0)
+    if not evaluations:
+        return "unwatched", "No evaluation has been recorded yet."
+    if alerts:
+        return _with_alerts(alerts)
+    count = f"{evaluations} evaluation{'s' if evaluations > 1 else ''}"
+    if all(record.settings.get("alerts", None) == [] for record in records):
+        return "unwatched", f"No alert in {count}, but there was no rule."
+    return "none", f"No alert in {count}."
+
+
+def _with_alerts(alerts: Sequence[Mapping[str, Any]]) -> tuple[Severity, str]:
+    first = min(alerts, key=lambda alert: (_WORST_FIRST.index(alert["verdict"]), alert["step"]))
+    severity, _ = VERDICTS[first["verdict"]]
+    same = sum(alert["verdict"] == first["verdict"] for alert in alerts)
+    start = {
+        "confirmed": "The model uses the background",
+        "saliency": "Seen in the maps only, not checked by interventions",
+        "contradicted": "Seen in the maps, contradicted by interventions",
+    }[severity]
+    kind = "confirmed " if severity == "confirmed" else ""
+    count = f"{same} {kind}alert{'s' if same > 1 else ''}"
+    if same < len(alerts):
+        count += f" of {len(alerts)}"
+    return severity, (
+        f"{start}: {count}{', the first' if same > 1 else ''} at epoch {first['epoch']} "
+        f"({title_of(first['metric'])} {number(first['value'])}, limit {number(first['limit'])})."
+    )

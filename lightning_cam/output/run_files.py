@@ -1,0 +1,74 @@
+"""`RunFiles`: `alerts.jsonl`, the record of every evaluation, and the report of one run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning_cam.output.record import Recorder
+from lightning_cam.runtime.files import append_line
+
+if TYPE_CHECKING:
+    import torch
+
+    from lightning_cam.output.protocols import Alert, Evaluation
+    from lightning_cam.probe import Probe
+
+ALERTS = "alerts.jsonl"
+_MIN_RECORDED = 32  # images in the report; cheaper there than as images of every evaluation
+
+
+@dataclass(frozen=True)
+class ProbeHeader:
+    """What a record says once about a probe.
+
+    Attributes:
+        tag: what its metrics' names start with.
+        probe: the images, labels and masks.
+        num_pictures: how many images are drawn; none are recorded where it is 0.
+        settings: the monitor's configuration, for the report.
+        device: where the network runs.
+    """
+
+    tag: str
+    probe: Probe
+    num_pictures: int
+    settings: Mapping[str, Any]
+    device: torch.device | str
+
+
+class RunFiles:
+    """Writes the files of one run.
+
+    Args:
+        folder: of the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._recorders: dict[str, Recorder] = {}
+
+    def add_alert(self, alert: Alert) -> None:
+        """Append an alert to `alerts.jsonl`."""
+        append_line(self.folder / ALERTS, json.dumps(alert.as_dict()))
+
+    def add_evaluation(self, header: ProbeHeader, evaluation: Evaluation) -> None:
+        """Append an evaluation, with the alerts that it raised, to the probe's record."""
+        recorder = self._recorders.get(header.tag)
+        if recorder is None or not recorder.path.exists():  # the folder may have been deleted
+            recorder = Recorder(self.folder, header.tag)
+            recorded = header.num_pictures and max(header.num_pictures, _MIN_RECORDED)
+            recorder.begin(header.probe, recorded, header.settings, header.device)
+            self._recorders[header.tag] = recorder
+        recorder.add(evaluation)
+
+    def write_report(self) -> Path | None:
+        """Write `report.html` of what was recorded; return its path, None where nothing was."""
+        if not self._recorders:
+            return None
+        from lightning_cam.output.report import write_report
+
+        return write_report([self.folder])

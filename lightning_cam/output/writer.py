@@ -1,0 +1,133 @@
+"""`OutputWriter`: one evaluation to loggers, files and record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lightning_cam.output.loggers import prepare, sinks_for
+from lightning_cam.output.render_queue import RenderJob, RenderQueue, RenderResult
+from lightning_cam.output.run_files import ProbeHeader, RunFiles
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lightning_cam.output.loggers import PictureSink
+    from lightning_cam.output.picture import Picture
+    from lightning_cam.output.protocols import Alert, Evaluation
+    from lightning_cam.runtime.errors import ErrorPolicy
+
+
+@dataclass(frozen=True)
+class ProbeOutput:
+    """What is written of one probe at one evaluation.
+
+    Attributes:
+        header: the probe and its settings, for the record.
+        evaluation: what was measured.
+        draw: returns the images; nothing that it reads may change later.
+    """
+
+    header: ProbeHeader
+    evaluation: Evaluation
+    draw: Callable[[], Sequence[Picture]]
+
+
+class OutputWriter:
+    """Writes on the one process that does; each step may fail by itself.
+
+    Args:
+        tag: of the monitor.
+        errors: what to do about exceptions.
+        background: draw images beside the training.
+    """
+
+    def __init__(self, tag: str, errors: ErrorPolicy, *, background: bool) -> None:
+        self._tag = tag
+        self._errors = errors
+        self._queue = RenderQueue(background=background)
+        self._sinks: dict[int, list[PictureSink]] = {}  # by the step of unfinished images
+        self._files: RunFiles | None = None
+
+    def start_run(self) -> None:
+        """Forget the files of the run before."""
+        self._files = None
+
+    def write(
+        self,
+        folder: Path | None,
+        loggers: Sequence[Any],
+        outputs: Sequence[ProbeOutput],
+        alerts: Sequence[Alert],
+        step: int,
+        scalar_names: Sequence[str],
+        *,
+        record: bool,
+        draw: bool = True,
+    ) -> None:
+        """Write alerts and the record, and start to draw the images.
+
+        Args:
+            folder: of the run; None for no files.
+            loggers: Lightning loggers.
+            outputs: one per probe.
+            alerts: of all probes and of the gap between them.
+            step: under which the scalars of this evaluation are logged.
+            scalar_names: full names of the scalars logged so far.
+            record: whether the evaluation is part of the run, and not only of `validate()`.
+            draw: whether images are drawn.
+        """
+        if folder is not None:
+            self._write_files(folder, outputs if record else (), alerts)
+        sinks: list[PictureSink] = []
+        with self._errors.suppress("images"):
+            sinks = sinks_for(loggers, folder, lambda: self._errors.suppress("a logger"))
+        for sink in sinks:
+            with self._errors.suppress("the layout of a logger's charts"):
+                prepare(sink, self._tag, scalar_names)
+            for alert in alerts:
+                with self._errors.suppress("an alert in a logger"):
+                    sink.alert(f"{self._tag}/alerts", str(alert), step)
+        self._sinks[step] = sinks
+        formats = frozenset(name for sink in sinks for name in getattr(sink, "formats", ()))
+        for output in outputs if draw else ():
+            with self._errors.suppress("images"):
+                self._queue.submit(RenderJob(output.draw, formats, step))
+        self.flush()
+
+    def _write_files(
+        self, folder: Path, outputs: Sequence[ProbeOutput], alerts: Sequence[Alert]
+    ) -> None:
+        if self._files is None or self._files.folder != folder:
+            self._files = RunFiles(folder)
+        for alert in alerts:
+            with self._errors.suppress("a line in alerts.jsonl"):
+                self._files.add_alert(alert)
+        for output in outputs:
+            with self._errors.suppress("the record of an evaluation"):
+                self._files.add_evaluation(output.header, output.evaluation)
+
+    def flush(self) -> None:
+        """Hand the images that are finished to the loggers."""
+        self._log(self._queue.finished())
+
+    def close(self, *, report: bool) -> Path | None:
+        """Finish all images; then, if there was a run, write its report and return its path."""
+        self._log(self._queue.close())
+        self._sinks.clear()
+        if report and self._files is not None:
+            with self._errors.suppress("the report"):
+                return self._files.write_report()
+        return None
+
+    def _log(self, results: Sequence[RenderResult]) -> None:
+        for result in results:
+            if result.error is not None:
+                self._errors.handle("images", result.error)
+            for sink in self._sinks.get(result.step, ()) if result.pictures else ():
+                with self._errors.suppress("images in a logger"):
+                    sink.write(result.pictures, result.step)
+        if results:  # results come in order, so sinks of earlier steps are not needed any more
+            last = results[-1].step
+            self._sinks = {step: sinks for step, sinks in self._sinks.items() if step >= last}

@@ -1,0 +1,1 @@
+"""What every package may use: processes, memory, errors, files, checkpoints, Lightning."""

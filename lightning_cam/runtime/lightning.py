@@ -1,0 +1,298 @@
+"""What is needed of Lightning, in one place: its two namespaces and its private attributes."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import torch
+
+from lightning_cam.runtime.distributed import unsupported_sharding
+from lightning_cam.runtime.files import safe_name
+from lightning_cam.runtime.forward_context import ForwardContext
+from lightning_cam.runtime.messages import unknown_name
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Callback as LightningCallback
+    from lightning.pytorch import LightningModule, Trainer
+
+    CallbackBase = LightningCallback
+else:
+
+    def _callback_base() -> type:
+        """Return a base class that both `lightning` and `pytorch_lightning` accept.
+
+        The two packages have different class objects, and either may be the one installed.
+        """
+        from lightning_utilities.core import rank_zero
+
+        bases = []
+        messages = getattr(rank_zero, "log", None)
+        for package in ("lightning.pytorch", "pytorch_lightning"):
+            with contextlib.suppress(ImportError):
+                bases.append(importlib.import_module(package).Callback)
+            # The package imported last would take over the messages of both.
+            messages = messages or getattr(rank_zero, "log", None)
+        if messages is not None:
+            rank_zero.log = messages
+        if not bases:
+            raise ImportError("CAMCallback needs Lightning: pip install lightning")
+        return type("CallbackBase", tuple(dict.fromkeys(bases)), {})
+
+    CallbackBase = _callback_base()
+
+
+OnAlert: TypeAlias = Callable[..., object] | str  # of alert, trainer, module; a str for YAML
+_ACTIONS = ("warn", "stop", "checkpoint")
+
+# --- before the training -----------------------------------------------------------------------
+
+
+def check_strategy(trainer: Trainer) -> None:
+    """Raise ValueError where the strategy keeps weights in a form that cannot be run in a hook."""
+    if "FSDPStrategy" in {kind.__name__ for kind in type(trainer.strategy).__mro__}:
+        raise ValueError(unsupported_sharding("FSDPStrategy"))
+
+
+def check_validation(trainer: Trainer, *, needs_data: bool) -> None:
+    """Check that there will be validations to evaluate at.
+
+    Args:
+        trainer: the trainer.
+        needs_data: whether a probe is sampled from the validation data.
+
+    Raises:
+        ValueError: a probe needs validation data, and there is none.
+    """
+    if needs_data and not has_validation(trainer):
+        raise ValueError(
+            "expected validation data to choose a probe from, got a module or data without a "
+            "validation loop. Give CAMCallback(probe=Probe(images, targets)), probe='train', or "
+            "define validation_step and val_dataloader."
+        )
+    if trainer.limit_val_batches == 0:
+        warn(
+            "CAMCallback evaluates at validation, and limit_val_batches=0 turns that off: nothing "
+            "will be logged."
+        )
+
+
+def has_validation(trainer: Trainer) -> bool:
+    """Return whether the module and its data define a validation loop, of 0 batches or more."""
+    loop = trainer.fit_loop.epoch_loop.val_loop
+    module = type(trainer.lightning_module)
+    overridden = module.validation_step.__module__.split(".")[0] not in (
+        "lightning",
+        "pytorch_lightning",
+    )
+    return bool(loop._data_source.is_defined()) and overridden  # noqa: SLF001
+
+
+def load_validation_data(trainer: Trainer) -> None:
+    """Load the validation dataloaders where Lightning has not yet: it waits for the first epoch.
+
+    The same steps that its fit loop takes when validation is due in the first epoch.
+    """
+    wanted = has_validation(trainer) and trainer.limit_val_batches != 0
+    if trainer.val_dataloaders is None and wanted:
+        trainer.validating = True
+        trainer.fit_loop.epoch_loop.val_loop.setup_data()
+        trainer.training = True
+
+
+def split_loaders(trainer: Trainer, split: str) -> Any:
+    """Return the trainer's `train` or `val` dataloaders, None before they are loaded."""
+    return trainer.train_dataloader if split == "train" else trainer.val_dataloaders
+
+
+# --- at a validation ---------------------------------------------------------------------------
+
+
+def is_fitting(trainer: Trainer) -> bool:
+    """Return whether `trainer.fit` is running, rather than `trainer.validate`."""
+    return trainer.state.fn is not None and trainer.state.fn.value == "fit"
+
+
+def synchronize(trainer: Trainer) -> None:
+    """Wait for what is queued on a GPU, so that its time is not counted as the monitor's."""
+    if trainer.strategy.root_device.type == "cuda":
+        torch.cuda.synchronize(trainer.strategy.root_device)
+
+
+def forward_context(trainer: Trainer, module: LightningModule) -> ForwardContext:
+    """Return the device, dtype and precision in which the trainer runs the module.
+
+    Autocast is off inside the hooks of callbacks, so it is entered again.
+    """
+    precision = trainer.precision_plugin
+
+    def to_model(images: torch.Tensor) -> torch.Tensor:
+        converted: torch.Tensor = precision.convert_input(images.to(module.device))
+        return converted
+
+    return ForwardContext(to_model, precision.forward_context)
+
+
+def log_step(trainer: Trainer, *, train_epoch_end: bool = False) -> int:
+    """Return the step under which Lightning logs the scalars of this validation.
+
+    Not `global_step`, which differs with several optimizers: images would be at other steps than
+    the curves.
+
+    Args:
+        trainer: the trainer.
+        train_epoch_end: whether this is `on_train_epoch_end`, which logs one step earlier.
+    """
+    step = int(trainer.fit_loop.epoch_loop._batches_that_stepped)  # noqa: SLF001
+    return step - 1 if train_epoch_end else step
+
+
+def log_scalars(
+    trainer: Trainer,
+    module: LightningModule,
+    scalars: Mapping[str, float],
+    *,
+    progress_bar: str = "",
+) -> None:
+    """Log scalars through the module, so that callbacks can monitor them.
+
+    Args:
+        trainer: the trainer.
+        module: its module.
+        scalars: by full name.
+        progress_bar: the one to show there.
+    """
+    several_ranks = trainer.world_size > 1  # all have the same value, but Lightning demands it
+    for name, value in scalars.items():
+        module.log(
+            name,
+            value,
+            on_step=False,
+            on_epoch=True,
+            sync_dist=several_ranks,
+            prog_bar=name == progress_bar,
+        )
+
+
+def monitored_value(trainer: Trainer, monitor: tuple[str, str] | None) -> float:
+    """Return the monitored metric's value, the higher the better; NaN where there is none.
+
+    Args:
+        trainer: the trainer.
+        monitor: metric and mode; by default those of its own callbacks.
+    """
+    name, mode = monitor or _monitored(trainer) or ("", "min")
+    if name not in trainer.callback_metrics:
+        return math.nan
+    value = float(trainer.callback_metrics[name])
+    return -value if mode == "min" else value
+
+
+def _monitored(trainer: Trainer) -> tuple[str, str] | None:
+    """Return metric and mode by which the trainer's own callbacks tell better from worse."""
+    for callback in (*trainer.checkpoint_callbacks, *trainer.early_stopping_callbacks):
+        monitor, mode = getattr(callback, "monitor", None), getattr(callback, "mode", "min")
+        if monitor:
+            return str(monitor), str(mode)
+    return None
+
+
+def check_alert_actions(on_alert: Any) -> tuple[OnAlert, ...]:
+    """Return the actions of an alert, one or several of `_ACTIONS` or functions.
+
+    Raises:
+        ValueError: an unknown action.
+    """
+    actions = (on_alert,) if isinstance(on_alert, str) or callable(on_alert) else tuple(on_alert)
+    for action in actions:
+        if not callable(action) and action not in _ACTIONS:
+            raise ValueError(unknown_name("action on_alert", action, _ACTIONS))
+    return actions
+
+
+def act_on_alert(
+    trainer: Trainer, module: LightningModule, alert: Any, action: OnAlert, folder: Path
+) -> None:
+    """Do what was asked for; every rank must call this with the same alerts.
+
+    Args:
+        trainer: the trainer.
+        module: its module.
+        alert: an `Alert`.
+        action: what to do.
+        folder: of the run, for checkpoints.
+    """
+    if callable(action):
+        action(alert, trainer, module)
+    elif action == "warn":
+        warn(f"CAMCallback: {alert}")
+    elif action == "stop":
+        trainer.should_stop = True
+    elif action == "checkpoint":
+        name = f"alert-{safe_name(alert.metric)}-step={alert.step:08d}.ckpt"
+        save_checkpoint(trainer, folder / "checkpoints" / name)
+
+
+def save_checkpoint(trainer: Trainer, path: Path) -> None:
+    """Save a checkpoint; every rank must call.
+
+    The others wait at a barrier for the one that writes, so where that fails it must reach it too.
+    """
+    try:
+        trainer.save_checkpoint(path)
+    except Exception:
+        trainer.strategy.barrier()
+        raise
+
+
+# --- files and messages --------------------------------------------------------------------------
+
+
+def agreed_log_dir(trainer: Trainer, warn_once: Callable[[str], None]) -> Path:
+    """Return the folder of the run; every rank must call, since it is broadcast.
+
+    For loggers whose folder holds all runs it is named as `ModelCheckpoint` names it.
+    """
+    found = str(trainer.default_root_dir)
+    try:
+        found = _log_dir(trainer)
+    except Exception as error:  # noqa: BLE001 - a logger that is down has no folder either
+        warn_once(
+            "lightning_cam writes its files into default_root_dir: the logger cannot name its "
+            f"folder. {type(error).__name__}: {error}"
+        )
+    return Path(trainer.strategy.broadcast(found))
+
+
+def _log_dir(trainer: Trainer) -> str:
+    """Return this process's idea of the folder; `trainer.log_dir` would broadcast an error too."""
+    if not trainer.loggers:
+        return str(trainer.default_root_dir)
+    logger = trainer.loggers[0]
+    names = {kind.__name__ for kind in type(logger).__mro__}
+    own_folder = names & {"TensorBoardLogger", "CSVLogger"}
+    folder = Path((logger.log_dir if own_folder else logger.save_dir) or trainer.default_root_dir)
+    if own_folder or "DummyLogger" in names or logger.name is None:
+        return str(folder)
+    version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
+    return str(folder / str(logger.name) / version)
+
+
+def info(trainer: Trainer, message: str) -> None:
+    """Log one line on rank zero through Lightning's logger, which prints it by default."""
+    if trainer.is_global_zero:
+        modules = [kind.__module__ for kind in type(trainer).__mro__]
+        mirror = any(module.startswith("pytorch_lightning.") for module in modules)
+        logging.getLogger("pytorch_lightning" if mirror else "lightning.pytorch").info(message)
+
+
+def warn(message: str) -> None:
+    """Warn on rank zero."""
+    from lightning_utilities.core.rank_zero import rank_zero_warn
+
+    rank_zero_warn(message, stacklevel=5)

@@ -1,0 +1,186 @@
+"""Leave the model, the random streams and torch's switches exactly as they were found."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.utils.checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from torch import Tensor, nn
+
+
+@contextlib.contextmanager
+def preserve_model_state(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Run the body with `model` in evaluation mode, and put everything back afterwards.
+
+    Restored, also when the body raises: the train/eval flag of each submodule (a frozen BatchNorm
+    inside a training network stays as it was), every buffer bit for bit, the random streams of
+    Python, NumPy and torch, grad mode and inference mode. Compiled modules run eagerly inside, so
+    that their hooks fire and nothing is recompiled. Checkpointed parts run as if they were not.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(isolated_rng(device))
+        # Inside `trainer.validate()` inference mode is on; `enable_grad` alone would not lift it.
+        stack.enter_context(torch.inference_mode(mode=False))
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(_eager())
+        stack.enter_context(_not_recomputed())
+        stack.enter_context(_buffers_kept(model))
+        stack.enter_context(_evaluating(model))
+        yield
+
+
+@contextlib.contextmanager
+def isolated_rng(device: torch.device | None = None) -> Iterator[None]:
+    """Restore the global random streams of Python, NumPy, torch and `device` on leaving."""
+    python_state = random.getstate()
+    numpy_state = np.random.get_state()  # noqa: NPY002 - it is the legacy stream users seed
+    torch_state = torch.get_rng_state()
+    cuda = device if device is not None and device.type == "cuda" else None
+    cuda_state = torch.cuda.get_rng_state(cuda) if cuda is not None else None
+    try:
+        yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)  # noqa: NPY002
+        torch.set_rng_state(torch_state)
+        if cuda is not None and cuda_state is not None:
+            torch.cuda.set_rng_state(cuda_state, cuda)
+
+
+@contextlib.contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Switch each submodule to evaluation, by its flag alone.
+
+    `model.eval()` would call overridden `train()` methods, which may do more than set the flag.
+    """
+    flags = [(module, module.training) for module in model.modules()]
+    _set_flags((module, False) for module, _ in flags)
+    try:
+        yield
+    finally:
+        _set_flags(flags)
+
+
+def _set_flags(flags: Iterable[tuple[nn.Module, bool]]) -> None:
+    """Set what differs, in validation nothing: writing a module's attribute takes long."""
+    for module, training in flags:
+        if module.training is not training:
+            module.training = training
+
+
+@contextlib.contextmanager
+def _buffers_kept(model: nn.Module) -> Iterator[None]:
+    """Put back buffers that a forward pass rewrote, replaced, added or removed.
+
+    Compared by their bytes: some kernels write without torch's version counter moving.
+    """
+    dicts = [(module._buffers, dict(module._buffers)) for module in model.modules()]  # noqa: SLF001
+    buffers = {id(b): b for _, before in dicts for b in before.values() if b is not None}
+    by_device: dict[torch.device, list[Tensor]] = {}
+    for buffer in buffers.values():
+        by_device.setdefault(buffer.device, []).append(buffer)
+    kept = [_Kept(some) for some in by_device.values()]
+    try:
+        yield
+    finally:
+        for each in kept:
+            each.restore()
+        for now, before in dicts:
+            if not _same_entries(now, before):
+                now.clear()
+                now.update(before)
+
+
+def _same_entries(now: dict[str, Tensor | None], before: dict[str, Tensor | None]) -> bool:
+    return list(now) == list(before) and all(now[name] is before[name] for name in before)
+
+
+class _Kept:
+    """The bytes of some buffers of one device, in one piece: a comparison for all of them."""
+
+    def __init__(self, buffers: list[Tensor]) -> None:
+        self._buffers = buffers
+        self._looks = [(buffer.shape, buffer.dtype) for buffer in buffers]
+        parts = [_bytes(buffer) for buffer in buffers]
+        self._sizes = [len(part) for part in parts]
+        self._bytes = torch.cat(parts)
+
+    def restore(self) -> None:
+        """Put back those that differ."""
+        parts = [_bytes(buffer) for buffer in self._buffers]
+        if [len(part) for part in parts] == self._sizes and torch.equal(
+            torch.cat(parts), self._bytes
+        ):
+            return
+        before = torch.split(self._bytes, self._sizes)
+        for buffer, look, now, was in zip(self._buffers, self._looks, parts, before, strict=True):
+            if not torch.equal(now, was):
+                shape, dtype = look
+                value = was.clone().view(dtype).view(shape)  # only a clone is aligned for sure
+                with torch.inference_mode(buffer.is_inference()):
+                    # Through .data: a graph that waits for its backward lives.
+                    if (buffer.shape, buffer.dtype) == look:
+                        buffer.data.copy_(value)
+                    else:  # resized in place
+                        buffer.data = value
+
+
+def _bytes(tensor: Tensor) -> Tensor:
+    return tensor.detach().contiguous().reshape(-1).view(torch.uint8)
+
+
+@contextlib.contextmanager
+def _eager() -> Iterator[None]:
+    """Make compiled modules run eagerly: hooks do not fire in compiled graphs."""
+    if "torch._dynamo" not in sys.modules:  # nothing was compiled; importing it takes a second
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
+
+
+class _Direct:
+    """Stands for the autograd function of reentrant checkpoints."""
+
+    @staticmethod
+    def apply(function: Callable[..., Any], preserve_rng_state: object, *args: Any) -> Any:
+        del preserve_rng_state
+        return function(*args)
+
+
+def _no_frame(*_args: Any, **_kwargs: Any) -> Iterator[None]:
+    """Stand for what surrounds a part under a checkpoint that is not reentrant."""
+    yield
+
+
+@contextlib.contextmanager
+def _not_recomputed() -> Iterator[None]:
+    """Run the parts under `torch.utils.checkpoint` directly.
+
+    `torch.autograd.grad` cannot pass a reentrant one, and recomputing comes when our hooks are
+    gone. Looked up in torch's module at each call, so that models which imported `checkpoint` by
+    name are served too.
+    """
+    home = torch.utils.checkpoint
+    direct = {
+        "CheckpointFunction": _Direct,
+        "_checkpoint_without_reentrant_generator": _no_frame,
+        "_checkpoint_without_reentrant_generator_impl": _no_frame,  # its name in later torch
+    }
+    kept = {name: vars(home)[name] for name in direct if name in vars(home)}
+    try:
+        for name in kept:
+            setattr(home, name, direct[name])
+        yield
+    finally:
+        for name, value in kept.items():
+            setattr(home, name, value)

@@ -1,0 +1,32 @@
+"""An offline Comet experiment, in a process of its own: its client watches the whole process."""
+
+import os
+import sys
+from pathlib import Path
+
+folder = Path(sys.argv[1])
+os.environ.update(COMET_START_ONLINE="0", COMET_OFFLINE_DIRECTORY=str(folder / "comet"))
+os.environ.update(COMET_DISABLE_AUTO_LOGGING="1", COMET_DISPLAY_SUMMARY_LEVEL="0")
+sys.path += [str(Path(__file__).parent), str(Path(__file__).parents[1] / "integration")]
+
+from lightning.pytorch.loggers import CometLogger  # noqa: E402
+from helpers.pictures import NASTY, moving, picture  # noqa: E402
+from helpers.training import fit, small  # noqa: E402
+
+from lightning_cam import Threshold  # noqa: E402
+from lightning_cam.output.loggers.comet import CometSink  # noqa: E402
+
+# `online=False` would switch the experiment off altogether; the variable above does not.
+logger = CometLogger(
+    project="p", prefix="mine", log_code=False, log_env_details=False, parse_args=False
+)
+rule = Threshold("entropy", above=0.01, patience=1, warmup=0)
+fit(folder, small(alerts=[rule], on_alert=(), strict=True), max_epochs=2, logger=logger)
+
+sink = CometSink(logger)
+sink.write([picture("alone/still"), moving("alone/moving")], 77)
+for name in NASTY.values():
+    sink.write([picture(f"nasty/{name}", caption=name)], 88)
+    sink.alert("nasty/alerts", name, 88)
+sink.alert("path/alerts", __file__, 99)
+logger.experiment.end()

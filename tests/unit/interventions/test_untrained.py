@@ -1,0 +1,54 @@
+"""Fresh weights: really fresh, really beside the model."""
+
+import pytest
+import torch
+from torch import nn
+
+from lightning_cam import compute_cams
+from lightning_cam.interventions.reinitialized import Reinitialized, fresh_weights, inner_name
+
+
+@pytest.fixture
+def net():
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(inplace=True),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4),
+    )  # fmt: skip
+    net(torch.randn(8, 3, 8, 8))
+    return net
+
+
+def test_the_model_is_not_touched(net):
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    images, identities = torch.rand(2, 3, 8, 8), [id(p) for p in net.parameters()]
+    stream = torch.get_rng_state()
+    compute_cams(Reinitialized(net), images, layers=inner_name("2"))
+    assert all(torch.equal(before[name], t) for name, t in net.state_dict().items())
+    assert torch.equal(stream, torch.get_rng_state())
+    assert identities == [id(p) for p in net.parameters()]
+    assert all(p.grad is None and p.requires_grad for p in net.parameters())
+
+
+def test_weights_are_drawn_as_the_modules_draw_them(net):
+    fresh = fresh_weights(net, seed=5)
+    assert fresh.keys() == net.state_dict().keys()
+    assert fresh["1.running_mean"].eq(0).all()
+    assert fresh["1.weight"].eq(1).all()
+    assert not torch.equal(fresh["0.weight"], net[0].weight)
+    again = fresh_weights(net, seed=5)
+    assert all(torch.equal(fresh[name], again[name]) for name in fresh)
+    assert not torch.equal(fresh["0.weight"], fresh_weights(net, seed=6)["0.weight"])
+
+
+def test_parameters_without_a_maker_keep_their_spread():
+    class Token(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.token = nn.Parameter(torch.randn(1000) * 3 + 1)
+            self.scale = nn.Parameter(torch.full((4,), 0.1))
+
+    module = Token()
+    fresh = fresh_weights(module)
+    assert fresh["token"].std().item() == pytest.approx(3, rel=0.2)
+    assert not torch.equal(fresh["token"], module.token)
+    assert torch.allclose(fresh["scale"], module.scale)

@@ -1,0 +1,128 @@
+"""MLflow, read back from its local file store through its own client."""
+
+import numpy as np
+import pytest
+from lightning.pytorch.loggers import MLFlowLogger
+from helpers.pictures import NASTY, moving, picture
+from PIL import Image, ImageSequence
+from helpers.training import QUIET, fit, small
+
+from lightning_cam import Threshold
+from lightning_cam.output.loggers.mlflow import MLFlowSink
+
+pytest.importorskip("mlflow")
+pytestmark = [
+    *QUIET,
+    # Lightning's own words on metric names with an @
+    pytest.mark.filterwarnings("ignore:MLFlow only allows:RuntimeWarning"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _allowed(monkeypatch):
+    # Newer MLflow wants a data base, which needs more than its client.
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+
+
+@pytest.fixture
+def logger(tmp_path):
+    return MLFlowLogger(tracking_uri=(tmp_path / "mlruns").as_uri())
+
+
+def files(logger, under=None):
+    """Return the paths of a run's artifacts, as a server's page would list them."""
+    found = []
+    for each in logger.experiment.list_artifacts(logger.run_id, under):
+        found += files(logger, each.path) if each.is_dir else [each.path]
+    return found
+
+
+def frames(logger, path):
+    """Return what is in a picture, (T, H, W, 3)."""
+    with Image.open(logger.experiment.download_artifacts(logger.run_id, path)) as image:
+        return np.stack(
+            [np.asarray(frame.convert("RGB")) for frame in ImageSequence.all_frames(image)]
+        )
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's use of SQLAlchemy
+def test_a_training_leaves_pictures_scalars_and_the_alert(tmp_path):
+    # A data base: in the file store a metric `a` and another `a/b` exclude each other.
+    logger = MLFlowLogger(
+        tracking_uri=f"sqlite:///{tmp_path}/mlflow.db",
+        artifact_location=(tmp_path / "artifacts").as_uri(),
+    )
+    rule = Threshold("entropy", above=0.01, patience=1, warmup=0)
+    callback = small(method=["gradcam", "layercam"], alerts=[rule], on_alert=(), strict=True)
+    fit(tmp_path, callback, max_epochs=2, logger=logger)
+    client, run = logger.experiment, logger.run_id
+    steps = [m.step for m in client.get_metric_history(run, "cam/entropy")]
+    assert len(steps) == 2
+    pictures = [path for path in files(logger) if path.endswith(".png")]
+    timelines = [path for path in pictures if path.startswith("images/cam~timeline+step+")]
+    assert sorted(int(path.split("+")[2]) for path in timelines) == steps
+    assert any("cam~overlay~layercam_" in path for path in pictures)
+    text = client.get_run(run).data.tags["cam/alerts"]
+    assert "cam/entropy is" in text
+    (alert,) = (path for path in files(logger) if path.startswith("cam/alerts/"))
+    with open(client.download_artifacts(run, alert), encoding="utf-8") as file:  # noqa: PTH123
+        assert file.read() == text
+
+
+def test_a_picture_comes_back_as_it_was(logger):
+    MLFlowSink(logger).write([picture()], 7)
+    (path,) = (path for path in files(logger) if path.endswith(".png"))
+    assert path.startswith("images/cam~overlay~00+step+7+timestamp+")
+    assert np.array_equal(frames(logger, path)[0], picture().pixels)
+
+
+def test_an_animation_replaces_the_one_before(logger):
+    sink = MLFlowSink(logger)
+    sink.write([moving(count=2)], 1)
+    sink.write([moving(count=3)], 2)
+    assert files(logger) == ["cam/animation.gif"]
+    assert len(frames(logger, "cam/animation.gif")) == 3
+
+
+def test_every_alert_keeps_its_text(logger):
+    sink = MLFlowSink(logger)
+    for step, text in [(1, "one"), (1, "two"), (2, "three" * 2000)]:
+        sink.alert("cam/alerts", text, step)
+    assert len(files(logger)) == 3
+    tag = logger.experiment.get_run(logger.run_id).data.tags["cam/alerts"]
+    assert tag == ("three" * 2000)[:5000]
+
+
+@pytest.mark.parametrize("name", NASTY.values(), ids=NASTY)
+def test_names_of_any_kind_are_harmless(tmp_path, logger, name):
+    long = "/".join(["cam/overlay", "y" * 80, "z" * 80])
+    sink = MLFlowSink(logger)
+    sink.write([picture(f"cam/overlay/{name}"), picture(name), picture(f"{long}/{name}")], 0)
+    sink.write([moving(name)], 0)
+    sink.alert(f"{name}/alerts", name, 0)
+    found = files(logger)
+    assert len([path for path in found if path.endswith(".png")]) == 3
+    assert len([path for path in found if path.endswith((".gif", ".txt"))]) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["mlruns"]
+    for path in found:
+        assert logger.experiment.download_artifacts(logger.run_id, path)
+
+
+def test_names_that_differ_stay_apart(logger):
+    MLFlowSink(logger).write([picture("cam/a@b"), picture("cam/a_b"), picture("cam/a b")], 0)
+    names = {path.split("+")[0] for path in files(logger)}
+    assert len(names) == 3
+
+
+def test_the_users_prefix_stands_before_everything(tmp_path):
+    logger = MLFlowLogger(tracking_uri=(tmp_path / "mlruns").as_uri(), prefix="mine")
+    MLFlowSink(logger).write([picture("cam/timeline")], 0)
+    assert all(path.startswith("images/mine-cam~timeline+") for path in files(logger))
+
+
+def test_a_store_that_fails_is_not_hidden(logger, tmp_path):
+    sink = MLFlowSink(logger)
+    sink.write([picture()], 0)
+    logger._run_id = "0" * 32
+    with pytest.raises(Exception, match="0000"):
+        sink.write([picture()], 1)

@@ -1,0 +1,138 @@
+"""What TensorBoard's own reader finds in the event files."""
+
+import io
+
+import pytest
+from lightning.pytorch.loggers import TensorBoardLogger
+from helpers.pictures import NASTY, moving, picture
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
+from tensorboard.plugins.custom_scalar.metadata import CONFIG_SUMMARY_TAG
+from tensorboard.util.tensor_util import make_ndarray
+from helpers.training import QUIET, fit, fit_with_tensorboard, small, squares_probe
+
+from lightning_cam import CAMCallback
+from lightning_cam.output.loggers.tensorboard import TensorBoardSink
+
+pytestmark = QUIET
+
+
+def read(logger):
+    logger.experiment.flush()
+    return EventAccumulator(logger.log_dir, size_guidance={"images": 0, "tensors": 0}).Reload()
+
+
+def layouts(events):
+    """Return the layouts in a run as {category: {title: patterns}}, the one that is shown last."""
+    if CONFIG_SUMMARY_TAG not in events.Tags()["tensors"]:
+        return []
+    found = []
+    for event in events.Tensors(CONFIG_SUMMARY_TAG):
+        layout = Layout.FromString(make_ndarray(event.tensor_proto).item())
+        found.append(
+            {c.title: {x.title: list(x.multiline.tag) for x in c.chart} for c in layout.category}
+        )
+    return found
+
+
+def test_a_training_groups_its_curves(tmp_path):
+    probes = {"val": squares_probe(), "train": "train"}
+    callback = small(probe=probes, method=["gradcam", "layercam"], strict=True)
+    _, events = fit_with_tensorboard(tmp_path, callback, max_epochs=1)
+    (shown,) = layouts(events)
+    assert list(shown)[:2] == ["cam: where attention rests", "cam: how it moves"]
+    assert "enrichment" in shown["cam: where attention rests"]
+    assert "gap/enrichment" in shown["cam: train against validation"]
+    assert "cam: more" not in shown, shown.get("cam: more")  # a metric that no chart was made for
+
+
+def test_the_layout_is_written_only_when_it_changes(tmp_path):
+    logger = TensorBoardLogger(tmp_path)
+    for names in [["cam/iou"], ["cam/iou"], ["cam/iou_random"], ["cam/iou", "cam/entropy"], []]:
+        TensorBoardSink(logger).prepare("cam", names)
+    first, second = layouts(read(logger))
+    assert list(first["cam: where attention rests"]) == ["iou"]
+    assert list(second["cam: where attention rests"]) == ["iou", "entropy"]
+
+
+def test_two_callbacks_share_the_layout_that_is_shown(tmp_path):
+    callbacks = [small(tag="one", strict=True), small(tag="two", strict=True)]
+    _, events = fit_with_tensorboard(tmp_path, *callbacks, max_epochs=2)
+    shown = layouts(events)[-1]
+    assert {title.split(":")[0] for title in shown} == {"one", "two"}
+
+
+def test_a_run_of_its_own_has_a_layout_of_its_own(tmp_path):
+    for version in range(2):
+        logger = TensorBoardLogger(tmp_path, version=version)
+        TensorBoardSink(logger).prepare("cam", [f"cam/{'iou' if version else 'entropy'}"])
+        (shown,) = layouts(read(logger))
+        assert list(shown["cam: where attention rests"]) == ["iou" if version else "entropy"]
+
+
+def test_the_users_prefix_stands_before_everything(tmp_path):
+    logger = TensorBoardLogger(tmp_path, name="tb", prefix="mine")
+    fit(tmp_path, small(strict=True), logger=logger)
+    events = read(logger)
+    assert "mine-cam/entropy" in events.Tags()["scalars"]
+    assert "mine-cam/timeline" in events.Tags()["images"]
+    (pattern,) = layouts(events)[-1]["mine-cam: where attention rests"]["entropy"]
+    assert pattern.startswith("^mine")
+
+
+def test_an_animation_is_a_gif(tmp_path):
+    logger = TensorBoardLogger(tmp_path)
+    TensorBoardSink(logger).write([moving()], 3)
+    (event,) = read(logger).Images("cam/animation")
+    with Image.open(io.BytesIO(event.encoded_image_string)) as film:
+        assert (film.format, film.n_frames) == ("GIF", 3)
+    assert (event.step, event.height, event.width) == (3, 8, 9)
+
+
+def test_alerts_of_one_step_are_all_shown(tmp_path):
+    logger = TensorBoardLogger(tmp_path)
+    for step in (3, 4):
+        sink = TensorBoardSink(logger)
+        for text in ("one", "two"):
+            sink.alert("cam/alerts", text, step)
+    events = read(logger)
+    for tag, text in [("cam/alerts", b"one"), ("cam/alerts/2", b"two")]:
+        found = events.Tensors(f"{tag}/text_summary")
+        assert [event.step for event in found] == [3, 4]
+        assert all(make_ndarray(event.tensor_proto).item() == text for event in found)
+
+
+@pytest.mark.parametrize("name", NASTY.values(), ids=NASTY)
+def test_names_of_any_kind_are_harmless(tmp_path, name):
+    logger = TensorBoardLogger(tmp_path)
+    sink = TensorBoardSink(logger)
+    sink.write([picture(f"cam/{name}")], 0)
+    sink.alert("cam/alerts", name, 0)
+    sink.prepare(name, [f"{name}/entropy"])
+    events = read(logger)
+    assert events.Images(f"cam/{name}")
+    text = make_ndarray(events.Tensors("cam/alerts/text_summary")[0].tensor_proto).item().decode()
+    assert "<" not in text
+
+
+# TensorBoard's own bundle of bleach
+@pytest.mark.filterwarnings("ignore:html5lib's sanitizer is deprecated:DeprecationWarning")
+def test_markdown_of_names_is_shown_and_not_followed(tmp_path):
+    from tensorboard.plugin_util import markdowns_to_safe_html
+
+    logger = TensorBoardLogger(tmp_path)
+    message = (
+        "worst: ![x](http://example.invalid/x.png), [y](http://example.invalid), <i>, `z`, *w*"
+    )
+    TensorBoardSink(logger).alert("cam/alerts", message, 0)
+    (event,) = read(logger).Tensors("cam/alerts/text_summary")
+    page = markdowns_to_safe_html([make_ndarray(event.tensor_proto).item()], "".join)
+    assert page == f"<p>{message.replace('<i>', '&lt;i&gt;')}</p>"
+
+
+def test_a_tag_of_signs_is_no_pattern(tmp_path):
+    callback = CAMCallback(squares_probe(), tag="c.a+m", strict=True)
+    _, events = fit_with_tensorboard(tmp_path, callback)
+    (pattern,) = layouts(events)[-1]["c.a+m: where attention rests"]["entropy"]
+    assert pattern.startswith(r"^c\.a\+m/")
