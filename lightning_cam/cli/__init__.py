@@ -1,4 +1,4 @@
-"""The command line: `lightning-cam`, one file a command."""
+"""The command line: `lightning-cam`, one file per command."""
 
 from lightning_cam.cli.entry_point import main
 

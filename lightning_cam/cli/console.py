@@ -1,4 +1,4 @@
-"""What commands say: lines of the result, notes, progress."""
+"""What commands print: results, notes, progress."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MOST_LISTED = 20
 
 
 def say(line: str) -> None:
-    """Print a line of the result, above the bar where there is one."""
+    """Print a line of the result, above the progress bar where there is one."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     _tqdm().write(line.encode(encoding, "backslashreplace").decode(encoding), file=sys.stdout)
 
@@ -26,7 +26,7 @@ def note(line: str) -> None:
 
 
 def progress(items: Iterable[T], what: str, total: int) -> Iterable[T]:
-    """Yield the items, with a bar on standard error where that is a terminal."""
+    """Yield the items, with a progress bar on standard error where that is a terminal."""
     bar: Iterable[T] = _tqdm()(
         items, desc=what, total=total, file=sys.stderr, disable=None, leave=False
     )
@@ -40,6 +40,6 @@ def _tqdm() -> Any:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return names separated by commas, of very many the first and how many more."""
+    """Return names separated by commas; of many the first, and how many more there are."""
     more = len(names) - _MOST_LISTED
     return ", ".join(names[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")

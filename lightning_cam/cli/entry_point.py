@@ -1,4 +1,4 @@
-"""Parse, run, and turn what went wrong into a line and an exit code."""
+"""`main`: parse the command line, run the command, turn errors into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage of every option before it."""
+    """Prints what is wrong in one line, without the usage of every option."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(WRONG_INPUT, f"{self.prog}: {message} (see {self.prog} --help)\n")
@@ -29,14 +29,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Args:
-        arguments: the words of the command line; those of the process by default.
+        arguments: of the command line; those of the process by default.
 
     Returns:
         0 when done, 2 with one line on standard error where the input is wrong, 130 when
-        interrupted. Errors that nobody expected keep their traceback, and Python's exit code 1.
+        interrupted. Unexpected errors are raised, with Python's exit code 1.
 
     Raises:
-        SystemExit: with 0 after `--help`, with 2 for words that no command has.
+        SystemExit: with 0 after `--help`, with 2 for unknown arguments.
     """
     args = parser().parse_args(arguments)
     try:
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         note("interrupted")
         return INTERRUPTED
-    except BrokenPipeError:  # `| head` has read enough; the flush at exit must not say so again
+    except BrokenPipeError:  # as with `| head`; the flush at exit must not raise again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except (ValueError, TypeError, OSError) as error:
@@ -57,11 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands; importing nothing heavy, so that help is quick."""
+    """Return the parser of all commands; imports nothing heavy, so that `--help` is fast."""
     made = _Parser(
         prog="lightning-cam",
-        description="Where does the network look? Class activation maps of images, and of a past "
-        "training from its checkpoints.",
+        description="Class activation maps of images, and of a past training from its checkpoints.",
         epilog="Exit codes: 0 done (alerts or not), 2 wrong input, 130 interrupted. "
         "`lightning-cam COMMAND --help` has examples.",
     )
@@ -71,14 +70,16 @@ def parser() -> argparse.ArgumentParser:
         own = command.add(commands)
         own.formatter_class = argparse.RawDescriptionHelpFormatter
         own.add_argument(
-            "--traceback", action="store_true", help="where an error got from, not just its line"
+            "--traceback",
+            action="store_true",
+            help="print the traceback of an error, not just one line",
         )
         own.set_defaults(run=command.run)
     return made
 
 
 def _meant_for_users(error: Exception) -> bool:
-    """Tell whether an error speaks of the input: raised by this package, or by the disk."""
+    """Return whether an error is about the input: raised by this package, or by the file system."""
     if isinstance(error, OSError):
         return True
     frames = list(traceback.walk_tb(error.__traceback__))

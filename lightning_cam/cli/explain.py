@@ -1,4 +1,4 @@
-"""`explain`: maps of image files by a model, as pictures on the disk."""
+"""`explain`: draw the maps of image files."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _EPILOG = """examples:
   lightning-cam explain my_project.model:Lit photos/ --checkpoint best.ckpt --class zebra
   lightning-cam explain timm:vit_small_patch16_224 photo.jpg --method gradcam,rollout
 
-Each image gives OUT/<image>.cam.png, in a folder's own subfolders: the map over the image as the
-model sees it, with the class explained below. Several maps stand side by side. Every file is
-written whole or not at all. An image that turns out torn is left out and named at the end.
+Each image gives OUT/<image>.cam.png, in the same subfolders: the map over the image as the model
+is fed, with the explained class below. Several maps are side by side. Every file is written whole
+or not at all. An image that cannot be read is left out and named at the end.
 """
 
 
@@ -37,7 +37,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
     """Add the command's parser."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "explain",
-        help="draw where a model looks in image files",
+        help="draw class activation maps of image files",
         description="Draw class activation maps of image files.",
         epilog=_EPILOG,
     )
@@ -65,10 +65,10 @@ def add(commands: Any) -> argparse.ArgumentParser:
         help="name or index of the class to explain (default: the predicted one)",
     )
     parser.add_argument(
-        "--classes", type=Path, metavar="FILE", help="the names of the classes, a line each"
+        "--classes", type=Path, metavar="FILE", help="the names of the classes, one per line"
     )
-    parser.add_argument("--separate", action="store_true", help="a file for each map")
-    parser.add_argument("--plain", action="store_true", help="no words below the maps")
+    parser.add_argument("--separate", action="store_true", help="one file per map")
+    parser.add_argument("--plain", action="store_true", help="no text below the maps")
     parser.add_argument(
         "--batch", type=options.count, metavar="N", help="images at a time (default 16)"
     )
@@ -102,13 +102,13 @@ def run(args: argparse.Namespace) -> None:
     num_classes = model_loading.tried(model, blank)
     names = model_loading.class_names(args.classes, expected.class_names, num_classes)
     target = _class_index(args.wanted, names)
-    note(_prepared(ready))
+    note(_preparation_text(ready))
     drawing = Drawing(names, ready, args.colormap, args.alpha, args.plain, args.separate)
     layers = options.layer_names(args.layer)
     _explain(model, files, drawing, args, {"method": methods, "layers": layers, "targets": target})
 
 
-def _prepared(ready: Preparation) -> str:
+def _preparation_text(ready: Preparation) -> str:
     mean, std = (", ".join(f"{each:g}" for each in values) for values in (ready.mean, ready.std))
     height, width = ready.size
     return f"images at {height}x{width} pixels ({ready.fit}), mean {mean}, std {std}"
@@ -120,7 +120,7 @@ def _device(model: nn.Module) -> Any:
 
 
 def _class_index(wanted: str | None, names: Sequence[str] | None) -> int | None:
-    """Return the class that a name or an index means, a name first; None for the predicted one."""
+    """Return the class of a name, else of an index; None for the predicted one."""
     if wanted is None:
         return None
     found = [index for index, name in enumerate(names or ()) if name == wanted]
@@ -144,18 +144,18 @@ def _explain(
     args: argparse.Namespace,
     choices: Mapping[str, Any],
 ) -> None:
-    """Compute and write batch by batch; name at the end what could not be read."""
+    """Compute and write batch by batch, then raise ValueError for images that cannot be read."""
     import torch
 
     from lightning_cam.cli.overlays import lines, pictures
     from lightning_cam.explain.engine import compute_cams
 
     stems, paths = _stems(files), list(files)
-    torn: list[str] = []
+    unreadable: list[str] = []
     batch = args.batch or _BATCH
     starts = range(0, len(paths), batch)
     for start in progress(starts, "explain", len(starts)):
-        tensors = _read(paths[start : start + batch], drawing.preparation, torn)
+        tensors = _read(paths[start : start + batch], drawing.preparation, unreadable)
         if not tensors:
             continue
         images = torch.stack(list(tensors.values())).to(_device(model))
@@ -165,18 +165,19 @@ def _explain(
             written = _write(made, args.out / stems[path])
             about = " · ".join(lines(n, result, drawing.names))
             say(f"{path}  {about}  -> {', '.join(written)}")
-    if torn:
-        raise ValueError(f"{len(torn)} of {len(paths)} images left out: {'; '.join(torn)}")
+    if unreadable:
+        listed = "; ".join(unreadable)
+        raise ValueError(f"{len(unreadable)} of {len(paths)} images left out: {listed}")
 
 
-def _read(paths: Sequence[Path], ready: Preparation, torn: list[str]) -> dict[Path, Tensor]:
-    """Return the images by file; what cannot be read is noted in `torn`."""
+def _read(paths: Sequence[Path], ready: Preparation, unreadable: list[str]) -> dict[Path, Tensor]:
+    """Return the images by file; errors are appended to `unreadable`."""
     tensors = {}
     for path in paths:
         try:
             tensors[path] = ready.image(path)
-        except ValueError as error:  # noqa: PERF203 - one torn file must not cost the others
-            torn.append(str(error))
+        except ValueError as error:  # noqa: PERF203 - one bad file must not stop the others
+            unreadable.append(str(error))
     return tensors
 
 
@@ -193,7 +194,7 @@ def _write(made: Mapping[str, Pixels], stem: Path) -> list[str]:
 
 
 def _stems(files: Mapping[Path, Path]) -> dict[Path, Path]:
-    """Return where each image's results go, without the ending: harmless and different names."""
+    """Return the path of each image's results without a suffix: safe, and different for each."""
     from lightning_cam.runtime.files import safe_name
 
     short = {path: _safe(place.with_name(place.stem), safe_name) for path, place in files.items()}

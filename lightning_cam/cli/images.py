@@ -1,4 +1,4 @@
-"""From image files to what a model is fed."""
+"""From image files to the tensors that a model is fed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-_DEEP = 65535.0  # largest value of images with 16 bits
-_BYTE = 255.0
+_MAX_16_BIT = 65535.0
+_MAX_8_BIT = 255.0
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,14 @@ class Preparation:
         """Return an image, (C, H, W) float32 as the model is fed.
 
         Raises:
-            ValueError: the file is no image, or a torn one.
+            ValueError: the file is no image, or cannot be read.
         """
         import numpy as np
         import torch
 
         picture = read_image(file)
-        deep = picture.mode[0] in "IF"  # 16 bits, or numbers in 0 to 1 already
-        most = _BYTE if not deep else 1.0 if picture.mode == "F" else _DEEP
+        deep = picture.mode[0] in "IF"  # 16 bits, or floats in 0 to 1
+        most = _MAX_8_BIT if not deep else 1.0 if picture.mode == "F" else _MAX_16_BIT
         kind = "F" if deep else "L" if len(self.mean) == 1 else "RGB"
         picture = (picture.convert("I") if picture.mode[0] == "I" else picture).convert(kind)
         pixels = np.atleast_3d(np.array(self._fitted(picture), dtype=np.float32)) / most
@@ -55,15 +55,15 @@ class Preparation:
         return ready.contiguous()
 
     def mask(self, file: Path) -> Tensor:
-        """Return a mask, (H, W) boolean: any pixel that is not black is object."""
+        """Return a mask, (H, W) bool: true where a pixel is not black."""
         import numpy as np
         import torch
         from PIL import Image
 
-        pixels = np.atleast_3d(np.array(read_image(file)))  # of a palette the indices
-        if pixels.shape[2] in (2, 4):  # what is transparent is no object, whatever its colour
+        pixels = np.atleast_3d(np.array(read_image(file)))  # of a palette image the indices
+        if pixels.shape[2] in (2, 4):  # transparent pixels are no object
             pixels = pixels[:, :, :-1] * (pixels[:, :, -1:] > 0)
-        marked = Image.fromarray((pixels.any(axis=2) * _BYTE).astype(np.uint8))
+        marked = Image.fromarray((pixels.any(axis=2) * _MAX_8_BIT).astype(np.uint8))
         return torch.from_numpy(np.array(self._fitted(marked, sharp=True)) > 0)
 
     def _fitted(self, picture: Picture, *, sharp: bool = False) -> Picture:
@@ -77,7 +77,7 @@ class Preparation:
 
 
 def preparation(args: argparse.Namespace, expected: Any, channels: int) -> Preparation:
-    """Return what options say, and where they say nothing, what the model expects.
+    """Return how images are prepared: as options say, else as the model expects.
 
     Args:
         args: with `size`, `mean`, `std` and `fit`.
@@ -110,12 +110,12 @@ def find_images(places: Iterable[str | Path], *, but: Path | None = None) -> dic
     """Return image files, each with its place relative to the folder it was found in.
 
     Args:
-        places: files, which are taken whatever they are called, and folders, which are searched
-            with their subfolders, in the order of names.
-        but: a folder that is left out, as results go there.
+        places: files, whatever their names, and folders, which are searched with their subfolders
+            in the order of names.
+        but: a folder that is left out, since results are written there.
 
     Raises:
-        ValueError: a place that is not there, a folder without images, or a file that is none.
+        ValueError: a path that does not exist, a folder without images, or a file that is no image.
     """
     found: dict[Path, Path] = {}
     for place in map(Path, places):
@@ -143,10 +143,10 @@ def _within(path: Path, folder: Path) -> bool:
 
 
 def read_image(file: Path, *, whole: bool = True) -> Picture:
-    """Return an image turned as its camera was held; only its head unless `whole`.
+    """Return an image, rotated by its EXIF orientation; only its header unless `whole`.
 
     Raises:
-        ValueError: the file is no image, or a torn one.
+        ValueError: the file is no image, or cannot be read.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -156,6 +156,6 @@ def read_image(file: Path, *, whole: bool = True) -> Picture:
                 return picture
             return ImageOps.exif_transpose(picture)
     except UnidentifiedImageError as error:
-        raise ValueError(f"expected an image, got {file}, which is none") from error
+        raise ValueError(f"expected an image, got {file}, which is not one") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"cannot read the image {file}: {error}") from error

@@ -1,4 +1,4 @@
-"""`layers`: what maps can be taken at, and what is taken unasked."""
+"""`layers`: list the layers that maps can be taken at, and the automatic choice."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
         "layers",
         help="list the layers of a model that maps can be taken at, and the automatic choice",
         description="Run a model on noise and list the layers with a spatial output in order of\n"
-        "execution, with their shapes, and which one is chosen unasked.",
+        "execution, with their shapes, and the one that is chosen automatically.",
         epilog=_EPILOG,
     )
     parser.add_argument(
@@ -34,7 +34,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
         "--channels", type=int, choices=(1, 3), help="of the images (default: the model's)"
     )
     parser.add_argument(
-        "--all", action="store_true", help="also what is no good for a map, and why"
+        "--all", action="store_true", help="also layers that are not suited for a map, and why"
     )
     return parser
 

@@ -1,4 +1,4 @@
-"""The model that a command line means: made, loaded, on its device, tried once."""
+"""The model of a command: build it, load its weights, move it to its device, run it once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lightning_cam.explain.outputs import find_logits
 from lightning_cam.runtime.checkpoints import Loaded, load_weights, match_weights, read_checkpoint
 from lightning_cam.runtime.model_state import preserve_model_state
 
-_COUNTERS = ".num_batches_tracked"  # of no influence on what a model says
+_COUNTERS = ".num_batches_tracked"  # without influence on the output
 
 
 def build(args: argparse.Namespace, checkpoint: Mapping[str, Any] | None) -> nn.Module:
@@ -42,7 +42,7 @@ def build(args: argparse.Namespace, checkpoint: Mapping[str, Any] | None) -> nn.
 
 
 def remembered_arguments(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a LightningModule that its checkpoint remembers."""
+    """Return the arguments of a LightningModule that its checkpoint holds."""
     known = checkpoint.get("hyper_parameters")
     if not isinstance(known, Mapping):
         return {}
@@ -51,29 +51,29 @@ def remembered_arguments(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def open_checkpoint(file: Path, args: argparse.Namespace) -> Mapping[str, Any]:
-    """Read a checkpoint; only weights unless the user says that the file can be trusted."""
+    """Read a checkpoint; only weights, unless the user trusts the file."""
     return read_checkpoint(file, weights_only=not args.unsafe_load)
 
 
 def check_fit(loaded: Loaded, *, partial: bool, file: Path | None = None) -> None:
-    """Raise ValueError when weights of the model would stay as they are made: maps of chance."""
+    """Raise ValueError where some of the model's weights would stay random."""
     missing = [name for name in loaded.missing if not name.endswith(_COUNTERS)]
     if partial or not (missing or loaded.mismatched):
         return
-    faults = []
+    problems = []
     if loaded.mismatched:
-        faults.append(f"other shapes ({listed(loaded.mismatched)})")
+        problems.append(f"other shapes ({listed(loaded.mismatched)})")
     if missing:
-        faults.append(f"no {listed(missing)}")
+        problems.append(f"no {listed(missing)}")
     raise ValueError(
         f"expected a checkpoint{f', {file},' if file else ''} with all weights of the model, got "
-        f"{' and '.join(faults)}. --num-classes N makes a torchvision or timm model of N classes; "
-        "--partial goes on with what fits."
+        f"{' and '.join(problems)}. --num-classes N builds a torchvision or timm model for N "
+        "classes; --partial goes on with what fits."
     )
 
 
 def tell(loaded: Loaded) -> None:
-    """Say what loading left out."""
+    """Print what loading left out."""
     if loaded.stripped:
         note(f"names of the checkpoint matched by prefix: {loaded.stripped}")
     missing = [name for name in loaded.missing if not name.endswith(_COUNTERS)]
@@ -112,7 +112,7 @@ def channels_of(model: nn.Module) -> int:
 
 
 def tried(model: nn.Module, images: Tensor) -> int | None:
-    """Run the model once; return its number of classes, None where it gives no logits.
+    """Run the model once; return its number of classes, None where its output holds no logits.
 
     Raises:
         ValueError: it does not run on such images.
@@ -133,20 +133,20 @@ def tried(model: nn.Module, images: Tensor) -> int | None:
 def class_names(
     given: Path | None, published: Sequence[str] | None, num_classes: int | None
 ) -> tuple[str, ...] | None:
-    """Return the names of the classes from a file, a line each, else the published ones.
+    """Return the names of the classes from a file, one per line, else the published ones.
 
     Raises:
-        ValueError: the file is none, or has another number of lines than the model has classes.
+        ValueError: no such file, or another number of lines than the model has classes.
     """
     if given is None:
         fit = published is not None and len(published) == num_classes
         return tuple(published or ()) if fit else None
     if not given.is_file():
-        raise ValueError(f"expected --classes as a file with a name a line, got {given}")
+        raise ValueError(f"expected --classes as a file with one name per line, got {given}")
     try:
         lines = given.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
-        raise ValueError(f"expected --classes as a text in UTF-8, got {given}") from error
+        raise ValueError(f"expected --classes as a text file in UTF-8, got {given}") from error
     names = tuple(line.strip() for line in lines if line.strip())
     if num_classes is not None and len(names) != max(2, num_classes):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""From the words of a command line to a model, and what is known of the images it expects."""
+"""`build_model`: a model by its name, and the images that it expects."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _TIMM = "timm:"
 
 @dataclass(frozen=True)
 class Expected:
-    """The images that a model expects, as far as its name says.
+    """The images that a model expects, as far as they are known by its name.
 
     Attributes:
         size: height and width in pixels.
         mean: per channel, of pixels in 0 to 1.
         std: per channel.
-        class_names: by index, of the weights that are published for it; None when not known.
+        class_names: by index, of its published weights; None where unknown.
     """
 
     size: tuple[int, int] = (224, 224)
@@ -44,19 +44,19 @@ def build_model(
     pretrained: bool = False,
     arguments: Mapping[str, Any] | None = None,
 ) -> nn.Module:
-    """Return the model that `name` stands for.
+    """Return the model called `name`.
 
     Args:
-        name: `package.module:attribute` (a module, or a function or class that makes one, found
-            from the working directory too), a torchvision model's name, or a timm model's
-            (`timm:NAME` where torchvision has one of the same name).
+        name: `package.module:attribute` (a module, or a function or class that makes one, also
+            importable from the working directory), or the name of a torchvision or timm model
+            (`timm:NAME` where torchvision has a model of the same name).
         num_classes: passed to torchvision and timm.
         pretrained: load the published weights of a torchvision or timm model, from the network.
-        arguments: for the class of a LightningModule, as a checkpoint remembers them; those that
-            it does not take are left out.
+        arguments: for the class of a LightningModule, as its checkpoint holds them; those that it
+            does not take are left out.
 
     Raises:
-        ValueError: there is no such model, or it needs arguments, or its weights cannot be had.
+        ValueError: an unknown model, one that needs arguments, or weights that cannot be loaded.
     """
     few = {} if num_classes is None else {"num_classes": num_classes}
     if is_import_path(name):
@@ -78,7 +78,7 @@ def build_model(
 
 
 def expected_input(name: str, model: nn.Module) -> Expected:
-    """Return what is known of the images that the model called `name` was published for."""
+    """Return what is known about the images that the model called `name` expects."""
     if is_import_path(name):
         return Expected()
     if not name.startswith(_TIMM) and name in _torchvision_names():
@@ -95,15 +95,15 @@ def expected_input(name: str, model: nn.Module) -> Expected:
 
 
 def is_import_path(name: str) -> bool:
-    """Tell whether `name` is written as `package.module:attribute`."""
+    """Return whether `name` has the form `package.module:attribute`."""
     return ":" in name and not name.startswith(_TIMM)
 
 
 def import_attribute(name: str) -> Any:
-    """Return what `package.module:attribute` names; the working directory can be imported from.
+    """Return the object `package.module:attribute`; the working directory is importable too.
 
     Raises:
-        ValueError: there is no such module or attribute, the near miss named.
+        ValueError: no such module or attribute; the message names near misses.
     """
     module_name, _, attribute = name.partition(":")
     if not module_name or not attribute:
@@ -125,15 +125,15 @@ def import_attribute(name: str) -> Any:
 
 
 def made(name: str, maker: Callable[..., Any], arguments: Mapping[str, Any] | None = None) -> Any:
-    """Return what a function or class makes without arguments, but for those that are known.
+    """Return what a function or class returns when called with the arguments that are known.
 
     Args:
-        name: how the user called it.
+        name: as the user wrote it.
         maker: the function or class.
         arguments: values for its parameters of these names.
 
     Raises:
-        ValueError: it needs others.
+        ValueError: it needs other arguments.
     """
     known = dict(arguments or {})
     parameters = list(inspect.signature(maker).parameters.values())
@@ -159,7 +159,7 @@ def made(name: str, maker: Callable[..., Any], arguments: Mapping[str, Any] | No
 def _imported_model(name: str, arguments: Mapping[str, Any]) -> nn.Module:
     found = import_attribute(name)
     if callable(found) and not isinstance(found, nn.Module):
-        # Only Lightning's checkpoints remember arguments, and only for such a class.
+        # Only checkpoints of Lightning hold arguments, and only for such a class.
         remembers = isinstance(found, type) and hasattr(found, "load_from_checkpoint")
         found = made(name, found, arguments if remembers else {})
     if not isinstance(found, nn.Module):
@@ -198,7 +198,7 @@ def _from_timm(name: str, arguments: dict[str, int], *, pretrained: bool) -> nn.
     with_weights: tuple[type[Exception], ...] = (Exception,) if pretrained else ()
     try:
         model: nn.Module = timm.create_model(name, pretrained=pretrained, **arguments)
-    except with_weights as error:  # of the hub, of its HTTP client, of the file
+    except with_weights as error:  # of the hub, its HTTP client or the file
         raise ValueError(f"cannot load the published weights of timm:{name}: {error}") from error
     return model
 

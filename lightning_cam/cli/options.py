@@ -1,4 +1,4 @@
-"""What options may say, and those that several commands share. Imports nothing heavy."""
+"""Options that several commands share, and their types. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def numbers(text: str) -> tuple[float, ...]:
         ) from None
 
 
-def words(text: str) -> list[str]:
-    """Return words separated by commas."""
+def names(text: str) -> list[str]:
+    """Return names separated by commas."""
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def count(text: str) -> int:
-    """Return a whole number of 1 or more."""
+    """Return an integer of 1 or more."""
     return _at_least(1, text)
 
 
 def count_or_none(text: str) -> int:
-    """Return a whole number of 0 or more."""
+    """Return an integer of 0 or more."""
     return _at_least(0, text)
 
 
@@ -52,9 +52,7 @@ def _at_least(least: int, text: str) -> int:
     except ValueError:
         value = least - 1
     if value < least:
-        raise argparse.ArgumentTypeError(
-            f"expected a whole number of {least} or more, got {text!r}"
-        )
+        raise argparse.ArgumentTypeError(f"expected an integer of {least} or more, got {text!r}")
     return value
 
 
@@ -70,7 +68,7 @@ def share(text: str) -> float:
 
 
 def layer_names(given: Sequence[Sequence[str]] | None) -> str | list[str | int]:
-    """Return what `--layer` says: names, globs and negative positions, or `auto`."""
+    """Return the value of `--layer`: names, globs and negative positions, or `auto`."""
     flat = [each for some in given or () for each in some]
     if not flat:
         return "auto"
@@ -78,24 +76,24 @@ def layer_names(given: Sequence[Sequence[str]] | None) -> str | list[str | int]:
 
 
 def method_names(given: Sequence[Sequence[str]] | None) -> list[str]:
-    """Return what `--method` says, `gradcam` by default."""
+    """Return the value of `--method`, by default `gradcam`."""
     return [each for some in given or () for each in some] or ["gradcam"]
 
 
 def add_map_options(parser: argparse.ArgumentParser) -> None:
-    """Add `--method`, `--layer` and the look of the heat."""
+    """Add `--method`, `--layer` and how maps are drawn."""
     maps = parser.add_argument_group("maps")
     maps.add_argument(
         "--method",
         action="append",
-        type=words,
+        type=names,
         metavar="M",
         help="one of lightning_cam.METHODS, or several: M,M or --method twice (default gradcam)",
     )
     maps.add_argument(
         "--layer",
         action="append",
-        type=words,
+        type=names,
         metavar="L",
         help="a layer's name or the end of it, a glob such as 'layer*', a position from the end "
         "(--layer=-1), or several (default: chosen, see `lightning-cam layers`)",
@@ -135,7 +133,7 @@ def add_monitor_options(parser: argparse.ArgumentParser) -> None:
         "--num-pictures", type=count_or_none, default=16, metavar="N", help="default 16"
     )
     group.add_argument(
-        "--panels", type=words, metavar="P,P", help="of --pictures (default: CAMCallback's)"
+        "--panels", type=names, metavar="P,P", help="of --pictures (default: CAMCallback's)"
     )
     group.add_argument("--tag", default="cam", help="start of the metrics' names (default cam)")
     group.add_argument(
@@ -204,14 +202,14 @@ def named_sources(given: Sequence[str]) -> dict[str, str]:
 
 
 def add_image_options(parser: argparse.ArgumentParser) -> None:
-    """Add what says how images are made ready for the model."""
+    """Add how images are prepared for the model."""
     images = parser.add_argument_group("images")
     images.add_argument(
         "--size",
         type=size,
         metavar="HxW",
-        help="what they are resized to (default: what a torchvision or timm model expects, else "
-        "224)",
+        help="size they are resized to (default: what a torchvision or timm model expects, "
+        "else 224)",
     )
     images.add_argument(
         "--fit",
@@ -235,7 +233,7 @@ def add_image_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Add what says how a checkpoint is read and where the model runs."""
+    """Add how a checkpoint is read and where the model runs."""
     group = parser.add_argument_group("model")
     group.add_argument(
         "--num-classes", type=count, metavar="N", help="of a torchvision or timm model"
@@ -248,7 +246,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--unsafe-load",
         action="store_true",
-        help="read checkpoints that hold Python objects too, which can run code of whoever wrote "
+        help="also read checkpoints that hold Python objects, which can run code of the author of "
         "the file (default: weights only)",
     )
     group.add_argument("--device", help="such as cpu or cuda:0 (default: a GPU if there is one)")

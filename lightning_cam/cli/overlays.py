@@ -1,4 +1,4 @@
-"""The pictures that `explain` writes: maps over images, with words below."""
+"""The images that `explain` writes: maps over images, with text below."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[np.uint8]
 
-_IN_A_ROW = 5  # pictures side by side before a second row begins
+_MAX_SINGLE_ROW = 5  # tiles in a single row
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """How maps become pictures.
+    """How maps are drawn.
 
     Attributes:
-        names: of the classes, by index, where known.
-        preparation: what was done to the images.
+        names: of the classes by index, where known.
+        preparation: how the images were prepared.
         colormap: see `render.COLORMAPS`.
         alpha: weight of the colours, 0 to 1.
-        plain: without words.
-        separate: a picture for each map rather than one of all.
+        plain: without text.
+        separate: one image per map rather than one of all.
     """
 
     names: tuple[str, ...] | None
@@ -50,7 +50,7 @@ class Drawing:
 
 
 def lines(n: int, result: CAMResult, names: Sequence[str] | None) -> list[str]:
-    """Return the words on one image: the class explained, and the predicted one if another."""
+    """Return the text of one image: the explained class, and the predicted one where it differs."""
     explained = int(result.classes[n])
     if not result.logits.shape[1]:
         return [_name(explained, names)] if explained >= 0 else []
@@ -70,13 +70,13 @@ def _name(index: int, names: Sequence[str] | None) -> str:
 def pictures(
     images: Tensor, result: CAMResult, paths: Sequence[Path], drawing: Drawing
 ) -> Iterator[dict[str, Pixels]]:
-    """Yield for each image its pictures by the end of their names.
+    """Yield for each image its drawn maps by the suffix of their file names.
 
     Args:
         images: (B, C, H, W) as the model is fed.
         result: their maps, one an image for each method and layer.
-        paths: where they come from.
-        drawing: how to draw.
+        paths: of the image files.
+        drawing: how maps are drawn.
     """
     shown = render.displayable(images, drawing.preparation.mean, drawing.preparation.std)
     size = render.picture_size(*images.shape[2:])
@@ -100,7 +100,7 @@ def pictures(
         else:
             captions = [[path.name, *about], *([title] for title in words.values())]
             together = np.stack([blank[n].cpu().numpy(), *tiles.values()])
-            across = len(together) if len(together) <= _IN_A_ROW else None
+            across = len(together) if len(together) <= _MAX_SINGLE_ROW else None
             none = [""] * len(together)
             yield {
                 "cam": render.tiles(together, none if drawing.plain else captions, across=across)
@@ -108,7 +108,7 @@ def pictures(
 
 
 def _title(method: str, layer: str, *, flat: bool) -> str:
-    """Return the words on one map."""
+    """Return the text of one map."""
     found = METHODS[method]
     where = f"{found.title} at {layer}" if found.place == "layer" else found.title
     return f"{where} · no evidence" if flat else where

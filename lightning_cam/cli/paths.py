@@ -1,4 +1,4 @@
-"""Where results go: checked before the work, written whole or not at all."""
+"""Output paths: checked before the work, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def check_folder(folder: Path) -> None:
-    """Raise ValueError unless files can be written into `folder`; nothing is made yet."""
+    """Raise ValueError unless files can be written into `folder`; creates nothing."""
     nearest = folder
     while not nearest.exists() and nearest != nearest.parent:
         nearest = nearest.parent
@@ -21,7 +21,7 @@ def check_folder(folder: Path) -> None:
 
 
 def check_file(file: Path) -> None:
-    """Raise ValueError unless `file` can be written; nothing is made yet."""
+    """Raise ValueError unless `file` can be written; creates nothing."""
     if file.is_dir():
         raise ValueError(f"expected --out as a file, got {file}, which is a folder")
     check_folder(file.parent)
@@ -39,7 +39,7 @@ def check_new(folder: Path) -> None:
 
 @contextlib.contextmanager
 def appearing(folder: Path) -> Iterator[Path]:
-    """Yield a folder to work in that becomes `folder` if all goes well, and else vanishes."""
+    """Yield a temporary folder that is renamed to `folder` on success and deleted on failure."""
     folder = folder.absolute()
     half = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(half, ignore_errors=True)  # of a run that was killed

@@ -1,4 +1,4 @@
-"""The probe that a command line means: a folder, a file of tensors, or something to import."""
+"""`probe_from`: a probe from a folder, a file of tensors, or an importable object."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _FIELDS = ("images", "targets", "masks", "boxes", "ids", "class_names", "mean", 
 
 @dataclass(frozen=True)
 class Sampling:
-    """Which images of a larger set are watched: as `CAMCallback` chooses them.
+    """How a larger set is sampled, as `CAMCallback` samples it.
 
     Attributes:
-        size: how many.
-        seed: which.
+        size: number of images.
+        seed: of the choice.
         split: of a datamodule.
     """
 
@@ -44,20 +44,20 @@ def probe_from(
     class_names: Sequence[str] | None = None,
     arguments: Mapping[str, Any] | None = None,
 ) -> Probe:
-    """Return the probe that `source` names.
+    """Return the probe of a source.
 
     Args:
-        source: a folder of images, best in a subfolder a class; a `.pt` file with a dict of the
-            arguments of `Probe`; or `package.module:attribute`, a probe, dataset, dataloader or
-            datamodule, or what makes one.
-        sampling: which images are taken where there are more.
-        preparation: how image files are made ready.
+        source: a folder of images, best with one subfolder per class; a `.pt` file with a dict of
+            the arguments of `Probe`; or `package.module:attribute`, a probe, dataset, dataloader
+            or datamodule, or a function that makes one.
+        sampling: how a larger set is sampled.
+        preparation: of image files.
         masks: a folder of masks, laid out like the folder of images.
-        class_names: in the model's order; by default the subfolders' in the order of names.
-        arguments: of a datamodule's class, as a checkpoint remembers them.
+        class_names: in the model's order; by default those of the subfolders, sorted.
+        arguments: of a datamodule's class, as a checkpoint holds them.
 
     Raises:
-        ValueError: there is no such source, or no probe can be made of it.
+        ValueError: no such source, or no probe can be made of it.
     """
     path = Path(source)
     if masks is not None and not path.is_dir():
@@ -111,7 +111,7 @@ def _from_object(name: str, found: Any, sampling: Sampling, arguments: Mapping[s
 
 
 class _Files:
-    """Image files with their labels: as much of a dataset as choosing needs."""
+    """Image files with their labels: what `choose_indices` needs of a dataset."""
 
     def __init__(self, places: Sequence[Path], labels: list[int] | None) -> None:
         self.places = places
@@ -132,7 +132,7 @@ def _from_folder(
     masks: Path | None,
     class_names: Sequence[str] | None,
 ) -> Probe:
-    """Make a probe of the images in a folder, balanced over its subfolders, which are classes."""
+    """Return a probe of the images in a folder, balanced over its subfolders, the classes."""
     found = find_images([folder], but=masks)
     files, places = list(found), list(found.values())
     labels, names = _labels(folder, places, class_names)
@@ -153,7 +153,7 @@ def _from_folder(
 def _labels(
     folder: Path, places: Sequence[Path], class_names: Sequence[str] | None
 ) -> tuple[list[int] | None, list[str] | None]:
-    """Return each image's class, by its first folder, and the names; None without subfolders."""
+    """Return each image's class by its first folder, and the names; None without subfolders."""
     folders = sorted({place.parts[0] for place in places if len(place.parts) > 1})
     if not folders:
         return None, list(class_names) if class_names else None
@@ -171,7 +171,7 @@ def _labels(
 
 
 def _beside(masks: Path, place: Path) -> Path:
-    """Return the mask of an image: the file of the same place and name, whatever its ending."""
+    """Return the mask of an image: the file with the same path, whatever its suffix."""
     at = masks / place.parent
     fitting = [p for p in sorted(at.iterdir()) if p.stem == place.stem] if at.is_dir() else []
     if not fitting:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,7 +100,8 @@ def run(args: argparse.Namespace) -> None:
         monitor = _monitor(probes, config, folder, draw=args.pictures)
         for line in monitor.setup(model, forward_context):
             note(line)
-        _replay(monitor, model, saved, args, forward_context)
+        metrics = _replay(monitor, model, saved, args, forward_context)
+    _print_metrics(metrics)
     many = f"{len(saved)} checkpoint{'' if len(saved) == 1 else 's'}"
     raised = f"{len(monitor.alerts)} alert{'' if len(monitor.alerts) == 1 else 's'}"
     say(f"{many}, {raised}  -> {args.out}")
@@ -176,17 +178,18 @@ def _replay(
     saved: Sequence[SavedModel],
     args: argparse.Namespace,
     forward_context: ForwardContext,
-) -> None:
-    """Evaluate one checkpoint after another, and print the alerts."""
+) -> list[dict[str, float]]:
+    """Evaluate one checkpoint after another, print the alerts, and return the metrics of each."""
     from lightning_cam.cli import model_loading
     from lightning_cam.runtime.checkpoints import load_weights
 
+    found = []
     for each in progress(saved, "replay", len(saved)):
         load_weights(model, model_loading.open_checkpoint(each.file, args))
         if not monitor.should_evaluate():
             continue
         before = len(monitor.alerts)
-        monitor.evaluate(
+        evaluations = monitor.evaluate(
             model,
             epoch=each.time.epoch,
             step=each.time.step,
@@ -195,7 +198,28 @@ def _replay(
         )
         for alert in monitor.alerts[before:]:
             say(str(alert))
+        tags = {name: monitor.probe_set.tag_of(name) for name in evaluations}
+        found.append(
+            {
+                f"{tags[probe]}/{name}": value
+                for probe, evaluation in evaluations.items()
+                for name, value in evaluation.metrics.items()
+            }
+        )
     monitor.close(report=False)
+    return found
+
+
+def _print_metrics(metrics: Sequence[Mapping[str, float]]) -> None:
+    """Print the first and the last known value of each headline metric."""
+    from lightning_cam.metrics.registry import find_metric
+
+    names = dict.fromkeys(name for each in metrics for name in each)
+    for name in names:
+        metric, suffix = find_metric(name.rpartition("/")[2])
+        known = [value for each in metrics if math.isfinite(value := each.get(name, math.nan))]
+        if metric is not None and metric.headline and not suffix and known and "@" not in name:
+            say(f"{name:<28}  first {known[0]:.2f}, last {known[-1]:.2f}  ({metric.title})")
 
 
 def _forward_context(precision: str, model: nn.Module) -> ForwardContext:

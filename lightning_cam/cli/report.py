@@ -1,4 +1,4 @@
-"""`report`: what runs have recorded, as one HTML file."""
+"""`report`: the records of one or two runs as one HTML file."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
 
     for folder in args.runs:
         if not folder.is_dir():
-            raise ValueError(f"expected a run's folder, got {folder}, which is none")
+            raise ValueError(f"expected the folder of a run, got {folder}: no such folder")
     if args.out is None or args.out.is_dir():
         check_folder(args.out or args.runs[0])
     else:

@@ -42,7 +42,7 @@ def find(folder: Path) -> list[Path]:
         ValueError: no folder, or none in it.
     """
     if not folder.is_dir():
-        raise ValueError(f"expected a folder of checkpoints, got {folder}, which is none")
+        raise ValueError(f"expected a folder of checkpoints, got {folder}: no such folder")
     for suffixes in ((".ckpt",), (".pt", ".pth")):
         found = [p for p in folder.rglob("*") if p.suffix in suffixes and p.is_file()]
         if found:

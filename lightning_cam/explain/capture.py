@@ -1,9 +1,9 @@
-"""Catch the activations of target layers so that gradients reach them and nothing before them.
+"""`Capture`: the activations of target layers, with a graph that starts at them.
 
 The forward pass runs without a graph until the first target layer. Its hook switches grad mode on
-and makes the layer's output a leaf, so the graph, its memory and the backward pass cover only what
-follows. Layers with frozen parameters work, since the leaf asks for the gradient; an in-place
-operation after the layer works, since the network goes on with a copy of the leaf.
+and makes the layer's output a leaf, so that the graph, its memory and the backward pass cover only
+what follows. Layers with frozen parameters work, since the leaf requires the gradient; an in-place
+operation after the layer works, since the network continues with a copy of the leaf.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ _Record = list[tuple[str, "Tensor"]]  # the tensors of one call, each with its p
 
 @dataclass(frozen=True)
 class Site:
-    """Where a tensor was caught.
+    """Where in the network a tensor was captured.
 
     Attributes:
         module: the module's name.
-        call: which of its calls, None when it ran once.
-        path: where in the output, `[0]` or `[feat]`, empty when the output is the tensor.
+        call: which of its calls, None where it ran once.
+        path: where in the module's output, such as `[0]` or `[feat]`; empty where the output is the
+            tensor.
     """
 
     module: str
@@ -45,10 +46,10 @@ class Site:
 
 
 class GradientStart:
-    """Context manager inside which hooks can start a graph wherever the forward pass is.
+    """Context manager in which hooks can start a graph at any point of the forward pass.
 
-    A model may run parts of itself under `no_grad` or `inference_mode` of its own; leaving this
-    context restores whatever the hooks and the model did to the two modes.
+    A model may run parts of itself under its own `no_grad` or `inference_mode`. Leaving this
+    context restores both modes, whatever the hooks and the model did to them.
 
     Args:
         grad: record a graph from the beginning.
@@ -75,12 +76,12 @@ class GradientStart:
 
 
 class Capture:
-    """Context manager that owns the hooks on `modules` during one forward pass.
+    """Context manager that holds the hooks on `modules` during one forward pass.
 
     Args:
         modules: the target modules by name.
         grad: record a graph from the start. Needed where the model runs a part under its own
-            `no_grad`, which on leaving resets the grad mode that the hook had switched on.
+            `no_grad`, which resets the grad mode that the hook had switched on.
     """
 
     def __init__(self, modules: Mapping[str, nn.Module], *, grad: bool = False) -> None:
@@ -90,7 +91,7 @@ class Capture:
         self._handles: list[RemovableHandle] = []
         self._first: str | None = None
         self.torn = False
-        """Whether a later layer's output was no part of the first one's graph."""
+        """Whether a later layer's output was not part of the first layer's graph."""
 
     def __enter__(self) -> Self:
         self._start.__enter__()
@@ -104,7 +105,7 @@ class Capture:
         self._start.__exit__(*error)
 
     def activations(self) -> dict[Site, Tensor]:
-        """Return what was caught, in the order of the modules and of their calls."""
+        """Return the captured tensors, in the order of the modules and of their calls."""
         return {
             Site(name, k if len(calls) > 1 else None, path): tensor
             for name, calls in self._calls.items()
@@ -130,4 +131,4 @@ class Capture:
             self.torn |= self._first not in (None, name)
             self._first = self._first or name
         record.append((path, tensor))
-        return tensor.clone()  # an in-place operation downstream must not touch what we keep
+        return tensor.clone()  # an in-place operation that follows must not change what is kept

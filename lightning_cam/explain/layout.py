@@ -1,4 +1,4 @@
-"""Where are height and width? Channels first, channels last, or a row of tokens."""
+"""`Layout`: where a layer's output has its height, width and channels."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from torch import Tensor
 
-_MAX_PREFIX_TOKENS = 17  # a class and sixteen registers; more have not been seen
+_MAX_PREFIX_TOKENS = 17  # a class token and sixteen registers; more are not known
 _MAX_ENLARGED = 8  # detectors enlarge small images before their first layer
-_CELL_SLACK = 1.35  # strides round up or down, so proportions are compared to within a good cell
+_CELL_SLACK = 1.35  # cells; strides round up or down, so proportions are compared with slack
 _PADDING_SLACK = 0.045  # detectors pad to multiples of 32 pixels
-_PATCH_SLACK = 0.13  # relative difference of a token's height and width where padding was added
+_PATCH_SLACK = 0.13  # relative difference of a token's height and width with padding
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a layer's output spells (B, C, H, W).
+    """How a layer's output is read as (B, C, H, W).
 
     Attributes:
         kind: `nchw`, `nhwc` or `tokens` (B, N, C).
         grid: height and width in cells.
         channels: number of channels.
-        prefix: class, distillation and register tokens before the grid's own.
+        prefix: number of class, distillation and register tokens before those of the grid.
     """
 
     kind: Literal["nchw", "nhwc", "tokens"]
@@ -33,7 +33,7 @@ class Layout:
     prefix: int = 0
 
     def to_bchw(self, value: Tensor) -> Tensor:
-        """Return an activation or gradient of this layout as (B, C, H, W), without copying."""
+        """Return an activation or gradient of this layout as (B, C, H, W), without a copy."""
         if self.kind == "nchw":
             return value
         if self.kind == "nhwc":
@@ -60,17 +60,17 @@ class Layout:
 def infer_layout(
     shape: tuple[int, ...], image_hw: tuple[int, int], *, distorted: bool = False
 ) -> Layout | None:
-    """Return the layout of an output of `shape`, or None when it has no spatial reading.
+    """Return the layout of an output of `shape`, or None where it is not spatial.
 
-    A reading counts as spatial when its grid has more than one cell and the image's proportions.
-    Four dimensions are read as channels first unless only channels last fits; three as tokens
-    (B, N, C) with the fewest prefix tokens that leave a grid of the image's proportions.
+    An output is spatial where its grid has more than one cell and the image's proportions. Four
+    dimensions are read as channels first unless only channels last fits; three as tokens (B, N, C)
+    with the fewest prefix tokens that leave a grid of the image's proportions.
 
     Args:
         shape: of the output.
         image_hw: the image's height and width.
-        distorted: take four dimensions as channels first where nothing fits, as after a resize
-            that does not keep the proportions.
+        distorted: read four dimensions as channels first where nothing fits, as after a resize
+            that changes the proportions.
     """
     if len(shape) == 4:  # noqa: PLR2004
         _, a, b, c = shape
@@ -83,7 +83,10 @@ def infer_layout(
             return Layout("nchw", (b, c), a)
     if len(shape) == 3:  # noqa: PLR2004
         _, n, c = shape
-        for slack in (1e-6, _PATCH_SLACK):  # an exact grid after registers beats a rough one
+        for slack in (
+            1e-6,
+            _PATCH_SLACK,
+        ):  # an exact grid after registers is preferred to a rough one
             for prefix in range(min(_MAX_PREFIX_TOKENS + 1, n)):
                 grid = _grid_of(n - prefix, image_hw, slack)
                 if grid is not None:
@@ -92,13 +95,13 @@ def infer_layout(
 
 
 def _fits_exactly(grid: tuple[int, int], image_hw: tuple[int, int]) -> bool:
-    """Tell whether a grid divides the image into equal squares."""
+    """Return whether a grid divides the image into equal squares."""
     (h, w), (H, W) = grid, image_hw
     return h * w > 1 and h * W == w * H and H % h == 0
 
 
 def _fits(grid: tuple[int, int], image_hw: tuple[int, int]) -> bool:
-    """Tell whether a grid has more than one cell and the image's proportions."""
+    """Return whether a grid has more than one cell and the image's proportions."""
     (h, w), (H, W) = grid, image_hw
     if h * w <= 1 or h > _MAX_ENLARGED * H or w > _MAX_ENLARGED * W:
         return False
@@ -107,7 +110,7 @@ def _fits(grid: tuple[int, int], image_hw: tuple[int, int]) -> bool:
 
 
 def _grid_of(cells: int, image_hw: tuple[int, int], slack: float) -> tuple[int, int] | None:
-    """Return the (h, w) with h·w = cells whose cells are square up to `slack`, if there is one."""
+    """Return the grid (h, w) of `cells` cells that are square up to `slack`, or None."""
     H, W = image_hw
     ideal = math.sqrt(cells * H / W)
     for h in (round(ideal), math.floor(ideal), math.ceil(ideal)):

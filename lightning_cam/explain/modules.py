@@ -1,4 +1,4 @@
-"""Modules by the names that users know."""
+"""Modules by the names that users know, and without wrappers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 
 def named_modules(model: nn.Module) -> dict[str, nn.Module]:
-    """Return the submodules by the names users know, without `_orig_mod.` of compiled ones."""
+    """Return the submodules by name, without the `_orig_mod.` of compiled ones."""
     return {
         name.replace("_orig_mod.", ""): unwrap(module)
         for name, module in model.named_modules()
@@ -28,5 +28,5 @@ def named_modules(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def module_of(name: str) -> str:
-    """Return the module's name in a site's: `fpn` of `fpn[0]`, `relu` of `relu#1`."""
+    """Return the module's part of a site's name: `fpn` of `fpn[0]`, `relu` of `relu#1`."""
     return name if "*" in name else name.split("#", maxsplit=1)[0].split("[", maxsplit=1)[0]

@@ -1,4 +1,4 @@
-"""Find what a model's output says: class logits, a map of logits, or detections."""
+"""Find class logits, a map of logits, or detections in a model's output."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _DENSE_NDIM = 4
 def find_logits(output: Any, batch: int) -> Tensor | None:
     """Return the (B, K) logits inside a model's output, or None.
 
-    Takes a (B, K) tensor as it is, else the entry named `logits`, `out`, `output` or `y`, else the
-    first (B, K) tensor of a tuple, list, dict, dataclass or Hugging Face output. A (B,) tensor
+    A (B, K) tensor is taken as it is, else the entry named `logits`, `out`, `output` or `y`, else
+    the first (B, K) tensor of a tuple, list, dict, dataclass or Hugging Face output. A (B,) tensor
     counts as (B, 1): one binary logit.
     """
     found = _best(output, lambda t: t.ndim in (1, 2) and len(t) == batch)
@@ -41,7 +41,7 @@ def find_detections(output: Any, batch: int) -> Sequence[Mapping[str, Tensor]] |
 
 
 def logits_of(output: Any, batch: int) -> Tensor:
-    """Return `find_logits`, or raise ValueError that says what got."""
+    """Return `find_logits`, or raise ValueError that says what the output holds."""
     logits = find_logits(output, batch)
     if logits is None:
         raise ValueError(no_logits(output, batch))
@@ -49,11 +49,11 @@ def logits_of(output: Any, batch: int) -> Tensor:
 
 
 def no_logits(output: Any, batch: int) -> str:
-    """Return the message for an output that nothing explainable was found in."""
-    got = ", ".join(f"{path or 'tensor'}: {describe(t)}" for path, t in tensors_in(output))
+    """Return the message for an output without anything that can be explained."""
+    found = ", ".join(f"{path or 'tensor'}: {describe(t)}" for path, t in tensors_in(output))
     return (
         f"expected the model's output to hold class logits of shape ({batch}, classes), got "
-        f"{got or f'a {type(output).__name__} without tensors'}. For another kind of model give "
+        f"{found or f'a {type(output).__name__} without tensors'}. For another kind of model give "
         "a target: a function of the output that returns one score per image."
     )
 
@@ -72,9 +72,9 @@ def predictions(logits_BK: Tensor) -> Tensor:
 
 
 def probabilities(logits_BK: Tensor, *, multi_label: bool = False) -> Tensor:
-    """Return probabilities (B, K): softmax, or a sigmoid for each of several labels.
+    """Return probabilities (B, K): softmax, or a sigmoid per label where `multi_label`.
 
-    A single logit becomes the probabilities (B, 2) of classes 0 and 1.
+    A single logit gives the probabilities (B, 2) of classes 0 and 1.
     """
     if multi_label:
         return logits_BK.float().sigmoid()

@@ -1,8 +1,9 @@
-"""Does attention rest on the object? Raw maps against foreground masks.
+"""Metrics that compare raw maps with masks of the object.
 
-Maps are (N, h, w), at least 0; masks (N, H, W) boolean in the images' resolution. The mask is
-brought to the map's grid, not the map to the image's: interpolation invents detail. A flat map, and
-a mask that is empty or full where that leaves nothing to compare, is NaN.
+Maps are (N, h, w), at least 0; masks (N, H, W) bool in the images' resolution. The mask is reduced
+to the map's grid instead of enlarging the map, since interpolation invents detail. All functions
+return (N,) float32, NaN for a flat map, and for a mask that is empty, or full where a full mask
+leaves nothing to compare.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from lightning_cam.metrics.shape import as_distribution, is_flat
 
 
 def coverage(masks: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Return the part of each grid cell that the mask covers, (N, h, w) in 0 to 1."""
+    """Return the share of each grid cell that the mask covers, (N, h, w) in 0 to 1."""
     return F.adaptive_avg_pool2d(masks[:, None].float(), grid)[:, 0]
 
 
 def relevance_mass(maps: Tensor, masks: Tensor) -> Tensor:
-    """Return Σ(a·m) / Σa, the share of the map on the object. Arras et al. 2022.
+    """Return Σ(a·m) / Σa, the share of the map a that is on the mask m. Arras et al. 2022.
 
-    Mostly area and centre bias by itself: read `enrichment` beside it.
+    0 to 1. Depends mostly on the object's area and on the centre bias: read `enrichment` with it.
     """
     cover = coverage(masks, (maps.shape[1], maps.shape[2]))
     mass = (as_distribution(maps) * cover).sum(dim=(1, 2))
@@ -32,9 +33,9 @@ def relevance_mass(maps: Tensor, masks: Tensor) -> Tensor:
 
 
 def enrichment(maps: Tensor, masks: Tensor) -> Tensor:
-    """Return relevance mass over the mask's share of the area: 1 is a uniform map's.
+    """Return the relevance mass divided by the mask's share of the area: 1 for a uniform map.
 
-    A full mask can only give 1, whatever the map, so it is NaN.
+    0 and above. NaN for a full mask, which gives 1 whatever the map.
     """
     grid = (maps.shape[1], maps.shape[2])
     share = coverage(masks, grid).mean(dim=(1, 2))
@@ -43,9 +44,9 @@ def enrichment(maps: Tensor, masks: Tensor) -> Tensor:
 
 
 def pointing_game(maps: Tensor, masks: Tensor) -> Tensor:
-    """Return 1 where the map's highest cell lies on the object, else 0. Zhang et al. 2018.
+    """Return 1 where the map's highest cell is on the object, else 0. Zhang et al. 2018.
 
-    The cell counts by the pixel at its centre. A constant map points nowhere: a miss. A map that
+    A cell is on the object where the pixel at its centre is. A constant map counts as 0; a map that
     is not finite is NaN.
     """
     _, h, w = maps.shape
@@ -58,11 +59,11 @@ def pointing_game(maps: Tensor, masks: Tensor) -> Tensor:
 
 
 def relevance_rank(maps: Tensor, masks: Tensor) -> Tensor:
-    """Return |top K cells ∩ mask| / K, K the mask's area in cells. Arras et al. 2022.
+    """Return |top K cells ∩ mask| / K, where K is the mask's area in cells. Arras et al. 2022.
 
-    Cells count by the part of them that the mask covers, so K may be a fraction; it is rounded,
-    and at least 1. Of cells that are equally high at the last rank each counts by its chance of
-    being taken: maps after a ReLU hold more zeros than the object has cells left.
+    0 to 1. Cells count by the share of them that the mask covers; K is rounded, and at least 1. Of
+    cells that are equally high at rank K each counts by the probability that it is among the top K,
+    since maps after a ReLU may have more zeros than the object has cells left.
     """
     grid = (maps.shape[1], maps.shape[2])
     cover = coverage(masks, grid).flatten(1)
@@ -78,10 +79,15 @@ def relevance_rank(maps: Tensor, masks: Tensor) -> Tensor:
 
 
 def iou(maps: Tensor, masks: Tensor, threshold: float = 0.5) -> Tensor:
-    """Return the overlap of the mask and the cells above `threshold` of the map's maximum.
+    """Return the intersection over union of the mask and the cells above a threshold, 0 to 1.
 
-    Intersection over union, with cells that the mask covers in part counting in part. After Zhou
-    et al. 2016, section 3.2, without their bounding boxes.
+    Cells that the mask covers in part count in part. After Zhou et al. 2016, section 3.2, without
+    their bounding boxes.
+
+    Args:
+        maps: (N, h, w).
+        masks: (N, H, W) bool.
+        threshold: share of each map's maximum.
     """
     grid = (maps.shape[1], maps.shape[2])
     cover = coverage(masks, grid)

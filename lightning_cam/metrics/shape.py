@@ -1,8 +1,8 @@
-"""What one map looks like by itself: how large, how spread, how far out.
+"""Metrics of single maps: magnitude, spread, position.
 
-All functions take raw maps (N, h, w), at least 0, and return (N,) float32 tensors. A map that is
-flat (all cells equal) or not finite has no shape to measure: its value is NaN, never the result of
-a division by an epsilon, and it is counted by `is_flat`.
+All functions take raw maps (N, h, w), at least 0, and return (N,) float32. A map that is flat (all
+cells equal) or not finite has no shape to measure: its value is NaN, never the result of a division
+by an epsilon, and `is_flat` counts it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _MIN_CELLS = 2
 
 
 def is_flat(maps: Tensor) -> Tensor:
-    """Return (N,) boolean: all cells are equal, or some are not finite."""
+    """Return (N,) bool: all cells are equal, or some are not finite."""
     cells = maps.flatten(1)
     return (cells.amax(dim=1) == cells.amin(dim=1)) | ~cells.isfinite().all(dim=1)
 
@@ -24,7 +24,7 @@ def is_flat(maps: Tensor) -> Tensor:
 def mean_activation(maps: Tensor) -> Tensor:
     """Return the mean of each raw map, in units of the score.
 
-    A normalised picture hides it: the same picture comes from 10,000 times less evidence.
+    Normalised images hide it: a map that is 10,000 times weaker gives the same image.
     """
     return maps.float().mean(dim=(1, 2))
 
@@ -32,23 +32,26 @@ def mean_activation(maps: Tensor) -> Tensor:
 def as_distribution(maps: Tensor) -> Tensor:
     """Return the maps divided by their sums, (N, h, w) float32, NaN where flat."""
     maps = maps.float()
-    # Dividing by the maximum first keeps sums of tiny and of huge maps finite.
+    # Division by the maximum first keeps sums of very small and very large maps finite.
     scaled = maps / maps.amax(dim=(1, 2), keepdim=True)
     shares = scaled / scaled.sum(dim=(1, 2), keepdim=True)
     return shares.masked_fill(is_flat(maps).view(-1, 1, 1), math.nan)
 
 
 def entropy(maps: Tensor) -> Tensor:
-    """Return Shannon entropy over log(number of cells): 0 on one cell, 1 spread evenly."""
+    """Return the Shannon entropy over log(number of cells): 0 for one cell, 1 for an even map."""
     p = as_distribution(maps).flatten(1)
     return -torch.xlogy(p, p).sum(dim=1) / math.log(max(_MIN_CELLS, p.shape[1]))
 
 
 def border_mass(maps: Tensor, width: float = 0.125) -> Tensor:
-    """Return the share of a map in the outer ring, over the ring's share of the area.
+    """Return the share of a map in the outer ring divided by the ring's share of the area.
 
-    1 is what a uniform map has. `width` is the ring's part of height and width; the ring is at
-    least one cell, and a grid that is all ring has no inside to compare with (NaN).
+    0 and above, 1 for a uniform map. NaN where the grid is too small to have cells inside the ring.
+
+    Args:
+        maps: (N, h, w).
+        width: of the ring as a share of height and width; at least one cell.
     """
     p = as_distribution(maps)
     _, h, w = p.shape
@@ -71,7 +74,7 @@ def center_y(maps: Tensor) -> Tensor:
 
 
 def center(maps: Tensor) -> Tensor:
-    """Return the centre of mass, (N, 2) as x and y in 0 (left, top) to 1 (right, bottom)."""
+    """Return the centre of mass, (N, 2): x and y in 0 (left, top) to 1 (right, bottom)."""
     p = as_distribution(maps)
     _, h, w = p.shape
     x = (torch.arange(w, device=p.device) + 0.5) / w

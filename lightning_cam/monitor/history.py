@@ -72,7 +72,8 @@ class History:
 
     def timeline(self) -> list[Snapshot]:
         """Return the kept snapshots in order, the latest always among them."""
-        if self.previous is not None and self.previous is not self._kept[-1]:
+        # By index: a restored latest snapshot is another object than the kept one.
+        if self.previous is not None and self.previous.index != self._kept[-1].index:
             return [*self._kept, self.previous]
         return list(self._kept)
 

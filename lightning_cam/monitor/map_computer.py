@@ -49,6 +49,7 @@ class MapComputer:
         self._config = config
         self._target = target
         self.chunk_size = AdaptiveChunkSize(default_chunk_size(images, config.chunk_size))
+        self._reported_chunk_size = self.chunk_size.current
         self.update_sharing(model)
 
     @property
@@ -68,6 +69,17 @@ class MapComputer:
         if self.chunk_size.fixed:  # memory may have run out on one process only
             sizes = self.context.all_gather(lambda: self.chunk_size.current)
             self.chunk_size.current = min(sizes)
+
+    def memory_warning(self) -> str:
+        """Return a warning where memory has run out since the last call, else an empty string."""
+        before, now = self._reported_chunk_size, self.chunk_size.current
+        self._reported_chunk_size = now
+        if now >= before:
+            return ""
+        return (
+            f"lightning_cam ran out of memory with {before} images per pass and goes on with "
+            f"{now}. chunk_size={now} starts with that."
+        )
 
     def compute(
         self, model: Callable[[], nn.Module], images: Tensor, layers: LayersLike, **other: Any

@@ -12,7 +12,14 @@ import torch
 from torch import Tensor
 
 from lightning_cam.explain.outputs import predictions, probabilities
-from lightning_cam.metrics.registry import OF_CLASS, REFERENCES, UNFLIPPED, Metric, metrics_of
+from lightning_cam.metrics.registry import (
+    METRICS,
+    OF_CLASS,
+    REFERENCES,
+    UNFLIPPED,
+    Metric,
+    metrics_of,
+)
 from lightning_cam.output.panels.scene import suffix_of
 from lightning_cam.runtime.files import safe_name
 
@@ -176,13 +183,23 @@ def intervention_metrics_of(probe: Probe, *, has_logits: bool) -> tuple[Metric, 
     """
     if probe.multi_label or not has_logits:
         return ()
+    return tuple(each for each in metrics_of("intervention") if _is_met_by(each, probe))
+
+
+def metric_names_for(probe: Probe) -> list[str]:
+    """Return the names of the metrics that the catalog has for a probe, without further maps."""
+    metrics = [each for each in METRICS.values() if _is_met_by(each, probe)]
+    return [name for each in metrics for name in each.logged_names]
+
+
+def _is_met_by(metric: Metric, probe: Probe) -> bool:
+    """Return whether a probe has what a metric needs."""
     has = {
         "masks": probe.foreground is not None,
         "no masks": probe.foreground is None,
         "labels": probe.targets is not None,
     }
-    metrics = metrics_of("intervention")
-    return tuple(each for each in metrics if all(has.get(need, False) for need in each.needs))
+    return all(has.get(need, False) for need in metric.needs)
 
 
 def intervention_metrics(

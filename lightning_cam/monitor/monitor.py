@@ -16,7 +16,7 @@ from lightning_cam.monitor.config import MonitorConfig
 from lightning_cam.monitor.evaluation import Evaluation
 from lightning_cam.monitor.probe_set import ProbeSet
 from lightning_cam.monitor.schedule import Schedule
-from lightning_cam.output.run_files import ProbeHeader
+from lightning_cam.output.run_files import ProbeHeader, run_folder
 from lightning_cam.output.scalars import LogScalars, ScalarLog
 from lightning_cam.output.writer import OutputWriter, ProbeOutput
 from lightning_cam.runtime.distributed import DistributedContext
@@ -90,13 +90,14 @@ class CAMMonitor:
         self.config = config or MonitorConfig.from_options(options)
         self.errors = ErrorPolicy(strict=strict, warn=warn)
         self.loggers = loggers
-        self.log_dir = _log_dir(log_dir, loggers)
+        self.log_dir = run_folder(log_dir, loggers)
         self.schedule = Schedule(self.config.every_n_validations, self.config.max_overhead)
         self.alerts: list[Alert] = []
         self._draw = draw
         self._single = not isinstance(probe, Mapping)
         given = dict(probe) if isinstance(probe, Mapping) else {"probe": probe}
         self.probe_set = ProbeSet(list(given), self.config, self.errors)
+        self._monitors = self.probe_set.monitors
         self._scalars = ScalarLog(self.config.tag, self.errors)
         # In place when strict: an error should be raised where it happens.
         self._writer = OutputWriter(self.config.tag, self.errors, background=not strict)
@@ -120,10 +121,6 @@ class CAMMonitor:
         """What is remembered of earlier evaluations; by probe where several were given."""
         histories = {name: monitor.history for name, monitor in self._monitors.items()}
         return next(iter(histories.values())) if self._single and histories else histories
-
-    @property
-    def _monitors(self) -> dict[str, ProbeMonitor]:
-        return self.probe_set.monitors
 
     def set_probe(self, name: str, probe: Probe) -> None:
         """Set a probe that was announced by name: see `ProbeSet.set`."""
@@ -194,7 +191,7 @@ class CAMMonitor:
         count = max((each.history.count for each in self._monitors.values()), default=0)
         epoch = count if epoch is None else epoch
         step = epoch if step is None else step
-        evaluations = {
+        evaluations = self.probe_set.failed_evaluations(epoch, step) | {
             name: self._evaluate(monitor, model, forward_context, epoch, step)
             for name, monitor in self._monitors.items()
         }
@@ -210,7 +207,7 @@ class CAMMonitor:
         self.alerts += [alert for each in evaluations.values() for alert in each.alerts]
         # Scalars before files: a failure to write on rank 0 must not keep it from a collective.
         self._scalars.log(self._scalars_of(evaluations), step, self.loggers, log_scalars)
-        if context.rank == 0:
+        if context.rank == 0 and (self.log_dir is not None or self.loggers):
             self._write(evaluations, step, forward_context, record=update_history)
         self.schedule.budget.spend(time.perf_counter() - started)
         return next(iter(evaluations.values())) if self._single and evaluations else evaluations
@@ -224,8 +221,6 @@ class CAMMonitor:
         step: int,
     ) -> Evaluation:
         """Return a probe's evaluation; a failed one on all processes where it failed on any."""
-        chunk_size = monitor.computer.chunk_size
-        before = chunk_size.current
 
         def work() -> Evaluation:
             evaluation = monitor.evaluate(model, forward_context, epoch, step)
@@ -237,11 +232,7 @@ class CAMMonitor:
         evaluation = monitor.failed_evaluation(epoch, step)
         with self.errors.suppress("an evaluation"):
             evaluation = DistributedContext.current().run_on_all(work)
-        if chunk_size.current < before and not self.errors.strict:
-            self.errors.warn_once(
-                f"lightning_cam ran out of memory with {before} images per pass and goes on with "
-                f"{chunk_size.current}. chunk_size={chunk_size.current} starts with that."
-            )
+        self.probe_set.warn_about_memory(monitor)
         return evaluation
 
     def _update_history(
@@ -268,9 +259,10 @@ class CAMMonitor:
         """
         scalars: dict[str, float] = {}
         for name, evaluation in evaluations.items():
-            monitor = self._monitors[name]
-            if not (evaluation.failed and monitor.history.count):
-                scalars |= self._scalars.full_names(monitor.tag, evaluation.metrics)
+            known = name in self._monitors and self._monitors[name].history.count
+            if not (evaluation.failed and known):
+                tag = self.probe_set.tag_of(name)
+                scalars |= self._scalars.full_names(tag, evaluation.metrics)
         if self.config.max_overhead is not None:
             overhead = {"overhead": self.schedule.budget.share}
             scalars |= self._scalars.full_names(self.config.tag, overhead)
@@ -284,30 +276,28 @@ class CAMMonitor:
         *,
         record: bool,
     ) -> None:
-        if self.log_dir is None and not self.loggers:
-            return
         outputs = []
         for name, evaluation in evaluations.items():
             if evaluation.failed:
                 continue
             monitor = self._monitors[name]
-            header = ProbeHeader(
-                tag=monitor.tag,
-                probe=monitor.probe,
-                num_pictures=self.config.output.num_pictures,
-                settings=self.config.settings(monitor.rules.rules),
-                device=forward_context.to_model(monitor.probe.images[:1]).device,
-            )
-            outputs.append(ProbeOutput(header, evaluation, monitor.renderer_of(evaluation)))
+            with self.errors.suppress("the files and images of an evaluation"):
+                header = ProbeHeader(
+                    tag=monitor.tag,
+                    probe=monitor.probe,
+                    num_pictures=self.config.output.num_pictures,
+                    settings=self.config.settings(monitor.rules.rules),
+                    device=forward_context.to_model(monitor.probe.images[:1]).device,
+                )
+                outputs.append(ProbeOutput(header, evaluation, monitor.renderer_of(evaluation)))
         alerts = [alert for each in evaluations.values() for alert in each.alerts]
-        names = self._scalars.names
         self._writer.write(
             self.log_dir,
             self.loggers,
             outputs,
             alerts,
             step,
-            names,
+            self._scalars.names,
             record=record,
             draw=self._draw,
         )
@@ -353,11 +343,3 @@ class CAMMonitor:
             self.probe_set.start_afresh(reason)
             return
         self.probe_set.load_state_dict(state_dict)
-
-
-def _log_dir(log_dir: str | Path | None, loggers: Sequence[Any]) -> Path | None:
-    """Return the run's folder: as given, else that of the first logger that has one."""
-    if log_dir is not None:
-        return Path(log_dir)
-    folders = (getattr(logger, "log_dir", None) or logger.save_dir for logger in loggers)
-    return next((Path(folder) for folder in folders if folder), None)

@@ -121,9 +121,10 @@ class ProbeMonitor:
         evidence: dict[str, float] = {}
         if self._interventions_due(metrics):
             with forward_context.precision():
-                evidence = self._run_interventions(model, images, result)
+                answers = self._run_interventions(model, images, result)
             names = (metric.name for metric in self._intervention_metrics)
-            metrics = {**metrics, **dict.fromkeys(names, math.nan), **evidence}
+            metrics = {**metrics, **dict.fromkeys(names, math.nan), **answers}
+            evidence = {name: value for name, value in answers.items() if math.isfinite(value)}
         snapshot = Snapshot(
             index=self.history.count,
             epoch=epoch,
@@ -252,8 +253,12 @@ class ProbeMonitor:
         if not self._intervention_metrics:
             return False
         scheduled = interventions_due(self.history.count, self.config.interventions_every)
-        suspicious = self.rules.is_suspicious() or self.rules.would_trigger(metrics)
-        return self.computer.context.broadcast(scheduled or suspicious)
+        return self.computer.context.broadcast(scheduled or self._is_suspicious(metrics))
+
+    def _is_suspicious(self, metrics: Mapping[str, float]) -> bool:
+        with contextlib.suppress(Exception):  # of a user's rule: `update_history` raises it again
+            return self.rules.is_suspicious() or self.rules.would_trigger(metrics)
+        return False
 
     def _run_interventions(
         self, model: nn.Module, images: Tensor, result: CAMResult

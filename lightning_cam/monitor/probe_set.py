@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from lightning_cam.monitor.evaluation import Evaluation, Snapshot
+from lightning_cam.monitor.measure import metric_names_for
 from lightning_cam.monitor.probe_gap import gap_of
 from lightning_cam.monitor.probe_monitor import ProbeMonitor
 from lightning_cam.probe import Probe
@@ -97,6 +100,7 @@ class ProbeSet:
                 continue
             monitor = self._monitor_of(name, probe, model, forward_context)
             if monitor is not None:
+                self.warn_about_memory(monitor)
                 self.monitors[name] = monitor
                 self._restore(name, monitor)
                 summaries.append(monitor.summary)
@@ -120,6 +124,26 @@ class ProbeSet:
                 raise
             self._errors.handle(f"the setup of {tag}", error)
             return None
+
+    def warn_about_memory(self, monitor: ProbeMonitor) -> None:
+        """Warn, unless `strict`, where memory ran out and the chunk size was halved."""
+        warning = monitor.computer.memory_warning()
+        if warning and not self._errors.strict:
+            self._errors.warn_once(warning)
+
+    def failed_evaluations(self, epoch: int, step: int) -> dict[str, Evaluation]:
+        """Return what stands for the evaluations of probes that could not be set up yet.
+
+        All metrics that the catalog has for such a probe are NaN, so that callbacks which monitor
+        one of them find it.
+        """
+        return {
+            name: Evaluation(
+                Snapshot.empty(0, epoch, step), dict.fromkeys(metric_names_for(probe), math.nan)
+            )
+            for name, probe in self._probes.items()
+            if probe is not None and name not in self.monitors
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """Return what each probe and the gap remember."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,3 +72,11 @@ class RunFiles:
         from lightning_cam.output.report import write_report
 
         return write_report([self.folder])
+
+
+def run_folder(log_dir: str | Path | None, loggers: Sequence[Any]) -> Path | None:
+    """Return the run's folder: as given, else that of the first logger that has one."""
+    if log_dir is not None:
+        return Path(log_dir)
+    folders = (getattr(logger, "log_dir", None) or logger.save_dir for logger in loggers)
+    return next((Path(folder) for folder in folders if folder), None)

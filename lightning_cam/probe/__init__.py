@@ -1,4 +1,4 @@
-"""The frozen batch that is looked at again and again, and where it comes from."""
+"""`Probe`: the fixed batch that is evaluated each time, and where it comes from."""
 
 from lightning_cam.probe.probe import Probe
 

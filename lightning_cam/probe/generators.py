@@ -1,4 +1,4 @@
-"""Random streams that a dataset or its transforms hold themselves, put back after sampling."""
+"""`preserve_generators`: restore the random generators that a dataset or its transforms hold."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-_MOST = 10_000  # objects looked at
-_LONGEST = 1_000  # a longer list holds samples, not transforms
+_MAX_OBJECTS = 10_000  # that are searched
+_MAX_ITEMS = 1_000  # a longer list holds samples, not transforms
 _LEAVES = (
     str,
     bytes,
@@ -29,15 +29,15 @@ _LEAVES = (
 
 @contextlib.contextmanager
 def preserve_generators(dataset: Any) -> Iterator[None]:
-    """Restore generators that hang on a dataset: Python's, NumPy's and torch's.
+    """Restore generators that belong to a dataset: Python's, NumPy's and torch's.
 
-    Some augmentation libraries and datasets draw from generators of their own rather than from the
-    global streams. Samples that are read for a probe must not move them.
+    Some augmentation libraries and datasets draw from their own generators instead of the global
+    streams. Reading samples for a probe must not advance them.
 
     Args:
-        dataset: looked through by its attributes, lists and dicts, transforms included.
+        dataset: searched through its attributes, lists and dicts, transforms included.
     """
-    restores = [_restore_of(stream) for stream in _streams(dataset)]
+    restores = [_restore_of(generator) for generator in _generators(dataset)]
     try:
         yield
     finally:
@@ -45,10 +45,10 @@ def preserve_generators(dataset: Any) -> Iterator[None]:
             restore()
 
 
-def _streams(root: Any) -> Iterator[Any]:
+def _generators(root: Any) -> Iterator[Any]:
     waiting: list[Any] = [root]
     seen: set[int] = set()
-    while waiting and len(seen) < _MOST:
+    while waiting and len(seen) < _MAX_OBJECTS:
         each = waiting.pop()
         if id(each) in seen or isinstance(each, _LEAVES):
             continue
@@ -63,20 +63,20 @@ def _streams(root: Any) -> Iterator[Any]:
 
 def _parts(value: Any) -> list[Any]:
     if isinstance(value, Mapping):
-        return list(value.values()) if len(value) <= _LONGEST else []
+        return list(value.values()) if len(value) <= _MAX_ITEMS else []
     if isinstance(value, (list, tuple, set)):
-        return list(value) if len(value) <= _LONGEST else []
+        return list(value) if len(value) <= _MAX_ITEMS else []
     held = getattr(value, "__dict__", None)
     return list(held.values()) if isinstance(held, dict) else []
 
 
-def _restore_of(stream: Any) -> Callable[[], object]:
-    """Return what puts a stream back to where it is now."""
-    if isinstance(stream, random.Random):
-        python = stream.getstate()
-        return lambda: stream.setstate(python)
-    if isinstance(stream, np.random.Generator):
-        bits, state = stream.bit_generator, stream.bit_generator.state
+def _restore_of(generator: Any) -> Callable[[], object]:
+    """Return a function that restores a generator's present state."""
+    if isinstance(generator, random.Random):
+        python = generator.getstate()
+        return lambda: generator.setstate(python)
+    if isinstance(generator, np.random.Generator):
+        bits, state = generator.bit_generator, generator.bit_generator.state
         return lambda: setattr(bits, "state", state)
-    state = stream.get_state()
-    return lambda: stream.set_state(state)
+    state = generator.get_state()
+    return lambda: generator.set_state(state)

@@ -1,4 +1,4 @@
-"""Find the mean and std that a dataset's transforms normalise with."""
+"""`find_normalization`: the mean and std that a dataset's transforms normalise with."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _MAX_DEPTH = 8
 def find_normalization(dataset: Any) -> tuple[list[float], list[float]] | None:
     """Return (mean, std) of the last `Normalize` among a dataset's transforms, or None.
 
-    Follows what wraps datasets (`Subset`, `ConcatDataset`, random splits) and transforms
-    (`Compose`, lists, torchvision's v1 and v2 and `StandardTransform`), and knows any transform
-    whose class is called `Normalize` and that has `mean` and `std`.
+    Searches wrappers of datasets (`Subset`, `ConcatDataset`, random splits) and of transforms
+    (`Compose`, lists, torchvision's v1 and v2 and `StandardTransform`) for a transform whose class
+    is called `Normalize` and that has `mean` and `std`.
     """
     found = [
         (mean, std)
@@ -33,7 +33,7 @@ def _steps(holder: Any, depth: int, seen: set[int]) -> Iterator[Any]:
     yield holder
     inner: list[Any] = []
     if isinstance(holder, Sequence) and not isinstance(holder, str):
-        inner = list(holder[:32])  # transforms are few; data lists are long and hold none
+        inner = list(holder[:32])  # lists of transforms are short; long lists hold samples
     elif hasattr(holder, "__dict__"):
         inner = [vars(holder).get(name) for name in _HOLDERS]
         inner += list(vars(holder).get("_modules", {}).values())  # v2 and Sequential pipelines

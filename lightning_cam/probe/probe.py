@@ -19,31 +19,31 @@ from lightning_cam.runtime.messages import describe
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PROBE_SIZE = 32  # images, where nobody says how many
+PROBE_SIZE = 32  # images, by default
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class Probe:
-    """A fixed batch to watch, checked and copied when it is made.
+    """A fixed batch of images to evaluate, checked and copied when it is made.
 
     Args:
         images: (B, C, H, W) floating point, exactly as the model is fed (normalised, resized).
         targets: (B,) integer labels, the classes that are explained by default, or (B, K) labels of
-            0 and 1, each positive one of which is explained; None when unknown.
-        masks: (B, H, W) or (B, 1, H, W) boolean, true on the object; they turn the metrics of
-            attention into metrics of attention *on the object*. uint8 of 0 and 1 is taken too.
-        boxes: one (n, 4) tensor of `x1, y1, x2, y2` pixels an image, or (B, 4); where there are no
-            masks the boxes' area serves as one.
-        ids: a name for each image, unique; numbers by default.
+            0 and 1, each positive one of which is explained; None where unknown.
+        masks: (B, H, W) or (B, 1, H, W) bool, true on the object; metrics that compare maps with
+            the object need them. uint8 of 0 and 1 is accepted too.
+        boxes: one (n, 4) tensor of `x1, y1, x2, y2` in pixels per image, or (B, 4); where there are
+            no masks the boxes' area takes their place.
+        ids: a unique name per image; numbers by default.
         class_names: the name of each class, by index.
-        mean: per channel mean that was subtracted from the images, for drawing them.
-        std: per channel standard deviation that they were divided by.
-        masks_estimated: whether the masks are a guess; alerts then say so. Boxes in place of masks
-            always are.
+        mean: mean per channel that was subtracted from the images, for drawing them.
+        std: standard deviation per channel that they were divided by.
+        masks_estimated: whether the masks are estimated; alerts then say so. Boxes in place of
+            masks always count as estimated.
 
     Raises:
         ValueError: shapes, dtypes, lengths or ranges that do not fit together, or NaN in images.
-        TypeError: no tensors where tensors are expected.
+        TypeError: anything but tensors where tensors are expected.
     """
 
     images: Tensor
@@ -107,7 +107,7 @@ class Probe:
 
     @property
     def multi_label(self) -> bool:
-        """Whether images have several labels each."""
+        """Whether images may have several labels each."""
         return self.targets is not None and self.targets.ndim == 2  # noqa: PLR2004
 
     @cached_property
@@ -124,7 +124,7 @@ class Probe:
 
     @cached_property
     def foreground(self) -> Tensor | None:
-        """(B, H, W) boolean masks of the objects: the masks, else the boxes filled, else None."""
+        """(B, H, W) bool, true on the objects: the masks, else the area of the boxes, else None."""
         if self.masks is not None or self.boxes is None:
             return self.masks
         height, width = self.images.shape[2:]
@@ -138,22 +138,22 @@ class Probe:
     def with_estimated_masks(self, seed: int = 0) -> Probe:
         """Return the same probe with masks by GrabCut, marked as estimated.
 
-        Started from the boxes where there are any, else from all but the images' edges. Rother,
-        Kolmogorov and Blake 2004. A probe that has masks is returned as it is.
+        Initialised with the boxes where there are any, else with all but the images' edges.
+        Rother, Kolmogorov and Blake 2004. A probe that has masks is returned as it is.
 
         Args:
-            seed: of the colour models' start.
+            seed: of the initialisation of the colour models.
         """
         from lightning_cam.probe.estimated_masks import grabcut_masks
         from lightning_cam.render import displayable
 
         if self.masks is not None:
             return self
-        shown = displayable(self.images.cpu(), self.mean, self.std)
+        displayed = displayable(self.images.cpu(), self.mean, self.std)
         return Probe(
             self.images,
             self.targets,
-            masks=grabcut_masks(shown, self.boxes, seed),
+            masks=grabcut_masks(displayed, self.boxes, seed),
             boxes=self.boxes,
             ids=self.ids,
             class_names=self.class_names,
@@ -172,18 +172,18 @@ class Probe:
     def from_dataset(
         cls, dataset: Any, size: int = PROBE_SIZE, *, seed: int = 0, **known: Any
     ) -> Probe:
-        """Choose `size` samples of a dataset, as equal in number a class as can be.
+        """Sample a dataset, with as equal a number of samples per class as possible.
 
         The choice depends on `seed` alone, and the global random streams stay as they were. Labels,
-        masks, boxes, class names, mean and std are taken along where the dataset shows them.
+        masks, boxes, class names, mean and std are taken from the dataset where it has them.
 
         Args:
-            dataset: map-style or iterable; items are tuples or dicts holding an image, and, if
+            dataset: map-style or iterable; items are tuples or dicts that hold an image and, if
                 known, an integer label, a mask (a `tv_tensors.Mask` or the key `mask`) and boxes
                 (`tv_tensors.BoundingBoxes` or the key `boxes`).
-            size: number of images at most.
-            seed: which samples are drawn.
-            **known: arguments of `Probe` that replace what the dataset shows.
+            size: largest number of images.
+            seed: of the choice.
+            **known: arguments of `Probe` in place of what the dataset holds.
 
         Raises:
             ValueError: the dataset is empty, or its items hold no images of one size.
@@ -196,9 +196,9 @@ class Probe:
     def from_dataloader(
         cls, loader: Any, size: int = PROBE_SIZE, *, seed: int = 0, **known: Any
     ) -> Probe:
-        """Choose samples of a dataloader's dataset: see `from_dataset`.
+        """Sample a dataloader's dataset: see `from_dataset`.
 
-        The loader's own iterator, sampler and workers are not touched; its `collate_fn` is used.
+        The loader's `collate_fn` is used, its iterator, sampler and workers are not.
         """
         from lightning_cam.probe.sampling import sample_dataset
 
@@ -217,9 +217,9 @@ class Probe:
         seed: int = 0,
         **known: Any,
     ) -> Probe:
-        """Choose samples of a datamodule's `train`, `val`, `test` or `predict` loader.
+        """Sample a datamodule's `train`, `val`, `test` or `predict` dataloader.
 
-        The datamodule must have been set up. Of several loaders the first is used.
+        The datamodule must have been set up. Of several dataloaders the first is used.
         """
         if split not in ("train", "val", "test", "predict"):
             raise ValueError(f"expected split 'train', 'val', 'test' or 'predict', got {split!r}")
@@ -244,7 +244,7 @@ def first_loader(loaders: Any) -> Any:
 
 
 def _own(tensor: Tensor) -> Tensor:
-    """Return a private copy that nobody else writes to and no graph holds."""
+    """Return a detached copy that nothing else writes to."""
     with torch.inference_mode(mode=False):
         return plain(tensor).detach().clone(memory_format=torch.contiguous_format)
 

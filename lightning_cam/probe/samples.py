@@ -1,4 +1,4 @@
-"""Read a dataset's items and a loader's batches: which entry is the image, which the label?"""
+"""`read_sample`: which entry of a dataset's item is the image, the label, the mask, the boxes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BOX_KEYS = ("boxes", "box", "bbox", "bboxes")
 
 @dataclass
 class Sample:
-    """What was recognised in one item.
+    """What was found in one item.
 
     Attributes:
         image: (C, H, W) floating point, or None.
@@ -33,10 +33,10 @@ class Sample:
 
 
 def read_sample(item: Any) -> Sample:
-    """Return what is recognised in a dataset's item, by type, key and shape, first come first."""
+    """Return what a dataset's item holds, found by type, key and shape; the first match counts."""
     sample = Sample()
     for key, value in _entries(item, ""):
-        _recognise(sample, key, value)
+        _assign(sample, key, value)
     return sample
 
 
@@ -55,8 +55,8 @@ def _entries(item: Any, key: str) -> Iterator[tuple[str, Any]]:
         yield key, item
 
 
-def _recognise(sample: Sample, key: str, value: Any) -> None:
-    """Put `value` where it belongs, unless something got there before it."""
+def _assign(sample: Sample, key: str, value: Any) -> None:
+    """Assign `value` to the field that it fits, unless that has a value already."""
     value = _converted(value)
     if isinstance(value, int) and (not key or key in _LABEL_KEYS):
         sample.label = value if sample.label is None else sample.label
@@ -74,7 +74,7 @@ def _recognise(sample: Sample, key: str, value: Any) -> None:
 
 
 def _converted(value: Any) -> Any:
-    """Return arrays as tensors, and single whole numbers of any kind as int."""
+    """Return arrays as tensors, and single integers of any kind as int."""
     if hasattr(value, "__array_interface__") and not hasattr(value, "convert"):  # not a PIL image
         value = torch.as_tensor(value)
     if isinstance(value, Tensor) and value.numel() == 1 and not value.is_floating_point():
@@ -83,7 +83,7 @@ def _converted(value: Any) -> Any:
 
 
 def _looks_like_mask(value: Tensor) -> bool:
-    """Tell whether an unnamed tensor is an (H, W) mask: boolean, or whole numbers 0 and 1."""
+    """Return whether an unnamed tensor is an (H, W) mask: bool, or integers 0 and 1."""
     if not (value.ndim == 2 or (value.ndim == 3 and value.shape[0] == 1)):  # noqa: PLR2004
         return False
     return not value.is_floating_point() and _zeros_and_ones(value)
@@ -94,13 +94,13 @@ def _zeros_and_ones(value: Tensor) -> bool:
 
 
 def _one_mask(value: Tensor) -> Tensor:
-    """Return one (H, W) boolean mask: several instances are united, any non-zero is object."""
+    """Return one (H, W) bool mask: the union of several instances; any non-zero value is object."""
     mask: Tensor = plain(value) != 0
     return mask.any(dim=0) if mask.ndim == 3 else mask  # noqa: PLR2004
 
 
 def xyxy(boxes: Tensor) -> Tensor:
-    """Return boxes as a plain (n, 4) tensor of `x1, y1, x2, y2`, whatever their format says."""
+    """Return boxes of any `tv_tensors` format as a plain (n, 4) tensor of `x1, y1, x2, y2`."""
     form = str(getattr(getattr(boxes, "format", None), "value", "XYXY"))
     corners = plain(boxes)
     if form == "XYXY":
@@ -112,5 +112,5 @@ def xyxy(boxes: Tensor) -> Tensor:
 
 
 def plain(tensor: Tensor) -> Tensor:
-    """Return a `tv_tensor` as the plain tensor it is."""
+    """Return a `tv_tensor` as a plain tensor."""
     return tensor.as_subclass(Tensor)

@@ -1,4 +1,4 @@
-"""Choose a few samples of a dataset: balanced over classes, by seed, disturbing nothing."""
+"""`sample_dataset`: a class-balanced sample of a dataset, without side effects on it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lightning_cam.probe.samples import Sample, read_sample
 from lightning_cam.runtime.model_state import isolated_rng
 
 _LABEL_HOLDERS = ("targets", "labels", "_labels", "y")
-_SCAN_LIMIT = 512  # samples loaded at most to learn labels that a dataset does not list
+_MAX_SCANNED = 512  # samples that are loaded to find labels which the dataset does not list
 _MIN_PAIRED_PROBE = 8  # images
 _MAX_CLASSES_PER_IMAGE = 0.75  # up to which enough classes have two images
 _CLASS_HOLDERS = ("classes", "class_names", "categories")
@@ -63,7 +63,7 @@ def choose_indices(dataset: Any, size: int, seed: int) -> list[int]:
     order = np.random.default_rng(seed).permutation(count).tolist()
     listed = labels_of(dataset)
     if listed is None and count > size:
-        order = order[:_SCAN_LIMIT]
+        order = order[:_MAX_SCANNED]
     queues: dict[int, list[int]] = defaultdict(list)
     for index in order:
         if listed is not None:
@@ -72,25 +72,25 @@ def choose_indices(dataset: Any, size: int, seed: int) -> list[int]:
             label = read_sample(dataset[index]).label if count > size else None
         queues[_class_of(label)].append(index)
     if len(queues) > 1:
-        queues.pop(-1, None)  # an ignored label is none to explain
+        queues.pop(-1, None)  # a label of -1 is to be ignored
     queues = _paired(queues, size)
-    # In turn from each class, classes in random order: of a thousand classes eight random ones.
+    # Classes take turns in random order, so that of a thousand classes random ones are taken.
     turns = itertools.chain.from_iterable(itertools.zip_longest(*queues.values()))
     chosen = set(itertools.islice((index for index in turns if index is not None), size))
-    # One of each class, then another one of each: the first few are a fair sample by themselves.
-    places = [
+    # One of each class, then another one of each, so that the first few images are balanced too.
+    ranked = [
         (turn, label, index)
         for label, queue in queues.items()
         for turn, index in enumerate(index for index in queue if index in chosen)
     ]
-    return [index for *_, index in sorted(places)]
+    return [index for *_, index in sorted(ranked)]
 
 
 def _paired(queues: dict[int, list[int]], size: int) -> dict[int, list[int]]:
-    """Return fewer classes where there are too many for most to have two images.
+    """Return fewer classes where there are too many for most of them to have two images.
 
-    Backgrounds are exchanged within a class, which takes two images of it. Not in a small probe,
-    which would show hardly any class.
+    Interventions exchange backgrounds within a class, which needs two images of it. A small probe
+    keeps all classes, since it would show hardly any otherwise.
     """
     if size < _MIN_PAIRED_PROBE or len(queues) <= _MAX_CLASSES_PER_IMAGE * size:
         return queues
@@ -99,7 +99,7 @@ def _paired(queues: dict[int, list[int]], size: int) -> dict[int, list[int]]:
 
 
 def _class_of(label: Any) -> int:
-    """Return what a sample counts as: of several labels the first, -1 without any."""
+    """Return the class that a sample is balanced by: the first of several, -1 without a label."""
     if isinstance(label, torch.Tensor):
         positive = label.nonzero()
         return int(positive[0, 0]) if len(positive) else -1
@@ -107,7 +107,7 @@ def _class_of(label: Any) -> int:
 
 
 def labels_of(dataset: Any) -> Sequence[int] | None:
-    """Return the labels that a dataset lists without loading its images, or None."""
+    """Return the labels that a dataset holds apart from its images, or None."""
     if hasattr(dataset, "indices") and hasattr(dataset, "dataset"):  # torch's Subset
         inner = labels_of(dataset.dataset)
         return None if inner is None else [inner[int(i)] for i in dataset.indices]
@@ -141,11 +141,11 @@ def _as_labels(values: Any, count: int) -> list[int] | None:
 
 
 def _read(item: Any, collate: Callable[[list[Any]], Any] | None) -> Sample:
-    """Return the sample in an item, collated as a batch of one where that shows more."""
+    """Return the sample in an item, collated as a batch of one where the item holds no image."""
     sample = read_sample(item)
     if sample.image is not None or collate is None:
         return sample
-    batch = collate([item])  # some loaders make tensors of images only here
+    batch = collate([item])  # some loaders convert images to tensors only here
     return read_sample(_first_of(batch))
 
 
@@ -183,7 +183,7 @@ def _probe_arguments(samples: list[Sample], indices: list[int], dataset: Any) ->
     found["boxes"] = _all_or_none(sample.boxes for sample in samples)
     highest = -1 if several or labels is None else max(labels)
     found["class_names"] = names = _class_names(dataset, highest)
-    # The class first, so that trackers that sort by name keep a class together.
+    # The class first, so that loggers that sort by name keep a class together.
     found["ids"] = [
         f"{names[label] if names else label}-{index:05d}" if highest >= 0 else f"{index:05d}"
         for label, index in zip(labels or indices, indices, strict=True)

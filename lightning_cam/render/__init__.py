@@ -1,4 +1,4 @@
-"""Raw maps and images to pictures of 8 bits, on the device; encoding on the host."""
+"""From raw maps and images to uint8 images on the device; encoding on the host."""
 
 from lightning_cam.render.captions import legible, with_caption
 from lightning_cam.render.colormaps import COLORMAPS, check_colormap

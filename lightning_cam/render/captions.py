@@ -1,4 +1,4 @@
-"""Words on pictures: what TensorBoard has no field for."""
+"""Text on images, for loggers that have no field for captions."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-INK, PAPER = (32, 33, 36), (255, 255, 255)
+TEXT_COLOR, BACKGROUND = (32, 33, 36), (255, 255, 255)
 _MARGIN = 6
 _SAMPLE = 16  # size at which glyphs are compared
 _PLAIN = str.maketrans(
     dict(zip("–—−×‘’“”øØłŁđĐ", "---x''\"\"oOlLdD", strict=True))
     | {"ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE"}
 )
-_UNKNOWN = "\uffff"  # no font has it: it is drawn as the box that stands for missing glyphs
+_UNKNOWN = "\uffff"  # no font has it, so it is drawn as the box for missing glyphs
 
 
 @functools.lru_cache(maxsize=8)
 def font(size: int) -> Any:
-    """Return Pillow's own font, which needs no file on the machine."""
+    """Return Pillow's own font, which needs no font file."""
     return ImageFont.load_default(size)
 
 
 def drawable(text: str) -> str:
-    """Return `text` in letters that Pillow's own font has.
+    """Return `text` in characters that Pillow's own font has.
 
-    Accents are dropped, since a bare letter reads better than a box; what the font does not know
-    at all, such as Chinese letters, becomes one `?` a run.
+    Accents are removed, since a letter without its accent is more legible than a box. Runs of
+    characters that the font does not have, such as Chinese, become one `?`.
     """
     decomposed = unicodedata.normalize("NFKD", text).translate(_PLAIN)
     bare = (letter for letter in decomposed if not unicodedata.combining(letter))
@@ -45,7 +45,7 @@ def drawable(text: str) -> str:
 
 
 def legible(text: str) -> bool:
-    """Tell whether anything of `text` is left when it is drawn: letters or digits."""
+    """Return whether any letter or digit of `text` can be drawn."""
     return any(letter.isalnum() for letter in drawable(text))
 
 
@@ -60,8 +60,10 @@ def _has_glyph(letter: str) -> bool:
 
 
 def shortened(text: str, width: float, size: int) -> str:
-    """Return `text`, cut with an ellipsis where it is wider than `width` pixels."""
-    text = " ".join(text[: 4 * max(1, round(width))].split())  # no letter is a quarter pixel wide
+    """Return `text`, shortened with an ellipsis where it is wider than `width` pixels."""
+    text = " ".join(
+        text[: 4 * max(1, round(width))].split()
+    )  # every character is wider than a quarter of a pixel
     text = drawable(text)
     if font(size).getlength(text) <= width:
         return text
@@ -72,18 +74,18 @@ def shortened(text: str, width: float, size: int) -> str:
 
 
 def with_caption(picture: NDArray[np.uint8], lines: Sequence[str]) -> NDArray[np.uint8]:
-    """Return the picture with lines of text on a white strip below it.
+    """Return an image with lines of text on a white strip below it.
 
     Args:
         picture: (H, W, 3) uint8 RGB.
-        lines: each is cut to the picture's width.
+        lines: each is shortened to the image's width.
     """
     width = picture.shape[1]
     size = max(12, min(24, width // 13))
     step = round(size * 1.35)
-    strip = Image.new("RGB", (width, step * len(lines) + _MARGIN), PAPER)
+    strip = Image.new("RGB", (width, step * len(lines) + _MARGIN), BACKGROUND)
     draw = ImageDraw.Draw(strip)
     for i, line in enumerate(lines):
         text = shortened(line, width - 2 * _MARGIN, size)
-        draw.text((_MARGIN, _MARGIN // 2 + i * step), text, fill=INK, font=font(size))
+        draw.text((_MARGIN, _MARGIN // 2 + i * step), text, fill=TEXT_COLOR, font=font(size))
     return np.concatenate([picture, np.asarray(strip)])

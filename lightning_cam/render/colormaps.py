@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lightning_cam.runtime.messages import unknown_name
 
-# `turbo` reads in equal steps; `cividis`, `viridis` and `inferno` also for colour-blind readers.
+# `turbo` is perceptually even; `cividis`, `viridis` and `inferno` also for colour-blind readers.
 COLORMAPS = (
     "turbo",
     "cividis",
@@ -26,7 +26,7 @@ COLORMAPS = (
 
 
 def check_colormap(name: str) -> None:
-    """Raise ValueError when there is no such colour map, naming the near miss."""
+    """Raise ValueError for an unknown colour map; the message names near misses."""
     if name not in COLORMAPS:
         raise ValueError(unknown_name("colour map", name, COLORMAPS))
 

@@ -1,4 +1,4 @@
-"""Thumbnails in rows and columns with words around them: the form of most panels."""
+"""Thumbnails in rows and columns with text around them, as most panels have them."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from PIL import Image, ImageDraw
 
-from lightning_cam.render.captions import INK, PAPER, font, shortened
+from lightning_cam.render.captions import BACKGROUND, TEXT_COLOR, font, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    Words: TypeAlias = str | Sequence[str]
+    Text: TypeAlias = str | Sequence[str]
     Pixels: TypeAlias = NDArray[np.uint8]
 
 _GAP, _TEXT, _STEP = 6, 13, 17
-_BESIDE, _CELL, _HEADING = 160, 112, 720  # pixels that words may widen a picture to
-_ONE_ROW = 4  # tiles that stand side by side without a second row
-_FAINT = (95, 99, 104)
+_MAX_ROW, _MAX_CELL, _MAX_HEADING = 160, 112, 720  # widths of text in pixels
+_MAX_SINGLE_ROW = 4  # tiles that are placed in a single row
+_SECONDARY_COLOR = (95, 99, 104)
 
 
 def grid(
     columns: Sequence[Pixels],
-    titles: Sequence[Words],
-    rows: Sequence[Words],
+    titles: Sequence[Text],
+    rows: Sequence[Text],
     heading: str = "",
 ) -> Pixels:
-    """Return one picture (H, W, 3) uint8 RGB of equal thumbnails in rows and columns.
+    """Return one image (H, W, 3) uint8 RGB of equal thumbnails in rows and columns.
 
     Args:
         columns: for each column (B, h, w, 3) uint8 RGB thumbnails, all of one size.
-        titles: what stands above each column, a line or several.
-        rows: what stands left of each row, a line or several.
-        heading: what stands above all, empty for nothing.
+        titles: text above each column, one line or several.
+        rows: text to the left of each row, one line or several.
+        heading: text above all, empty for none.
     """
     count, h, w, _ = columns[0].shape
     above, beside = [_lines(title) for title in titles], [_lines(row) for row in rows]
-    cell_w, left = max(w, _widest(above, _CELL)), _widest(beside, _BESIDE)
+    cell_w, left = max(w, _widest(above, _MAX_CELL)), _widest(beside, _MAX_ROW)
     cell_h = max(h, _tallest(beside))
     left += 2 * _GAP if left else _GAP
     head = _GAP + bool(heading) * (_STEP + _GAP)
@@ -64,17 +64,17 @@ def grid(
 
 def tiles(
     thumbnails: Pixels,
-    captions: Sequence[Words],
+    captions: Sequence[Text],
     heading: str = "",
     across: int | None = None,
 ) -> Pixels:
-    """Return one picture (H, W, 3) uint8 RGB of thumbnails, each with words below it.
+    """Return one image (H, W, 3) uint8 RGB of thumbnails, each with text below it.
 
     Args:
         thumbnails: (N, h, w, 3) uint8 RGB.
-        captions: the words of each, a line or several.
-        heading: what stands above all, empty for nothing.
-        across: how many stand side by side; by default such that the whole is a little wider than
+        captions: text below each, one line or several.
+        heading: text above all, empty for none.
+        across: how many are side by side; by default such that the image is a little wider than
             high.
     """
     picture: Pixels = film(thumbnails[None], captions, [heading], across)[0]
@@ -83,7 +83,7 @@ def tiles(
 
 def film(
     frames: Pixels,
-    captions: Sequence[Words],
+    captions: Sequence[Text],
     headings: Sequence[str],
     across: int | None = None,
 ) -> Pixels:
@@ -91,15 +91,15 @@ def film(
 
     Args:
         frames: (T, N, h, w, 3) uint8 RGB thumbnails.
-        captions: the words of each thumbnail, the same in all frames.
-        headings: what stands above each frame.
-        across: how many thumbnails stand side by side.
+        captions: text below each thumbnail, the same in all frames.
+        headings: text above each frame.
+        across: how many thumbnails are side by side.
     """
     _, count, h, w, _ = frames.shape
     below = [_lines(caption) for caption in captions]
     across = min(count, across or _across(count))
     top = _GAP + any(headings) * (_STEP + _GAP)
-    cell = max(w, _widest(below, _CELL))
+    cell = max(w, _widest(below, _MAX_CELL))
     step_x, step_y = cell + _GAP, h + _tallest(below) + 2 * _GAP
     width = max(_GAP + across * step_x, _heading_width(headings))
     height = top + -(-count // across) * step_y
@@ -122,30 +122,30 @@ def film(
 
 
 class _Sheet:
-    """A white sheet to write on; words first, pictures on top, so that no word covers any."""
+    """A white image to write text on; thumbnails are placed on top, so that no text covers them."""
 
     def __init__(self, width: int, height: int) -> None:
         self.width = width
-        self._image = Image.new("RGB", (width, height), PAPER)
+        self._image = Image.new("RGB", (width, height), BACKGROUND)
         self._draw = ImageDraw.Draw(self._image)
 
     def write(self, x: int, y: int, width: int, lines: Sequence[str]) -> None:
-        """Write lines from a place downwards, the first one darker, each cut to `width`."""
+        """Write lines from a position downwards, the first darker, each shortened to `width`."""
         for i, line in enumerate(lines):
-            text, ink = shortened(line, width, _TEXT), _FAINT if i else INK
-            self._draw.text((x, y + i * _STEP), text, fill=ink, font=font(_TEXT))
+            text, color = shortened(line, width, _TEXT), _SECONDARY_COLOR if i else TEXT_COLOR
+            self._draw.text((x, y + i * _STEP), text, fill=color, font=font(_TEXT))
 
     def pixels(self) -> Pixels:
-        """Return the sheet as an array that can be written to."""
+        """Return the image as a writable array."""
         return np.array(self._image)
 
 
-def _lines(words: Words) -> list[str]:
-    return [words] if isinstance(words, str) else list(words)
+def _lines(text: Text) -> list[str]:
+    return [text] if isinstance(text, str) else list(text)
 
 
 def _widest(words: Sequence[Sequence[str]], most: int) -> int:
-    """Return the width that words take, at most `most` pixels; 0 where there are none."""
+    """Return the width of the text, at most `most` pixels; 0 where there is none."""
     lines = [line for lines in words for line in lines if line]
     lengths = [font(_TEXT).getlength(shortened(line, most, _TEXT)) for line in lines]
     return math.ceil(max(lengths, default=0))
@@ -156,12 +156,12 @@ def _tallest(words: Sequence[Sequence[str]]) -> int:
 
 
 def _heading_width(headings: Sequence[str]) -> int:
-    return _widest([headings], _HEADING) + 2 * _GAP
+    return _widest([headings], _MAX_HEADING) + 2 * _GAP
 
 
 def _across(count: int) -> int:
-    """Return how many of `count` tiles stand side by side: about the root, no row nearly empty."""
-    if count <= _ONE_ROW:
+    """Return how many of `count` tiles are side by side: about the root, no row nearly empty."""
+    if count <= _MAX_SINGLE_ROW:
         return count
     fewest = max(1, round(math.sqrt(1.5 * count)))
     rows = -(-count // fewest)

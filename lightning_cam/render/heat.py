@@ -1,4 +1,4 @@
-"""Maps without an image under them: mean attention, and what single channels say."""
+"""Maps without an image: mean maps of classes, and feature maps."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _NEUTRAL = (245, 245, 245)
 def heat_pictures(
     maps: Tensor, size: tuple[int, int], *, top: float, colormap: str = "turbo"
 ) -> Tensor:
-    """Return maps as bare colours on one scale, (B, H, W, 3) uint8 RGB; grey where not finite.
+    """Return maps as colours on one scale, (B, H, W, 3) uint8 RGB; grey where not finite.
 
     Args:
         maps: (B, h, w), at least 0.
-        size: of the pictures.
-        top: the value that has the last colour.
+        size: of the images.
+        top: the value of the last colour.
         colormap: a name from `COLORMAPS`.
     """
     heat = F.interpolate(maps[:, None].float(), size=size, mode="bilinear", align_corners=False)
@@ -29,15 +29,15 @@ def heat_pictures(
 
 
 def feature_pictures(maps: Tensor, size: tuple[int, int], colormap: str = "inferno") -> Tensor:
-    """Return channels of feature maps in their own cells, (B, k, H, W, 3) uint8 RGB.
+    """Return channels of feature maps without interpolation, (B, k, H, W, 3) uint8 RGB.
 
-    All images of a channel share its scale, so they can be compared. A channel that is nowhere
-    negative runs from 0 to its largest value; one that is runs from blue over white (0) to red.
+    All images share the scale of a channel, so that they can be compared. A channel without
+    negative values is drawn from 0 to its largest value, any other from blue over white (0) to red.
 
     Args:
         maps: (B, k, h, w).
-        size: of the pictures.
-        colormap: of the channels that are nowhere negative.
+        size: of the images.
+        colormap: of the channels without negative values.
     """
     maps = maps.float().nan_to_num(0, 0, 0)
     span = maps.abs().amax(dim=(0, 2, 3), keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)

@@ -1,4 +1,4 @@
-"""Blend a map's colours over its image."""
+"""Maps blended over their images."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from lightning_cam.render.colormaps import table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_OUTLINE = 110  # of so many pixels one is the outline's width
-RISE, FALL = (200, 30, 40), (10, 90, 200)  # red and blue: told apart by colour-blind readers too
-_SMALLEST, _LARGEST = 224, 768  # sides of a picture that can be read and still be kept by hundreds
+_OUTLINE = 110  # the outline is as wide as the image's shorter side divided by this
+RISE, FALL = (200, 30, 40), (10, 90, 200)  # red and blue, which colour-blind readers distinguish
+_MIN_SIDE, _MAX_SIDE = 224, 768  # of overlays: legible, and small enough to keep hundreds
 
 
 def displayable(
@@ -24,10 +24,10 @@ def displayable(
     """Return images as RGB in 0 to 1, (B, 3, H, W) float32.
 
     Args:
-        images: (B, C, H, W) as the model is fed. One channel becomes grey; of more than three the
-            first three are shown.
-        mean: what was subtracted per channel; None when unknown.
-        std: what was divided by per channel; None when unknown. Then images that are not within
+        images: (B, C, H, W) as the model is fed. One channel is shown in grey; of more than three
+            the first three are shown.
+        mean: what was subtracted per channel; None where unknown.
+        std: what was divided by per channel; None where unknown. Then images that are not within
             0 to 1 are rescaled from the range of all of them.
     """
     shown = images.float()
@@ -46,9 +46,9 @@ def _per_channel(values: Sequence[float], like: Tensor) -> Tensor:
 
 
 def picture_size(height: int, width: int) -> tuple[int, int]:
-    """Return the size at which images of (height, width) are drawn: legible, not wasteful."""
-    scale = max(1, -(-_SMALLEST // min(height, width)))
-    scale_down = min(1.0, _LARGEST / (max(height, width) * scale))
+    """Return the size at which images of (height, width) are drawn."""
+    scale = max(1, -(-_MIN_SIDE // min(height, width)))
+    scale_down = min(1.0, _MAX_SIDE / (max(height, width) * scale))
     return max(1, round(height * scale * scale_down)), max(1, round(width * scale * scale_down))
 
 
@@ -64,26 +64,26 @@ def overlay(
 ) -> Tensor:
     """Return the maps' colours blended over the images, (B, H, W, 3) uint8 RGB.
 
-    Each map is drawn from 0 to its own maximum, or to a given peak, and the more opaque the more
-    heat there is: where there is none the image shows as it is. So does a map that is flat (all
-    cells equal) or not finite: there is nothing to show, and a picture should not invent it.
+    Each map is drawn from 0 to its own maximum, or to a given peak, more opaque where it is higher;
+    where it is 0 the image is unchanged. For a map that is flat (all cells equal) or not finite the
+    image is unchanged too, since there is nothing to show.
 
     Args:
         images: (B, 3, H, W) in 0 to 1, see `displayable`.
         maps: (B, h, w) raw maps.
-        masks: (B, H, W) boolean; their outline is drawn in white with a dark edge.
-        size: of the pictures; the images' by default.
+        masks: (B, H, W) bool; their outline is drawn in white with a dark edge.
+        size: of the result; the images' by default.
         colormap: a name from `COLORMAPS`.
-        alpha: weight of the colours where the heat is greatest, 0 (image only) to 1; elsewhere it
-            falls with the square root of the heat.
-        peaks: (B,) what each map is divided by, in its own unit; each map's maximum by default.
+        alpha: weight of the colours at the map's maximum, 0 (image only) to 1; elsewhere it is
+            proportional to the square root of the map.
+        peaks: (B,) what each map is divided by; its own maximum by default.
     """
     size = size or (images.shape[2], images.shape[3])
     heat = heat_of(maps, size, peaks)
     drawn = (alpha * heat.sqrt())[:, None]
     blended = torch.lerp(resized(images, size), colored(heat, colormap), drawn)
-    pictures = as_pixels(blended)
-    return pictures if masks is None else _outlined(pictures, masks)
+    images = as_pixels(blended)
+    return images if masks is None else _outlined(images, masks)
 
 
 def difference(
@@ -97,14 +97,14 @@ def difference(
 ) -> Tensor:
     """Return where maps rose (red) and fell (blue) over pale grey images, (B, H, W, 3) uint8.
 
-    Both maps are scaled as `overlay` scales them. No change shows the grey image, the colours are
-    proportional to the change, and a full one (from no heat to all) is as opaque as `alpha`.
+    Both maps are scaled as in `overlay`. Colours are proportional to the change: none shows the
+    grey image, a full change (from 0 to the maximum) is as opaque as `alpha`.
 
     Args:
         images: (B, 3, H, W) in 0 to 1.
         before: (B, h, w) raw maps.
         now: (B, h, w) raw maps.
-        size: of the pictures; the images' by default.
+        size: of the result; the images' by default.
         alpha: weight of the colours at a full change.
         peaks: (B,) as in `overlay`.
     """
@@ -116,7 +116,7 @@ def difference(
 
 
 def heat_of(maps: Tensor, size: tuple[int, int], peaks: Tensor | None = None) -> Tensor:
-    """Return maps enlarged and scaled to 0 to 1, (B, H, W); 0 where there is no evidence.
+    """Return maps enlarged and scaled to 0 to 1, (B, H, W); 0 for flat maps.
 
     Args:
         maps: (B, h, w) raw maps.
@@ -137,18 +137,18 @@ def colored(heat: Tensor, colormap: str) -> Tensor:
 
 
 def as_pixels(colors: Tensor) -> Tensor:
-    """Return colours in 0 to 1, (B, 3, H, W), as pictures (B, H, W, 3) uint8."""
+    """Return colours in 0 to 1, (B, 3, H, W), as images (B, H, W, 3) uint8."""
     return colors.mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
 def plain(images: Tensor, size: tuple[int, int], masks: Tensor | None = None) -> Tensor:
-    """Return images (B, 3, H, W) in 0 to 1 as pictures (B, H, W, 3) uint8, outlined by masks."""
-    pictures = as_pixels(resized(images, size))
-    return pictures if masks is None else _outlined(pictures, masks)
+    """Return images (B, 3, H, W) in 0 to 1 as (B, H, W, 3) uint8, with the outlines of masks."""
+    pixels = as_pixels(resized(images, size))
+    return pixels if masks is None else _outlined(pixels, masks)
 
 
 def sized_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return masks (B, H, W) boolean at another size."""
+    """Return masks (B, H, W) bool at another size."""
     return F.interpolate(masks[:, None].float(), size=size, mode="nearest")[:, 0] > 0
 
 
@@ -156,18 +156,18 @@ def _triple(color: tuple[int, int, int], like: Tensor) -> Tensor:
     return torch.tensor(color, dtype=like.dtype, device=like.device).view(1, 3, 1, 1) / 255
 
 
-def _outlined(pictures: Tensor, masks: Tensor) -> Tensor:
-    """Return pictures (B, H, W, 3) with a white line just outside the masks and a dark edge."""
-    size = (pictures.shape[1], pictures.shape[2])
+def _outlined(images: Tensor, masks: Tensor) -> Tensor:
+    """Return images (B, H, W, 3) with a white line just outside the masks and a dark edge."""
+    size = (images.shape[1], images.shape[2])
     sized = sized_masks(masks, size)
     width = max(1, min(size) // _OUTLINE)
     wide = _grown(sized, width)
     line, edge = wide & ~sized, _grown(wide, width) & ~wide
-    return pictures.masked_fill(edge[..., None], 0).masked_fill(line[..., None], 255)
+    return images.masked_fill(edge[..., None], 0).masked_fill(line[..., None], 255)
 
 
 def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return images at `size`, averaged when smaller, interpolated when larger."""
+    """Return images at `size`, averaged where smaller, interpolated where larger."""
     if images.shape[2:] == size:
         return images
     if size[0] < images.shape[2]:
@@ -176,7 +176,7 @@ def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _grown(masks: Tensor, width: int) -> Tensor:
-    """Return boolean masks (B, H, W), wider by `width` pixels on every side."""
+    """Return bool masks (B, H, W), wider by `width` pixels on every side."""
     for dim in (1, 2):
         grown, length = masks.clone(), masks.shape[dim]
         for shift in range(1, min(width, length - 1) + 1):

@@ -1,4 +1,4 @@
-"""Read checkpoints, and load weights whose names carry what wrapped the model when saved."""
+"""`load_weights`: read checkpoints, and match the prefixes that wrappers add to weights' names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 _STATE_KEYS = ("state_dict", "model_state_dict", "model", "weights")
-_DEEPEST = 4  # wrappers around a network, such as `module.model.net.`
+_MAX_DEPTH = 4  # of wrappers around a network, such as `module.model.net.`
 _COMPILED = "_orig_mod."
 
 
@@ -23,11 +23,11 @@ class Loaded:
     """What loading did, or would do.
 
     Attributes:
-        missing: names of the model that the checkpoint has not, left as they were.
-        unexpected: names of the checkpoint that the model has not.
+        missing: names of the model that are not in the checkpoint; these weights are unchanged.
+        unexpected: names of the checkpoint that are not in the model.
         mismatched: names whose shapes differ, with both shapes.
-        stripped: the prefix that was taken off the checkpoint's names, then the one that was put on
-            (`module.`, `+net.`, `model.+net.`).
+        stripped: the prefix that was removed from the checkpoint's names, then the one that was
+            added (`module.`, `+net.`, `model.+net.`).
     """
 
     missing: tuple[str, ...]
@@ -38,11 +38,11 @@ class Loaded:
 
 @dataclass(frozen=True)
 class TrainingTime:
-    """When in a training a checkpoint was saved.
+    """The time in a training at which a checkpoint was saved.
 
     Attributes:
         epoch: the trainer's epoch, from 0.
-        step: the step under which the trainer logged the scalars of the validation just before.
+        step: the step under which the trainer logged the scalars of the last validation.
     """
 
     epoch: int
@@ -56,15 +56,15 @@ def load_weights(
 
     Args:
         model: what to load into, in place.
-        checkpoint: a file or what `torch.load` returned from it: a state dict, or a dict that holds
+        checkpoint: a file, or what `torch.load` returned for it: a state dict, or a dict that holds
             one under `state_dict` (Lightning), `model_state_dict` or `model`.
-        weights_only: refuse to unpickle anything but tensors and plain containers. Turn off for
-            files that you trust only.
+        weights_only: refuse to unpickle anything but tensors and plain containers. Turn it off only
+            for files that you trust.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: torch cannot read the file, there are no weights in it, or none whose name and
-            shape the model has.
+        ValueError: torch cannot read the file, it holds no weights, or none that fit the model by
+            name and shape.
     """
     fitting, loaded = _matched(model, _read_if_file(checkpoint, weights_only=weights_only))
     model.load_state_dict(fitting, strict=False)
@@ -74,17 +74,17 @@ def load_weights(
 def match_weights(
     model: nn.Module, checkpoint: str | Path | Mapping[str, Any], *, weights_only: bool = True
 ) -> Loaded:
-    """Return what `load_weights` would, and leave the model as it is."""
+    """Return what `load_weights` would return, without loading."""
     return _matched(model, _read_if_file(checkpoint, weights_only=weights_only))[1]
 
 
 def read_checkpoint(file: str | Path, *, weights_only: bool = True) -> Mapping[str, Any]:
-    """Return what a file of `torch.save` holds, on the CPU, its tensors read when they are used.
+    """Return the content of a file of `torch.save` on the CPU; tensors are read when they are used.
 
     Args:
         file: a checkpoint of Lightning, a state dict, or a whole module.
-        weights_only: refuse to unpickle anything but tensors and plain containers. Turn off for
-            files that you trust only.
+        weights_only: refuse to unpickle anything but tensors and plain containers. Turn it off only
+            for files that you trust.
 
     Raises:
         FileNotFoundError: no such file.
@@ -92,7 +92,7 @@ def read_checkpoint(file: str | Path, *, weights_only: bool = True) -> Mapping[s
     """
     path = Path(file)
     if not path.is_file():
-        raise FileNotFoundError(f"expected a checkpoint file, got {path}, which is none")
+        raise FileNotFoundError(f"expected a checkpoint file, got {path}: no such file")
     found = _unpickled(path, weights_only=weights_only)
     if isinstance(found, nn.Module):
         return {"state_dict": found.state_dict()}
@@ -104,10 +104,11 @@ def read_checkpoint(file: str | Path, *, weights_only: bool = True) -> Mapping[s
 
 
 def training_time_of(checkpoint: Mapping[str, Any]) -> TrainingTime | None:
-    """Return when a checkpoint was saved, None where it does not say.
+    """Return when a checkpoint was saved, None where it does not hold it.
 
-    `global_step` is not what Lightning logs under: with several optimizers the two differ. And at
-    the end of an epoch, when checkpoints are saved, its counter is one beyond the validation's.
+    `global_step` is not the step that Lightning logs under: with several optimizers they differ.
+    At the end of an epoch, when checkpoints are saved, Lightning's counter of steps is one higher
+    than at the validation.
     """
     epoch = _number(checkpoint, "epoch")
     step = _number(checkpoint, "global_step", "step", "iteration")
@@ -125,10 +126,10 @@ def training_time_of(checkpoint: Mapping[str, Any]) -> TrainingTime | None:
 
 
 def monitored_value_of(checkpoint: Mapping[str, Any]) -> float:
-    """Return the value that the training's first `ModelCheckpoint` with a monitor saw.
+    """Return the value that the first `ModelCheckpoint` with a monitor saw.
 
-    The higher the better, as `History.add` takes it: of what is minimised the negative; NaN where
-    nothing was monitored.
+    The higher the better: the negative of a value that is minimised. NaN where nothing was
+    monitored.
     """
     callbacks = checkpoint.get("callbacks")
     for key, state in callbacks.items() if isinstance(callbacks, Mapping) else ():
@@ -188,9 +189,9 @@ def _weights_in(checkpoint: Any) -> dict[str, Tensor]:
 
 
 def _matched(model: nn.Module, checkpoint: Mapping[str, Any]) -> tuple[dict[str, Tensor], Loaded]:
-    """Return the weights that fit under the model's own names, and the report."""
+    """Return the weights that fit, under the model's own names, and what does not."""
     weights, own = _weights_in(checkpoint), model.state_dict()
-    plain = {name.replace(_COMPILED, ""): name for name in own}  # both may be compiled, or one
+    plain = {name.replace(_COMPILED, ""): name for name in own}  # either may be compiled
     taken, added = _prefixes(
         {name.replace(_COMPILED, ""): t.shape for name, t in weights.items()},
         {name: own[full].shape for name, full in plain.items()},
@@ -220,28 +221,28 @@ def _matched(model: nn.Module, checkpoint: Mapping[str, Any]) -> tuple[dict[str,
 
 
 def _prefixes(weights: Mapping[str, torch.Size], own: Mapping[str, torch.Size]) -> tuple[str, str]:
-    """Return the prefix to take off and the one to put on under which most weights fit.
+    """Return the prefixes to remove and to add with which most weights fit.
 
-    What DataParallel and DDP (`module.`), Lightning modules (`model.`, `net.`), EMA and trainers
-    put in front is found by what is behind it, whatever it is called.
+    Prefixes of DataParallel and DDP (`module.`), Lightning modules (`model.`, `net.`), EMA and
+    trainers are found by the rest of the name and the shape, whatever they are called.
     """
-    behind: dict[tuple[str, torch.Size], list[str]] = defaultdict(list)
+    rests: dict[tuple[str, torch.Size], list[str]] = defaultdict(list)
     for name, shape in own.items():
         for added, rest in _splits(name):
-            behind[rest, shape].append(added)
+            rests[rest, shape].append(added)
     hits = Counter(
         (taken, added)
         for name, shape in weights.items()
         for taken, rest in _splits(name)
-        for added in behind.get((rest, shape), ())
+        for added in rests.get((rest, shape), ())
     )
     shortest = sorted(hits, key=lambda pair: (-hits[pair], len(pair[0] + pair[1]), pair))
     return shortest[0] if shortest else ("", "")
 
 
 def _splits(name: str) -> Iterator[tuple[str, str]]:
-    """Yield a name as prefix and rest: `a.b.c` as ("", a.b.c), ("a.", b.c), ("a.b.", c)."""
+    """Yield a name split into prefix and rest: `a.b.c` as ("", a.b.c), ("a.", b.c), ("a.b.", c)."""
     parts = name.split(".")
-    for depth in range(min(len(parts), _DEEPEST + 1)):
+    for depth in range(min(len(parts), _MAX_DEPTH + 1)):
         prefix = "".join(f"{part}." for part in parts[:depth])
         yield prefix, name[len(prefix) :]

@@ -1,4 +1,4 @@
-"""Walk the containers that models return: tuples, dicts, dataclasses, named tuples."""
+"""Tensors in the containers that models return: tuples, dicts, dataclasses, named tuples."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from torch import Tensor
 def map_tensors(value: Any, fn: Callable[[str, Tensor], Tensor], path: str = "") -> Any:
     """Return `value` with each tensor inside replaced by `fn(path, tensor)`.
 
-    Paths read like indexing: `""` for a bare tensor, `"[0]"`, `"[feat]"`, `"[0][feat]"`. Containers
-    are rebuilt as their own type (a Hugging Face output stays one); everything else is passed on.
+    Paths are written like indexing: `""` for a bare tensor, `"[0]"`, `"[feat]"`, `"[0][feat]"`.
+    Containers are rebuilt as their own type (a Hugging Face output stays one); anything else is
+    returned as it is.
     """
     if isinstance(value, Tensor):
         return fn(path, value)
@@ -41,7 +42,7 @@ def map_tensors(value: Any, fn: Callable[[str, Tensor], Tensor], path: str = "")
 
 
 def normal(tensor: Tensor) -> Tensor:
-    """Return a tensor that a graph may hold: inference tensors are copied, outside their mode."""
+    """Return a tensor that can be part of a graph: inference tensors are copied."""
     if not tensor.is_inference():
         return tensor
     with torch.inference_mode(mode=False):
@@ -52,10 +53,10 @@ def tensors_in(value: Any) -> list[tuple[str, Tensor]]:
     """Return the tensors inside `value` with their paths, in order."""
     found: list[tuple[str, Tensor]] = []
 
-    def note(path: str, tensor: Tensor) -> Tensor:
+    def record(path: str, tensor: Tensor) -> Tensor:
         found.append((path, tensor))
         return tensor
 
     if isinstance(value, (Tensor, Mapping, Sequence)) or dataclasses.is_dataclass(value):
-        map_tensors(value, note)
+        map_tensors(value, record)
     return found

@@ -1,4 +1,4 @@
-"""Leave the model, the random streams and torch's switches exactly as they were found."""
+"""`preserve_model_state`: run a model and leave it, and the random streams, as they were."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def preserve_model_state(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """Run the body with `model` in evaluation mode, and put everything back afterwards.
+    """Run the body with `model` in evaluation mode, and restore everything afterwards.
 
     Restored, also when the body raises: the train/eval flag of each submodule (a frozen BatchNorm
-    inside a training network stays as it was), every buffer bit for bit, the random streams of
-    Python, NumPy and torch, grad mode and inference mode. Compiled modules run eagerly inside, so
-    that their hooks fire and nothing is recompiled. Checkpointed parts run as if they were not.
+    in a training network keeps its own), every buffer bit for bit, the random streams of Python,
+    NumPy and torch, grad mode and inference mode. Compiled modules run eagerly inside, so that
+    their hooks fire and nothing is recompiled. Checkpointed parts run without checkpointing.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(isolated_rng(device))
-        # Inside `trainer.validate()` inference mode is on; `enable_grad` alone would not lift it.
+        # `trainer.validate()` runs in inference mode, which `enable_grad` does not end.
         stack.enter_context(torch.inference_mode(mode=False))
         stack.enter_context(torch.no_grad())
         stack.enter_context(_eager())
@@ -58,7 +58,7 @@ def isolated_rng(device: torch.device | None = None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Switch each submodule to evaluation, by its flag alone.
+    """Switch each submodule to evaluation mode by its flag alone.
 
     `model.eval()` would call overridden `train()` methods, which may do more than set the flag.
     """
@@ -71,7 +71,7 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def _set_flags(flags: Iterable[tuple[nn.Module, bool]]) -> None:
-    """Set what differs, in validation nothing: writing a module's attribute takes long."""
+    """Set the flags that differ (during validation none), since `nn.Module.__setattr__` is slow."""
     for module, training in flags:
         if module.training is not training:
             module.training = training
@@ -79,16 +79,16 @@ def _set_flags(flags: Iterable[tuple[nn.Module, bool]]) -> None:
 
 @contextlib.contextmanager
 def _buffers_kept(model: nn.Module) -> Iterator[None]:
-    """Put back buffers that a forward pass rewrote, replaced, added or removed.
+    """Restore buffers that a forward pass changed, replaced, added or removed.
 
-    Compared by their bytes: some kernels write without torch's version counter moving.
+    They are compared by their bytes, since some kernels do not increase torch's version counter.
     """
     dicts = [(module._buffers, dict(module._buffers)) for module in model.modules()]  # noqa: SLF001
     buffers = {id(b): b for _, before in dicts for b in before.values() if b is not None}
     by_device: dict[torch.device, list[Tensor]] = {}
     for buffer in buffers.values():
         by_device.setdefault(buffer.device, []).append(buffer)
-    kept = [_Kept(some) for some in by_device.values()]
+    kept = [_BufferCopies(some) for some in by_device.values()]
     try:
         yield
     finally:
@@ -104,31 +104,31 @@ def _same_entries(now: dict[str, Tensor | None], before: dict[str, Tensor | None
     return list(now) == list(before) and all(now[name] is before[name] for name in before)
 
 
-class _Kept:
-    """The bytes of some buffers of one device, in one piece: a comparison for all of them."""
+class _BufferCopies:
+    """The buffers of one device copied into one tensor of bytes, for a single comparison."""
 
     def __init__(self, buffers: list[Tensor]) -> None:
         self._buffers = buffers
-        self._looks = [(buffer.shape, buffer.dtype) for buffer in buffers]
+        self._kinds = [(buffer.shape, buffer.dtype) for buffer in buffers]
         parts = [_bytes(buffer) for buffer in buffers]
         self._sizes = [len(part) for part in parts]
         self._bytes = torch.cat(parts)
 
     def restore(self) -> None:
-        """Put back those that differ."""
+        """Restore the buffers that differ."""
         parts = [_bytes(buffer) for buffer in self._buffers]
         if [len(part) for part in parts] == self._sizes and torch.equal(
             torch.cat(parts), self._bytes
         ):
             return
         before = torch.split(self._bytes, self._sizes)
-        for buffer, look, now, was in zip(self._buffers, self._looks, parts, before, strict=True):
+        for buffer, kind, now, was in zip(self._buffers, self._kinds, parts, before, strict=True):
             if not torch.equal(now, was):
-                shape, dtype = look
-                value = was.clone().view(dtype).view(shape)  # only a clone is aligned for sure
+                shape, dtype = kind
+                value = was.clone().view(dtype).view(shape)  # a view may not be aligned
                 with torch.inference_mode(buffer.is_inference()):
-                    # Through .data: a graph that waits for its backward lives.
-                    if (buffer.shape, buffer.dtype) == look:
+                    # Through .data: a graph that awaits its backward pass stays valid.
+                    if (buffer.shape, buffer.dtype) == kind:
                         buffer.data.copy_(value)
                     else:  # resized in place
                         buffer.data = value
@@ -140,8 +140,8 @@ def _bytes(tensor: Tensor) -> Tensor:
 
 @contextlib.contextmanager
 def _eager() -> Iterator[None]:
-    """Make compiled modules run eagerly: hooks do not fire in compiled graphs."""
-    if "torch._dynamo" not in sys.modules:  # nothing was compiled; importing it takes a second
+    """Make compiled modules run eagerly, since hooks do not fire in compiled graphs."""
+    if "torch._dynamo" not in sys.modules:  # nothing was compiled, and importing it takes a second
         yield
         return
     with torch.compiler.set_stance("force_eager"):
@@ -149,7 +149,7 @@ def _eager() -> Iterator[None]:
 
 
 class _Direct:
-    """Stands for the autograd function of reentrant checkpoints."""
+    """Replaces the autograd function of reentrant checkpoints by a plain call."""
 
     @staticmethod
     def apply(function: Callable[..., Any], preserve_rng_state: object, *args: Any) -> Any:
@@ -158,17 +158,17 @@ class _Direct:
 
 
 def _no_frame(*_args: Any, **_kwargs: Any) -> Iterator[None]:
-    """Stand for what surrounds a part under a checkpoint that is not reentrant."""
+    """Replace what surrounds a part under a non-reentrant checkpoint."""
     yield
 
 
 @contextlib.contextmanager
 def _not_recomputed() -> Iterator[None]:
-    """Run the parts under `torch.utils.checkpoint` directly.
+    """Run the parts under `torch.utils.checkpoint` without checkpointing.
 
-    `torch.autograd.grad` cannot pass a reentrant one, and recomputing comes when our hooks are
-    gone. Looked up in torch's module at each call, so that models which imported `checkpoint` by
-    name are served too.
+    `torch.autograd.grad` does not work with reentrant checkpoints, and recomputation happens after
+    the hooks are removed. The functions are replaced in torch's module, where they are looked up at
+    each call, so that it also works for models that imported `checkpoint` by name.
     """
     home = torch.utils.checkpoint
     direct = {

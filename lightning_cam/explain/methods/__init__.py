@@ -1,4 +1,4 @@
-"""The methods: small functions by family, found by name in `METHODS`."""
+"""The methods: one function each, by family, found by name in `METHODS`."""
 
 from lightning_cam.explain.methods import (
     attention,

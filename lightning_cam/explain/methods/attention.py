@@ -1,4 +1,8 @@
-"""Maps from the attention matrices of a vision transformer."""
+"""Methods that use the attention matrices of a vision transformer.
+
+Notation: A is the attention matrix of one block, (heads, N, N) over N tokens; I the identity; S the
+score.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +28,11 @@ _SOFTMAXES = {torch.softmax, Tensor.softmax, F.softmax}
 
 @register("rollout", "Attention rollout", place="attention", class_free=True)
 def rollout(batch: AttributionBatch, site: Site) -> Tensor:
-    """Product over blocks of (A + I)/2, A averaged over heads. Abnar and Zuidema 2020.
+    """Return the product over blocks of (A + I) / 2, with A averaged over heads.
 
-    What the class token (or, without one, the average token) draws from each patch. No class is
-    asked for, so the map is the same for all.
+    How much the class token, or without one the average token, receives from each patch through all
+    blocks and their residual connections. Does not depend on the class. Abnar and Zuidema 2020
+    (attention rollout).
     """
     del site
     with torch.no_grad():
@@ -41,7 +46,11 @@ def rollout(batch: AttributionBatch, site: Site) -> Tensor:
 
 @register("gradient_attention", "Gradient-weighted attention", place="attention")
 def gradient_attention(batch: AttributionBatch, site: Site) -> Tensor:
-    """R ← R + mean_heads(ReLU(dS/dA ⊙ A)) R. Chefer et al. 2021 (ICCV)."""
+    """Return R after R ← R + mean_heads(ReLU(dS/dA ⊙ A)) R over all blocks, from R = I.
+
+    Attention rollout that counts an attention weight as much as the score depends on it. Chefer et
+    al. 2021 (ICCV).
+    """
     del site
     with torch.enable_grad():
         output, found = _attention(batch)
@@ -61,7 +70,7 @@ def _identity(like: Tensor) -> Tensor:
 
 
 def _patches(batch: AttributionBatch, relevance_BNN: Tensor) -> Tensor:
-    """Return what the read-out token draws from the patches, (B, h, w)."""
+    """Return what the token that the head reads receives from each patch, (B, h, w)."""
     count = relevance_BNN.shape[-1]
     size = (batch.images.shape[2], batch.images.shape[3])
     layout = infer_layout((1, count, 1), size)
@@ -73,11 +82,11 @@ def _patches(batch: AttributionBatch, relevance_BNN: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Weights:
-    """One block's attention.
+    """The attention of one block.
 
     Attributes:
         source: the tensor that the block's output is computed from, so that gradients reach it.
-        shape: (B, heads, N, N), which the source may hold with heads folded into the batch.
+        shape: (B, heads, N, N); the source may have heads folded into the batch.
     """
 
     source: Tensor
@@ -88,10 +97,10 @@ class _Weights:
 
 
 def _attention(batch: AttributionBatch) -> tuple[Any, list[_Weights]]:
-    """Run the images and return the output and each block's attention.
+    """Run the images and return the output and the attention of each block.
 
     Raises:
-        ValueError: no attention over all tokens runs in the network.
+        ValueError: the network has no attention over all tokens.
     """
     images = batch.images.detach().clone().requires_grad_(torch.is_grad_enabled())
     with _fast_path_off(), _Recorder(len(images)) as recorder:
@@ -108,7 +117,7 @@ def _attention(batch: AttributionBatch) -> tuple[Any, list[_Weights]]:
 
 @contextlib.contextmanager
 def _fast_path_off() -> Iterator[None]:
-    """Make `nn.MultiheadAttention` compute in Python, where its weights can be seen."""
+    """Make `nn.MultiheadAttention` compute in Python, where its weights are accessible."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -120,9 +129,9 @@ def _fast_path_off() -> Iterator[None]:
 class _Recorder(TorchFunctionMode):
     """Records attention matrices, however they are computed.
 
-    Fused attention never forms the matrix, so it is replaced by its definition; the functions of
-    `nn.MultiheadAttention` are asked for their weights; elsewhere the softmax's result is the
-    matrix.
+    Fused attention never forms the matrix, so it is replaced by its definition;
+    `nn.MultiheadAttention` returns its weights on request; elsewhere the matrix is the result of a
+    softmax.
     """
 
     def __init__(self, batch: int) -> None:
@@ -143,18 +152,18 @@ class _Recorder(TorchFunctionMode):
             asked = {**kwargs, "need_weights": True, "average_attn_weights": False}
             call: Any = func
             output, weights = call(*args, **asked)
-            # The weights are a view of what the output is made of, and only the base has gradients.
+            # A view of what the output is computed from; only its base has gradients.
             source = weights._base if weights._base is not None else weights  # noqa: SLF001
-            self._note(source, weights.shape)
+            self._record(source, weights.shape)
             if not wanted:
                 return output, None
             return output, weights.mean(dim=1) if averaged else weights
         result = func(*args, **kwargs)
         if func in _SOFTMAXES:
-            self._note(result, result.shape)
+            self._record(result, result.shape)
         return result
 
-    def _note(self, source: Tensor, shape: torch.Size) -> None:
+    def _record(self, source: Tensor, shape: torch.Size) -> None:
         if len(shape) == _MATRIX_NDIM and shape[0] == self._batch and shape[-1] == shape[-2]:
             self.found.append(_Weights(source, tuple(shape)))
 
@@ -180,5 +189,5 @@ class _Recorder(TorchFunctionMode):
                 bias = torch.zeros_like(logits).masked_fill(~attn_mask, -math.inf)
             logits = logits + bias
         weights = logits.softmax(dim=-1)
-        self._note(weights, weights.shape)
+        self._record(weights, weights.shape)
         return weights @ value

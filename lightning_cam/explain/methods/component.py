@@ -1,4 +1,7 @@
-"""Maps from the principal components of a layer's activations."""
+"""Methods that need no gradient, and the first principal component of a layer.
+
+Notation: A is the activations of a layer, (C, h, w); g = dS/dA the gradient of the score S.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,19 @@ from lightning_cam.explain.methods.registry import register
 def first_component(values_NChw: Tensor, *, signed: bool = True) -> Tensor:
     """Return each image's projection on its first right singular vector, (N, h, w).
 
-    The vector's sign is free, and left free a map could turn into its negative from one epoch to
-    the next. For contributions to a score (`signed`) it is chosen so that the projection agrees
-    with their sum over channels, lest evidence against a class becomes evidence for it; for
-    activations so that the projection's sum is not negative. Not centred, as in the paper. Found
-    from the smaller of the two Gram matrices: cells × cells or channels × channels. NaN where an
-    image's values are not finite.
+    The values are a matrix of positions × channels; its first right singular vector is the
+    direction in channel space with the largest energy. They are not centred, as in the paper. The
+    vector is computed from the smaller of the two Gram matrices. Its sign is arbitrary, and could
+    change from one epoch to the next, so it is fixed: for contributions to a score (`signed`) the
+    projection agrees with their sum over channels, so that evidence against a class does not turn
+    into evidence for it; for activations the projection's sum is not negative.
+
+    Args:
+        values_NChw: (N, C, h, w).
+        signed: whether they are contributions to a score.
+
+    Returns:
+        NaN for images whose values are not finite.
     """
     count, channels, h, w = values_NChw.shape
     undefined = ~values_NChw.flatten(1).isfinite().all(dim=1)
@@ -38,25 +48,31 @@ def first_component(values_NChw: Tensor, *, signed: bool = True) -> Tensor:
 
 @register("eigencam", "Eigen-CAM", class_free=True)
 def eigencam(batch: AttributionBatch, site: Site) -> Tensor:
-    """First principal component of A. Muhammad and Yeasin 2020. Knows no class."""
+    """Return the ReLU of the projection of A on its first principal component.
+
+    Shows what dominates the layer, for any class. Muhammad and Yeasin 2020 (Eigen-CAM).
+    """
     return first_component(batch.acts_of(site), signed=False).relu()
 
 
 @register("eigengradcam", "EigenGrad-CAM")
 def eigengradcam(batch: AttributionBatch, site: Site) -> Tensor:
-    """First principal component of g ⊙ A: Eigen-CAM that knows the class."""
+    """Return the ReLU of the projection of g ⊙ A on its first principal component.
+
+    Eigen-CAM that depends on the class. Introduced in the package pytorch-grad-cam.
+    """
     return first_component(batch.acts_of(site) * batch.grads_of(site)).relu()
 
 
 @register("channel_mean", "Channel mean", class_free=True)
 def channel_mean(batch: AttributionBatch, site: Site) -> Tensor:
-    """Mean over channels of A, ReLU'd: how strongly a place excites the layer, for any class."""
+    """Return the ReLU of the mean of A over channels: how strongly each position is activated."""
     return batch.acts_of(site).mean(dim=1).relu()
 
 
 @register("random", "Random map", class_free=True)
 def random_map(batch: AttributionBatch, site: Site) -> Tensor:
-    """Uniform noise in the layer's shape: what a metric says of a map that knows nothing."""
+    """Return uniform noise of the layer's shape: the baseline of a map that knows nothing."""
     acts = batch.acts_of(site)
     rows = batch.clean.scores.rows.tolist()
     maps = []

@@ -1,4 +1,4 @@
-"""FullGrad: the input's share of the score and the share of every bias."""
+"""FullGrad: the contributions of the input and of every bias to the score."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from lightning_cam.explain.methods.registry import register
 
 @register("fullgrad", "FullGrad", place="input")
 def fullgrad(batch: AttributionBatch, site: Site) -> Tensor:
-    """|x ⊙ dS/dx| + Σ over biases of |b dS/db| at its place. Srinivas and Fleuret 2019.
+    """Return |x ⊙ dS/dx| + Σ_b |b · dS/db| at the position of each bias b.
 
-    The paper rescales each term to 0..1 for its pictures; here the terms stay in units of the
-    score. Linear biases behind the pooling have no place and are left out, as in the paper.
+    In a network of linear layers and ReLUs the score S is exactly the sum of x · dS/dx over the
+    image x and of b · dS/db over all biases. The paper rescales each term to 0..1 for its figures;
+    here the terms stay in units of the score. Biases after the pooling have no position and are
+    left out, as in the paper. Srinivas and Fleuret 2019 (FullGrad).
     """
     del site
     parts = decompose(batch)
@@ -36,12 +38,12 @@ def fullgrad(batch: AttributionBatch, site: Site) -> Tensor:
 
 @dataclass
 class Parts:
-    """The terms of the decomposition S = Σ x·dS/dx + Σ b·dS/db of a piecewise linear network.
+    """The terms of the decomposition S = Σ x · dS/dx + Σ b · dS/db of a piecewise linear network.
 
     Attributes:
         image: (N, C, H, W).
         image_gradient: (N, C, H, W).
-        biases: for each layer with a bias, b ⊙ dS/d(its output), a row a score.
+        biases: for each layer with a bias, b ⊙ dS/d(its output), one row per score.
         layouts: of these terms; None where they have no height and width.
     """
 
@@ -57,7 +59,7 @@ class Parts:
                 yield layout.to_bchw(term)
 
     def total(self) -> Tensor:
-        """Return the sum of all terms, (N,): the score itself in a piecewise linear network."""
+        """Return the sum of all terms, (N,): the score of a piecewise linear network."""
         terms = [self.image * self.image_gradient, *self.biases]
         return torch.stack([term.float().flatten(1).sum(dim=1) for term in terms]).sum(dim=0)
 
@@ -72,7 +74,7 @@ class _Biased:
 
     def layout(self, images: Tensor) -> Layout | None:
         shape = tuple(self.output.shape)
-        if len(self.output) != len(images):  # windows folded into the batch have no place
+        if len(self.output) != len(images):  # windows folded into the batch have no position
             return None
         if self.output.ndim != images.ndim:
             return infer_layout(shape, (images.shape[2], images.shape[3]))
@@ -84,7 +86,7 @@ class _Biased:
 def decompose(batch: AttributionBatch) -> Parts:
     """Run the images with a graph from the pixels on and return all terms."""
     _ = batch.pinned
-    with torch.enable_grad(), _NotingBiases() as mode:
+    with torch.enable_grad(), _BiasRecorder() as mode:
         leaf = batch.images.detach().clone().requires_grad_()
         scores = batch.pinned.scores(batch.run_model(leaf), batch.rows)
     if not scores.values.requires_grad:
@@ -101,11 +103,11 @@ def decompose(batch: AttributionBatch) -> Parts:
     )
 
 
-class _NotingBiases(TorchFunctionMode):
-    """Notes what convolutions, norms and linear layers add, where they add it.
+class _BiasRecorder(TorchFunctionMode):
+    """Records the outputs of convolutions, norms and linear layers, with the biases in them.
 
-    The functions are watched, not the modules: a module may apply more than its bias (timm's norms
-    hold their activation), and the gradient is needed before that.
+    Functions are recorded, not modules: a module may do more after adding its bias (timm's norms
+    contain the activation), and the gradient is needed before that.
     """
 
     def __init__(self) -> None:
@@ -128,7 +130,7 @@ class _NotingBiases(TorchFunctionMode):
         linear = func is F.linear
         spread = bias.detach() if linear else bias.detach().view(-1, *[1] * (output.ndim - 2))
         self.found.append(_Biased(output, spread, linear))
-        return output.clone()  # an in-place ReLU behind it must not overwrite what is kept
+        return output.clone()  # an in-place ReLU after it must not overwrite what is kept
 
 
 def _added_by_norm(
@@ -141,7 +143,7 @@ def _added_by_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor | None:
-    """Return what a BatchNorm adds: its bias less its mean's part."""
+    """Return the additive part of a BatchNorm: its bias minus the scaled running mean."""
     del training, momentum
     if running_mean is None or running_var is None:
         return None

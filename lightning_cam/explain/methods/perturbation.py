@@ -1,7 +1,10 @@
-"""Maps from what happens to the score when parts of the image or of the layer are taken away.
+"""Methods that mask the image or ablate the layer and measure the score.
 
-One forward pass a channel and image: they cost what hundreds of gradient maps cost. Copies run in
-batches up to the batch size, so the memory does not grow with the channels.
+They need one forward pass per channel and image, as much as hundreds of gradient methods. Copies
+run in batches up to the chunk size, so that memory does not grow with the number of channels.
+
+Notation: A_k is the activation of channel k, M_k the same enlarged to the image and scaled to 0..1,
+x the image, S(x) the score.
 """
 
 from __future__ import annotations
@@ -27,7 +30,11 @@ INTEGRAL_STEPS = 4
 
 @register("scorecam", "Score-CAM")
 def scorecam(batch: AttributionBatch, site: Site) -> Tensor:
-    """Channels weighted by the score of the image seen through them. Wang et al. 2020."""
+    """Return ReLU(Σ_k softmax_k(S(x ⊙ M_k)) A_k).
+
+    Weighs each channel by the score of the image masked with that channel. Wang et al. 2020
+    (Score-CAM).
+    """
     return _weighted(batch, site, batch.scores_of(_masked(batch, site)))
 
 
@@ -35,9 +42,10 @@ def scorecam(batch: AttributionBatch, site: Site) -> Tensor:
 def sscam(
     batch: AttributionBatch, site: Site, samples: int = SMOOTH_SAMPLES, level: float = SMOOTH_LEVEL
 ) -> Tensor:
-    """Score-CAM with scores averaged over noisy masks. Wang et al. 2020 (SS-CAM).
+    """Return Score-CAM with scores averaged over noisy masks.
 
-    `level` is the noise's standard deviation in units of the upsampled activations.
+    `samples` masks, with normal noise of standard deviation `level` in units of the enlarged
+    activations. Wang et al. 2020 (SS-CAM).
     """
     total = torch.zeros(())
     for sample in range(samples):
@@ -48,9 +56,9 @@ def sscam(
 
 @register("iscam", "IS-CAM")
 def iscam(batch: AttributionBatch, site: Site, steps: int = INTEGRAL_STEPS) -> Tensor:
-    """Score-CAM with scores averaged over a mask that is faded in. Naidu et al. 2020.
+    """Return Score-CAM with scores averaged over masks of growing strength.
 
-    Step i of n shows the image through i/n of the mask.
+    Step i of n masks the image with i/n · M_k. Naidu et al. 2020 (IS-CAM).
     """
     total = torch.zeros(())
     for step in range(1, steps + 1):
@@ -61,10 +69,11 @@ def iscam(batch: AttributionBatch, site: Site, steps: int = INTEGRAL_STEPS) -> T
 
 @register("ablationcam", "Ablation-CAM")
 def ablationcam(batch: AttributionBatch, site: Site) -> Tensor:
-    """Channels weighted by the share of the score lost without them. Ramaswamy 2020.
+    """Return ReLU(Σ_k (S - S_k) / |S| · A_k), where S_k is the score with channel k set to 0.
 
-    The share is of the score's magnitude; of the score itself, as in the paper, a negative one
-    would turn evidence for the class into evidence against it. A score of 0 has no share to lose.
+    Weighs each channel by the share of the score that is lost without it. The paper divides by S
+    instead of |S|, which would turn evidence for the class into evidence against it where the score
+    is negative. A score of 0 has no share to lose. Desai and Ramaswamy 2020 (Ablation-CAM).
     """
     channels = batch.layout(site).channels
     clean = batch.clean.scores.values.detach().float()
@@ -77,7 +86,7 @@ def ablationcam(batch: AttributionBatch, site: Site) -> Tensor:
 
 
 def _weighted(batch: AttributionBatch, site: Site, scores_CN: Tensor) -> Tensor:
-    """Return the map for channel scores; what the softmax runs over is the channels."""
+    """Return the map for the scores (C, N) of channels; the softmax is over channels."""
     weights_NC = scores_CN.T.softmax(dim=1)
     contributions = weights_NC[:, :, None, None] * batch.acts_of(site)
     return summed(contributions, principal=batch.principal)
@@ -86,7 +95,7 @@ def _weighted(batch: AttributionBatch, site: Site, scores_CN: Tensor) -> Tensor:
 def _masked(
     batch: AttributionBatch, site: Site, noise: tuple[int, float] | None = None
 ) -> Iterator[Tensor]:
-    """Yield the images seen through each channel, scaled to 0..1 over its own range."""
+    """Yield the images masked with each channel, which is scaled to 0..1 over its own range."""
     acts = batch.layout(site).to_bchw(batch.clean.acts[site].detach())
     for channel in range(acts.shape[1]):
         mask = F.interpolate(
@@ -99,7 +108,7 @@ def _masked(
             sample, level = noise
             mask = mask + level * batch.noise(sample * acts.shape[1] + channel, mask)
         low, high = mask.amin(dim=(2, 3), keepdim=True), mask.amax(dim=(2, 3), keepdim=True)
-        span = torch.where(high > low, high - low, 1.0)  # a flat channel shows nothing
+        span = torch.where(high > low, high - low, 1.0)  # a constant channel masks everything
         yield batch.images * ((mask - low) / span).to(batch.images.dtype)
 
 

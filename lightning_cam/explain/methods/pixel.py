@@ -1,8 +1,9 @@
-"""Maps in the image's own resolution, from the gradient of the score with respect to pixels.
+"""Methods in the image's own resolution, from the gradient of the score with respect to pixels.
 
-Guided backpropagation and the deconvnet draw fine pictures that hardly depend on the weights
-(Adebayo et al. 2018; Nie et al. 2018): they show edges, not evidence. They are here to be compared
-with, not to be trusted.
+Guided backpropagation and the deconvnet give detailed maps that hardly depend on the weights
+(Adebayo et al. 2018; Nie et al. 2018): they show edges, not evidence. Use them for comparison only.
+
+Notation: S is the score, x_c channel c of the image.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from lightning_cam.explain.methods.registry import register
 SMOOTHGRAD_SAMPLES = 8
 SMOOTHGRAD_LEVEL = 0.15
 
-# Each rectifier with the value it saturates at; `hardtanh` is one where its minimum is 0.
+# Each rectifier with the value that it saturates at; `hardtanh` is one where its minimum is 0.
 _RELUS: dict[Any, float] = {
     torch.relu: math.inf,
     torch.relu_: math.inf,
@@ -38,13 +39,13 @@ _HARDTANHS = (F.hardtanh, F.hardtanh_)
 
 
 def _largest(gradient_NCHW: Tensor) -> Tensor:
-    """Return the largest magnitude over channels. Simonyan et al. 2014, section 3.1."""
+    """Return the largest magnitude over channels, (N, H, W). Simonyan et al. 2014, section 3.1."""
     return gradient_NCHW.float().abs().amax(dim=1)
 
 
 @register("gradient", "Input gradient", place="input")
 def gradient(batch: AttributionBatch, site: Site) -> Tensor:
-    """max_c |dS/dx_c|. Simonyan et al. 2014."""
+    """Return max_c |dS/dx_c|: how much the score changes with each pixel. Simonyan et al. 2014."""
     del site
     return _largest(batch.image_gradient())
 
@@ -56,7 +57,11 @@ def smoothgrad(
     samples: int = SMOOTHGRAD_SAMPLES,
     level: float = SMOOTHGRAD_LEVEL,
 ) -> Tensor:
-    """Input gradient averaged over noisy images. Smilkov et al. 2017."""
+    """Return the input gradient averaged over noisy copies of the image.
+
+    `samples` copies with normal noise of standard deviation `level` of the image's range. Smilkov
+    et al. 2017 (SmoothGrad).
+    """
     del site
     total = torch.zeros(())
     for sample in range(samples):
@@ -67,9 +72,9 @@ def smoothgrad(
 
 @register("guided_backprop", "Guided backpropagation", place="input")
 def guided_backprop(batch: AttributionBatch, site: Site) -> Tensor:
-    """Input gradient that passes ReLUs only where input and gradient are positive.
+    """Return the input gradient that passes ReLUs only where input and gradient are positive.
 
-    Springenberg et al. 2015, section 3.4. Nearly independent of the weights: see the module.
+    Nearly independent of the weights, see the module. Springenberg et al. 2015, section 3.4.
     """
     del site
     return _largest(_altered(batch, _GuidedReLU))
@@ -77,9 +82,9 @@ def guided_backprop(batch: AttributionBatch, site: Site) -> Tensor:
 
 @register("deconvnet", "Deconvnet", place="input")
 def deconvnet(batch: AttributionBatch, site: Site) -> Tensor:
-    """Input gradient that passes ReLUs only where the gradient is positive.
+    """Return the input gradient that passes ReLUs only where the gradient is positive.
 
-    Zeiler and Fergus 2014, section 2.1. Nearly independent of the weights: see the module.
+    Nearly independent of the weights, see the module. Zeiler and Fergus 2014, section 2.1.
     """
     del site
     return _largest(_altered(batch, _DeconvReLU))
@@ -87,7 +92,10 @@ def deconvnet(batch: AttributionBatch, site: Site) -> Tensor:
 
 @register("guided_gradcam", "Guided Grad-CAM")
 def guided_gradcam(batch: AttributionBatch, site: Site) -> Tensor:
-    """Guided backpropagation ⊙ upsampled Grad-CAM, (N, H, W). Selvaraju et al. 2017, 3.2."""
+    """Return guided backpropagation multiplied by the enlarged Grad-CAM map, (N, H, W).
+
+    Selvaraju et al. 2017, section 3.2.
+    """
     coarse = summed(gradcam(batch.acts_of(site), batch.grads_of(site)), principal=batch.principal)
     size = batch.images.shape[2:]
     fine = F.interpolate(coarse[:, None], size=size, mode="bilinear", align_corners=False)
@@ -120,9 +128,9 @@ class _DeconvReLU(torch.autograd.Function):
 
 
 class _ReplacingReLU(TorchFunctionMode):
-    """Runs another function wherever a ReLU would run: module, function or method, in place or not.
+    """Runs another function in place of each ReLU: module, function or method, in place or not.
 
-    Hooks on `nn.ReLU` would miss functional ones and break on in-place ones.
+    Hooks on `nn.ReLU` would miss functional ones and fail on in-place ones.
     """
 
     def __init__(self, function: type[torch.autograd.Function]) -> None:
@@ -146,7 +154,7 @@ class _ReplacingReLU(TorchFunctionMode):
 
 
 def _altered(batch: AttributionBatch, function: type[torch.autograd.Function]) -> Tensor:
-    _ = batch.pinned  # the question is settled by the unaltered network
+    _ = batch.pinned  # the explained class is that of the unaltered network
     with _ReplacingReLU(function) as mode:
         found = batch.image_gradient()
     if mode.count == 0:

@@ -1,4 +1,4 @@
-"""The one list of methods. A new one is a function and a decorator."""
+"""`METHODS`: all methods by name. A new one is a function and a decorator."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ Run = Callable[[AttributionBatch, Site], Tensor]
 
 @dataclass(frozen=True)
 class Method:
-    """A way to make maps.
+    """A way to compute maps.
 
     Attributes:
         name: the word users write.
-        title: how the paper spells it.
-        run: `(batch, site) -> maps (N, h, w)`, float32, a row a score.
-        place: `layer` when it makes a map for each target layer; otherwise it needs none and makes
-            one map, which is named after the place: `input` or `attention`.
-        class_free: it asks nothing of the output, so any model will do.
+        title: the name that its paper uses.
+        run: takes an `AttributionBatch` and a `Site`, returns maps (N, h, w) float32, one row per
+            score.
+        place: `layer` where it computes a map for each target layer. Otherwise it needs no layer
+            and computes one map, which is named after the place: `input` or `attention`.
+        class_free: it does not use the model's output, so that any model will do.
     """
 
     name: str
@@ -40,7 +41,7 @@ METHODS: dict[str, Method] = {}
 def register(
     name: str, title: str, *, place: str = "layer", class_free: bool = False
 ) -> Callable[[Run], Run]:
-    """Return a decorator that enters a function of a batch and a site into `METHODS`."""
+    """Return a decorator that adds a function of a batch and a site to `METHODS`: see `Method`."""
 
     def enter(run: Run) -> Run:
         METHODS[name] = Method(name, title, run, place, class_free)
@@ -50,11 +51,11 @@ def register(
 
 
 def resolve_methods(method: str | Method | Sequence[str | Method]) -> list[Method]:
-    """Return the methods named, in order, once each; a `Method` of one's own is taken as it is.
+    """Return the methods of the given names in order, each once; a `Method` is taken as it is.
 
     Raises:
-        ValueError: unknown name, with the near miss, or none given.
-        TypeError: not a name or a sequence of names.
+        ValueError: an unknown name (the message names near misses), or none.
+        TypeError: anything but names and methods.
     """
     wanted = [method] if isinstance(method, (str, Method)) else list(method)
     if not wanted:

@@ -1,4 +1,4 @@
-"""CAM: maps from the weights of a linear head behind a global average pooling."""
+"""CAM: maps from the weights of a linear layer after global average pooling."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from lightning_cam.explain.outputs import find_logits
 
 @register("cam", "CAM")
 def cam(batch: AttributionBatch, site: Site) -> Tensor:
-    """ReLU(Σ_k w_ck A_k). Zhou et al. 2016, negative evidence cut off as in later methods.
+    """Return ReLU(Σ_k w_ck A_k).
+
+    Weighs the activation A_k of each channel k of the last convolution by its weight w_ck in the
+    linear layer for class c, which is exact where only average pooling lies between them. Zhou et
+    al. 2016 (CAM); the ReLU removes negative evidence as in later methods.
 
     Raises:
         ValueError: the network does not end in one linear layer from the site's channels.
@@ -37,7 +41,7 @@ def cam(batch: AttributionBatch, site: Site) -> Tensor:
 
 
 def _head(model: nn.Module, channels: int) -> nn.Linear | nn.Conv2d:
-    """Return the last layer with weights, if it is linear over the channels."""
+    """Return the last layer with weights, if it is linear in the channels."""
     layers = [m for m in model.modules() if next(m.parameters(recurse=False), None) is not None]
     last = layers[-1] if layers else None
     if isinstance(last, nn.Linear) and last.in_features == channels:

@@ -18,8 +18,8 @@ class Scores:
 
     Attributes:
         values: (N,) float, differentiable.
-        rows: (N,) long, the image that each score belongs to.
-        classes: (N,) long, the class that each score speaks for, -1 where there is none.
+        rows: (N,) int64, the image that each score belongs to.
+        classes: (N,) int64, the class that each score is of, -1 where there is none.
     """
 
     values: Tensor
@@ -32,21 +32,29 @@ class Target(ABC):
 
     @abstractmethod
     def scores(self, output: Any, rows: slice) -> Scores:
-        """Return the scores of the images `rows` of the whole batch, since batches run in chunks.
+        """Return the scores of some images.
 
-        `Scores.rows` counts from the chunk's first image.
+        Args:
+            output: of the model for these images.
+            rows: which images of the whole batch they are, since batches run in chunks.
+
+        Returns:
+            Scores whose `rows` count from the first of these images.
         """
 
     def pinned(self, scores: Scores) -> Target:
-        """Return the target that asks the same of altered copies of the images `scores` are of.
+        """Return the target that explains the same classes of altered copies of the images.
 
-        Where the question depends on the output (the predicted class), it must not change with it.
+        Where the class depends on the output (the predicted one), it must not change with it.
+
+        Args:
+            scores: of the unaltered images.
         """
         del scores
         return self
 
     def mirrored(self, width: int) -> Target:
-        """Return the target that asks the same of the images mirrored left to right.
+        """Return the target that explains the same of the images mirrored left to right.
 
         Args:
             width: of the images in pixels.
@@ -56,10 +64,10 @@ class Target(ABC):
 
 
 class NoTarget(Target):
-    """Asks nothing of the output: for methods that know no class, on models of any kind."""
+    """A score of 0 for each image: for methods that do not depend on a class, on any model."""
 
     def scores(self, output: Any, rows: slice) -> Scores:
-        """Return a zero for each image."""
+        """Return zeros."""
         found = tensors_in(output)
         device = found[0][1].device if found else None
         index = torch.arange(rows.stop - rows.start, device=device)

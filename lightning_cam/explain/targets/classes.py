@@ -27,13 +27,13 @@ from lightning_cam.runtime.messages import describe
 class ClassTarget(Target):
     """The score of one class per image.
 
-    Of a classifier its logit (of a single binary logit its negative for class 0); of a
-    segmentation the sum of the class's logits over the pixels that the model gives to it (over all
-    pixels where it gives none); of a detector the score of the class's best detection (0 where
-    there is none).
+    For a classifier its logit (for a single binary logit its negative for class 0). For a
+    segmentation model the sum of the class's logits over the pixels predicted as that class (over
+    all pixels where there are none). For a detector the score of the class's best detection (0
+    where there is none).
 
     Attributes:
-        classes: (B,) long, or None for what the model predicts.
+        classes: (B,) int64, or None for the predicted class.
     """
 
     classes: Tensor | None = None
@@ -54,14 +54,14 @@ class ClassTarget(Target):
 
     def pinned(self, scores: Scores) -> Target:
         """Return the target of the classes that were chosen."""
-        # A detector without detections has no class to ask for: it is asked anew.
+        # A detector without detections has no class to keep.
         known = scores.classes if bool((scores.classes >= 0).all()) else None
         return _OfChunk(ClassTarget(known))
 
 
 @dataclass(frozen=True)
 class _OfChunk(Target):
-    """A target made for one chunk, whichever rows of the whole batch that chunk is."""
+    """A target made for one chunk of images, whichever rows of the whole batch they are."""
 
     target: Target
 
@@ -74,10 +74,10 @@ class _OfChunk(Target):
 
 @dataclass(frozen=True)
 class DifferenceTarget(Target):
-    """How far a class's logit is above the closest other one: what tells the two apart.
+    """How far a class's logit is above the closest other logit: what distinguishes the two.
 
     Attributes:
-        classes: (B,) long, or None for the predicted class.
+        classes: (B,) int64, or None for the predicted class.
     """
 
     classes: Tensor | None = None
@@ -90,11 +90,11 @@ class DifferenceTarget(Target):
             return own  # a single logit is the difference of two already
         distance = (logits_BK - own.values[:, None]).detach().abs()
         distance = distance.scatter(1, own.classes[:, None], torch.inf)
-        rival = logits_BK.gather(1, distance.argmin(dim=1, keepdim=True))[:, 0]
-        return one_each(own.values - rival, own.classes)
+        closest = logits_BK.gather(1, distance.argmin(dim=1, keepdim=True))[:, 0]
+        return one_each(own.values - closest, own.classes)
 
     def pinned(self, scores: Scores) -> Target:
-        """Return the target of the classes that were chosen; the rival may change."""
+        """Return the target of the classes that were chosen; the closest other one may change."""
         return _OfChunk(DifferenceTarget(scores.classes))
 
 
@@ -104,14 +104,14 @@ class MultiLabelTarget(Target):
 
     Attributes:
         labels: (B, K), 0 or 1.
-        reduce: `"each"` explains every positive label by a map of its own, `"mean"` their mean.
+        reduce: `"each"` for one map per positive label, `"mean"` for one map of their mean.
     """
 
     labels: Tensor
     reduce: Literal["each", "mean"] = "each"
 
     def scores(self, output: Any, rows: slice) -> Scores:
-        """Return a score for each positive label, or for each image that has one."""
+        """Return a score per positive label, or per image that has one."""
         logits_BK = logits_of(output, rows.stop - rows.start)
         labels = normal(self.labels[rows]).to(logits_BK.device) > 0
         if labels.shape != logits_BK.shape:

@@ -18,12 +18,12 @@ from lightning_cam.runtime.messages import describe
 
 @dataclass(frozen=True)
 class SegmentationTarget(Target):
-    """The sum of class logits over a region of a segmentation's output, a map for each class.
+    """The sum of class logits over a region of a segmentation's output, one map per class.
 
     Attributes:
         classes: the classes to explain, each for every image.
-        masks: (B, H, W) boolean, the region in the output's resolution; None for the pixels that
-            the model gives to the class, and all pixels where it gives none.
+        masks: (B, H, W) bool, the region in the output's resolution; None for the pixels predicted
+            as the class, or all pixels where there are none.
     """
 
     classes: tuple[int, ...]
@@ -67,7 +67,7 @@ class DetectionTarget(Target):
     Attributes:
         boxes: for each image (n, 4) `x1, y1, x2, y2` in the images' pixels.
         labels: for each image (n,) classes.
-        min_iou: overlap from which a detection counts as this box's; a box without one scores 0.
+        min_iou: overlap from which a detection counts as this box's; a box without any scores 0.
     """
 
     boxes: tuple[Tensor, ...]
@@ -75,7 +75,7 @@ class DetectionTarget(Target):
     min_iou: float = 0.5
 
     def scores(self, output: Any, rows: slice) -> Scores:
-        """Return a score for each box."""
+        """Return a score per box."""
         from torchvision.ops import box_iou  # heavy, and for detectors only
 
         batch = rows.stop - rows.start
@@ -115,7 +115,7 @@ class DetectionTarget(Target):
 def region_scores(dense: Tensor, wanted: Tensor | None, region: Tensor | None = None) -> Scores:
     """Return each image's sum of one class's logits over a region."""
     given = dense.detach().argmax(dim=1)
-    if wanted is None:  # the class that the model gives the most pixels to
+    if wanted is None:  # the class with the most pixels
         wanted = given.flatten(1).mode(dim=1).values
     wanted = wanted.to(dense.device)
     check_class_range(wanted, dense.shape[1])
@@ -127,7 +127,7 @@ def region_scores(dense: Tensor, wanted: Tensor | None, region: Tensor | None = 
 
 
 def best_detection_scores(found: Sequence[Any], wanted: Tensor | None) -> Scores:
-    """Return each image's best detection's score, of a class or of any."""
+    """Return the score of each image's best detection, of a class or of any."""
     values, classes = [], []
     for i, detections in enumerate(found):
         scores, labels = detections["scores"], detections["labels"]

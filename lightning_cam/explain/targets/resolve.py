@@ -21,9 +21,9 @@ TargetLike: TypeAlias = (
 
 @dataclass(frozen=True)
 class FunctionTarget(Target):
-    """A user's function from the model's output to one score for each image that the output is of.
+    """A user's function from the model's output to one score per image.
 
-    The output is of a chunk of the images, or of one while the layers are looked up.
+    The output is that of a chunk of the images, or of a single image while layers are resolved.
     """
 
     function: Callable[[Any], Tensor]
