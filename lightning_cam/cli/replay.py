@@ -178,48 +178,43 @@ def _replay(
     saved: Sequence[SavedModel],
     args: argparse.Namespace,
     forward_context: ForwardContext,
-) -> list[dict[str, float]]:
+) -> list[Mapping[str, float]]:
     """Evaluate one checkpoint after another, print the alerts, and return the metrics of each."""
     from lightning_cam.cli import model_loading
     from lightning_cam.runtime.checkpoints import load_weights
 
-    found = []
+    found: list[Mapping[str, float]] = []
     for each in progress(saved, "replay", len(saved)):
         load_weights(model, model_loading.open_checkpoint(each.file, args))
         if not monitor.should_evaluate():
             continue
         before = len(monitor.alerts)
-        evaluations = monitor.evaluate(
+        monitor.evaluate(
             model,
             epoch=each.time.epoch,
             step=each.time.step,
             monitored_value=each.monitored_value,
             forward_context=forward_context,
+            log_scalars=found.append,
         )
         for alert in monitor.alerts[before:]:
             say(str(alert))
-        tags = {name: monitor.probe_set.tag_of(name) for name in evaluations}
-        found.append(
-            {
-                f"{tags[probe]}/{name}": value
-                for probe, evaluation in evaluations.items()
-                for name, value in evaluation.metrics.items()
-            }
-        )
     monitor.close(report=False)
     return found
 
 
 def _print_metrics(metrics: Sequence[Mapping[str, float]]) -> None:
     """Print the first and the last known value of each headline metric."""
-    from lightning_cam.metrics.registry import find_metric
+    from lightning_cam.metrics.registry import GAP, find_metric, title_of
 
     names = dict.fromkeys(name for each in metrics for name in each)
     for name in names:
-        metric, suffix = find_metric(name.rpartition("/")[2])
+        *_, family, plain = name.split("/")
+        metric, suffix = find_metric(plain)
         known = [value for each in metrics if math.isfinite(value := each.get(name, math.nan))]
         if metric is not None and metric.headline and not suffix and known and "@" not in name:
-            say(f"{name:<28}  first {known[0]:.2f}, last {known[-1]:.2f}  ({metric.title})")
+            title = title_of(f"{GAP}/{plain}" if family == GAP else plain)
+            say(f"{name:<28}  first {known[0]:.2f}, last {known[-1]:.2f}  ({title})")
 
 
 def _forward_context(precision: str, model: nn.Module) -> ForwardContext:

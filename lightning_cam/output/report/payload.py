@@ -110,7 +110,7 @@ def _probe(record: ProbeRecord) -> dict[str, Any]:
     evaluations = record.evaluations
     count = len(record.images)
     answers = [_answers(record, each) for each in evaluations]
-    used = {index for shot in answers for kind in ("label", "cls", "pred") for index in shot[kind]}
+    used = {index for each in answers for kind in ("label", "cls", "pred") for index in each[kind]}
     return {
         "tag": record.tag,
         "ids": list(record.ids),
@@ -203,7 +203,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 def image_size(encoded: str) -> list[int]:
-    """Return width and height of an encoded picture."""
+    """Return width and height of an encoded image."""
     height, width = _decoded(encoded, cv2.IMREAD_COLOR).shape[:2]
     return [width, height]
 
@@ -211,7 +211,7 @@ def image_size(encoded: str) -> list[int]:
 def _decoded(encoded: str, flag: int) -> Any:
     pixels = cv2.imdecode(np.frombuffer(base64.b64decode(encoded), np.uint8), flag)
     if pixels is None:
-        raise ValueError("expected encoded pictures in the record, got bytes that are none")
+        raise ValueError("expected encoded images in the record, got other bytes")
     return pixels
 
 

@@ -10,7 +10,7 @@ from lightning_cam.metrics.registry import title_of
 if TYPE_CHECKING:
     from lightning_cam.output.record import ProbeRecord
 
-Severity = Literal["confirmed", "saliency", "contradicted", "none", "unwatched"]
+Severity = Literal["confirmed", "saliency", "contradicted", "none", "unknown"]
 
 VERDICTS: dict[str, tuple[Severity, str]] = {
     "confirmed": ("confirmed", "Confirmed: the model uses the background"),
@@ -34,12 +34,12 @@ def verdict(records: Sequence[ProbeRecord]) -> tuple[Severity, str]:
     alerts = [alert for r in records for each in r.evaluations for alert in each.alerts]
     evaluations = max((len(record.evaluations) for record in records), default=0)
     if not evaluations:
-        return "unwatched", "No evaluation has been recorded yet."
+        return "unknown", "No evaluation has been recorded yet."
     if alerts:
         return _with_alerts(alerts)
     count = f"{evaluations} evaluation{'s' if evaluations > 1 else ''}"
     if all(record.settings.get("alerts", None) == [] for record in records):
-        return "unwatched", f"No alert in {count}, but there was no rule."
+        return "unknown", f"No alert in {count}, but there was no rule."
     return "none", f"No alert in {count}."
 
 

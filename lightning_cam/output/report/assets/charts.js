@@ -1,11 +1,11 @@
-// Curves as SVG: one chart a metric, its baselines dashed, alerts as upright lines.
+// Charts as SVG: one per metric, with dashed baselines and a vertical line per alert.
 
 const MARGIN = { left: 38, right: 10, top: 8, bottom: 20 };
 const BASELINES = [["random", "random"], ["center", "centre"], ["untrained", "untrained"]];
 const LEVELS = { confirmed: "confirmed", saliency: "saliency only", contradicted: "contradicted" };
 let cursors = [];
 
-// Round steps that cover a range with three to five lines.
+// Return round tick values that cover a range with three to five grid lines.
 function ticks(low, high, most) {
   const raw = (high - low) / most || 1;
   const power = 10 ** Math.floor(Math.log10(raw));
@@ -36,7 +36,7 @@ function tickText(value, step, share) {
 }
 
 // chart: title, note, metric, series [{run, values}], baselines [{run, name, word, value}],
-// alerts [{run, at, level, title, own}]. Values are by position on the slider.
+// alerts [{run, at, level, title, own}]. Values are indexed by the slider's position.
 function drawChart(box, chart) {
   const width = Math.max(220, box.clientWidth || 300);
   const height = 132;
@@ -139,12 +139,12 @@ function ariaLabel(chart) {
     const who = several ? `${data.runs[run].name}: ` : "";
     return `${who}from ${number(there[0], chart.metric.percent)} to ${number(there[there.length - 1], chart.metric.percent)}`;
   });
-  return `${chart.title} over the validations. ${parts.filter(Boolean).join("; ")}`;
+  return `${chart.title} over the evaluations. ${parts.filter(Boolean).join("; ")}`;
 }
 
-// --- which charts there are ---------------------------------------------------------------------
+// --- the list of charts -------------------------------------------------------------------------
 
-// The values of a run's metric by position on the slider, null where it has none.
+// Return the values of a run's metric by slider position, null where it has none.
 function seriesOf(run, name) {
   const probe = probes()[run];
   const values = probe && probe.metrics[name];
@@ -185,7 +185,7 @@ function chartOf(metric) {
   return { title: metric.title, note: metric.description, metric, series, baselines, alerts };
 }
 
-// Whatever is logged beyond the groups still has its chart.
+// Metrics that belong to no group have a chart too.
 function others() {
   const shown = new Set(data.groups.flatMap((group) => group.metrics.map((m) => m.name)));
   const stems = data.groups.flatMap((g) => g.metrics.filter((m) => m.moves).map((m) => m.name));
@@ -194,7 +194,7 @@ function others() {
   const bases = BASELINES.map(([key]) => `_${key}`);
   const wanted = [...names].filter((name) =>
     !name.includes("/") && !shown.has(name) && !moving.includes(name) && !bases.some((b) => name.endsWith(b)));
-  return wanted.map((name) => ({ name, title: name, description: "", low: null, high: null, even: null, percent: false, moves: false }));
+  return wanted.map((name) => metricOf(name));
 }
 
 function makeCharts() {

@@ -1,4 +1,4 @@
-// Elements, numbers and what the page knows. Words from the data only ever become text nodes.
+// Elements, number formats and the page's state. Text from the data is only set as text nodes.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const SVG = "http://www.w3.org/2000/svg";
@@ -34,7 +34,7 @@ const mean = (values) => {
   return there.length ? there.reduce((a, b) => a + b, 0) / there.length : null;
 };
 
-// --- what is chosen, and the validations in common ----------------------------------------------
+// --- what is selected, and the evaluations that runs have in common -----------------------------
 
 const several = data.runs.length > 1;
 const tags = tagsOf();
@@ -54,7 +54,7 @@ function tagsOf() {
   return [...new Set(data.runs.flatMap((run) => run.probes.map((probe) => probe.tag)))];
 }
 
-// The chosen probe of each run, null where a run has none of that name.
+// Return each run's probe of the selected name, null where a run has none.
 function probes() {
   return data.runs.map((run) => {
     if (tags.length === 1 && run.probes.length === 1) return run.probes[0];
@@ -62,9 +62,17 @@ function probes() {
   });
 }
 
+// Return the catalog's facts of a metric; `jsd_previous` has those of `jsd`.
+function metricOf(name) {
+  const metrics = data.groups.flatMap((group) => group.metrics);
+  const moved = (metric) => metric.moves && Object.keys(data.references).some((r) => name === `${metric.name}_${r}`);
+  const found = metrics.find((metric) => metric.name === name) || metrics.find(moved);
+  return found || { name, title: name, description: "", low: null, high: null, even: null, percent: false, moves: false };
+}
+
 let axis = { by: "epoch", xs: [], evaluations: [] };
 
-// Runs may have validated at different times: what is shown is each one's latest until then.
+// Runs may be evaluated at different steps: each shows its latest evaluation up to the slider.
 function makeAxis() {
   const all = probes();
   const repeats = all.some((p) => p && new Set(p.epochs).size < p.epochs.length);
@@ -80,7 +88,7 @@ function makeAxis() {
 const evaluationOf = (run) => (axis.xs.length ? axis.evaluations[run][state.at] : -1);
 
 function timeText(at) {
-  if (!axis.xs.length) return "no validation yet";
+  if (!axis.xs.length) return "no evaluation yet";
   if (axis.by === "epoch") return `epoch ${axis.xs[at]}`;
   const all = probes();
   const run = all.findIndex((p, r) => p && axis.evaluations[r][at] >= 0);
@@ -89,5 +97,5 @@ function timeText(at) {
 
 const nameOf = (probe, index) => (index in probe.names ? probe.names[index] : "?");
 
-// The map of this choice, the first where a run has not so many.
+// Return the index of the selected map, 0 where a run has fewer maps.
 const mapOf = (probe) => probe.maps[Math.min(state.map, probe.maps.length - 1)];

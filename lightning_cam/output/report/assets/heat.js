@@ -1,4 +1,4 @@
-// From 8-bit cells to colours over an image: the same as the callback's own pictures.
+// From 8-bit map cells to colours over an image, as in the logged overlays.
 
 const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 const tables = {};
@@ -9,7 +9,7 @@ function table(name) {
   return tables[name];
 }
 
-// Return the n-th recorded map of a evaluation: cells, size and maximum, or null.
+// Return the n-th recorded map of an evaluation: cells, size and maximum, or null.
 function cellsOf(map, evaluation, n) {
   if (!map || !map.shape[evaluation] || n >= map.shape[evaluation][0]) return null;
   const [, h, w] = map.shape[evaluation];
@@ -22,7 +22,7 @@ function cellsOf(map, evaluation, n) {
 
 const isFlat = (found) => !found || found.cells.every((cell) => cell === found.cells[0]);
 
-// Where each of `size` pixels falls between `count` cells, as in bilinear resizing of images.
+// Return for each of `size` pixels the two of `count` cells it lies between, as in bilinear resizing.
 function between(count, size) {
   const low = new Int32Array(size);
   const high = new Int32Array(size);
@@ -36,7 +36,7 @@ function between(count, size) {
   return { low, high, share };
 }
 
-// Return the map enlarged, 0 to 255.
+// Return the map resized to the image, 0 to 255.
 function enlarged(found, width, height) {
   const across = between(found.w, width);
   const down = between(found.h, height);
@@ -56,7 +56,7 @@ function enlarged(found, width, height) {
   return heat;
 }
 
-// Draw the heat on a canvas: up to its own maximum, or dimmed by `gain` on a scale in common.
+// Draw a map on a canvas, scaled by its own maximum, or by `gain` where maps share one scale.
 function drawHeat(canvas, found, gain) {
   const { width, height } = canvas;
   const context = canvas.getContext("2d", { willReadFrequently: true }); // no round trip to a GPU

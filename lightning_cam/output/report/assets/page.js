@@ -1,4 +1,4 @@
-// What the controls do, and when what is drawn again.
+// What each control does, and which parts are drawn again.
 
 let playing = null;
 
@@ -17,7 +17,7 @@ function showAll() {
   showLarge();
 }
 
-// Colours changed, the validation did not.
+// The colours changed, the evaluation did not.
 function showHeats() {
   showGrid();
   makeWorst();

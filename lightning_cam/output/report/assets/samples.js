@@ -1,11 +1,11 @@
-// The grid of samples, one tile an image and label, and the large view of one.
+// The grid of samples, one tile per image and label, and the large view of one sample.
 
 const SIDE = 208; // of a tile's heat in pixels; the browser smooths it to the tile's size
 const LARGE = 512;
 let tiles = [];
 let opened = -1;
 
-// A sample is the same in two runs where the image's name and the label's place are.
+// Two runs share a sample where the image's id and the label's position are the same.
 function samples() {
   const found = new Map();
   probes().forEach((probe, run) => {
@@ -26,7 +26,7 @@ function samples() {
   return [...found.values()];
 }
 
-// What a evaluation says of a sample: its place among all maps and among the drawn ones, or null.
+// Return a sample's row among all maps and among the recorded ones of an evaluation, or null.
 function readingOf(probe, evaluation, item) {
   if (!probe || !item || evaluation < 0) return null;
   const answers = probe.answers[evaluation];
@@ -44,7 +44,7 @@ const valueOf = (probe, name, evaluation, n) => {
   return values && values[evaluation] && known(values[evaluation][n]) ? values[evaluation][n] : null;
 };
 
-// How much a map is dimmed where one scale holds over the epochs, null where each has its own.
+// Return a map's factor where all epochs share one scale, null where each map has its own.
 function gainOf(probe, map, found, item) {
   if (state.scale === "own" || !found || !known(found.peak)) return null;
   let top = 0;
@@ -78,7 +78,7 @@ function picture(probe, row, side) {
       ),
     );
   }
-  box.append(el("span", { class: "empty", hidden: true }, "no evidence"));
+  box.append(el("span", { class: "empty", hidden: true }, "flat map"));
   return box;
 }
 
@@ -89,7 +89,7 @@ function showHeat(box, probe, evaluation, item, reading) {
   box.querySelector(".empty").hidden = !isFlat(found);
 }
 
-// What was predicted, in words; `wrong` marks a miss.
+// Return the prediction as text; `wrong` marks an error.
 function predictionText(probe, reading) {
   if (!reading) return { text: "", wrong: false };
   const sure = known(reading.conf) ? `${Math.round(reading.conf * 100)} %` : "";
@@ -99,7 +99,7 @@ function predictionText(probe, reading) {
   }
   if (reading.pred < 0) return { text: sure, wrong: false };
   const wrong = reading.label >= 0 && reading.pred !== reading.label;
-  // Where it is right the label above says it already.
+  // A correct prediction repeats the label that is shown above.
   const name = nameOf(probe, reading.pred);
   const parts = wrong || reading.label < 0 ? [name, sure] : [sure];
   return { text: parts.filter(Boolean).join(" · "), wrong };
@@ -140,12 +140,12 @@ function itemTile(probe, run, item) {
   return { node, show };
 }
 
-// The one number under a tile: enrichment where masks are known, else the evidence.
+// Return the number under a tile: enrichment where masks are known, else the mean activation.
 function figureOf(probe, evaluation, reading) {
-  if (!reading) return evaluation < 0 ? "not yet validated" : "no map";
-  for (const [name, word] of [["enrichment", "enrichment"], ["mean_activation", "mean activation"]]) {
+  if (!reading) return evaluation < 0 ? "not evaluated yet" : "no map";
+  for (const name of ["enrichment", "mean_activation"]) {
     const value = valueOf(probe, name, evaluation, reading.n);
-    if (known(value)) return `${word} ${number(value)}`;
+    if (known(value)) return `${metricOf(name).title.toLowerCase()} ${number(value)}`;
   }
   return "";
 }
@@ -163,7 +163,7 @@ function makeGrid() {
     return { sample, node, show: () => shown.forEach((item) => item.show()) };
   });
   byId("grid").replaceChildren(...tiles.map((tile) => tile.node));
-  if (!tiles.length) byId("grid").append(el("li", { class: "quiet" }, "No pictures were recorded."));
+  if (!tiles.length) byId("grid").append(el("li", { class: "quiet" }, "No images were recorded."));
 }
 
 function showGrid() {
@@ -171,7 +171,7 @@ function showGrid() {
   drawBar(byId("legend"));
   byId("scale-note").textContent =
     state.scale === "own"
-      ? "Each map is drawn up to its own maximum: a fall of the evidence does not show here."
+      ? "Each map is scaled by its own maximum: a falling mean activation does not show here."
       : "Each image is drawn up to its greatest value over the epochs: weak maps stay pale.";
 }
 
@@ -214,7 +214,7 @@ const ofRun = (run) =>
     data.runs[run].name,
   );
 
-// Small pictures of evenly spaced validations; each moves the slider.
+// Draw thumbnails of evenly spaced evaluations; each moves the slider.
 function filmStrip(probe, run, item) {
   const most = Math.min(several ? 5 : 8, axis.xs.length);
   const places = [...Array(most).keys()].map((i) =>
@@ -244,7 +244,7 @@ function showLarge() {
     });
     facts.replaceChildren(...factsOf(probe, evaluation, reading));
     charts.replaceChildren();
-    for (const [name, title] of [["enrichment", "Enrichment"], ["label_confidence", "Confidence in the label"], ["mean_activation", "Mean activation"]]) {
+    for (const name of ["enrichment", "label_confidence", "mean_activation"]) {
       if (!probe.perImage[name]) continue;
       const values = probe.answers.map((_, i) => {
         const then = readingOf(probe, i, item);
@@ -253,8 +253,8 @@ function showLarge() {
       const box = el("div", { class: "chart" });
       charts.append(box);
       const shown = axis.xs.map((_, at) => (axis.evaluations[run][at] < 0 ? null : values[axis.evaluations[run][at]]));
-      const even = name === "enrichment" ? 1 : null;
-      drawChart(box, { title, note: "this image", metric: { low: 0, high: null, even, percent: name === "label_confidence" }, series: [{ run, values: shown }], baselines: [], alerts: [] });
+      const metric = { ...metricOf(name), low: 0, high: null };
+      drawChart(box, { title: metric.title, note: "this image", metric, series: [{ run, values: shown }], baselines: [], alerts: [] });
     }
   }
 }

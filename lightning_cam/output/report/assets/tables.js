@@ -1,13 +1,6 @@
-// Classes and worst samples at the slider's validation, from the values of single images.
+// Tables of classes and of the worst samples at the selected evaluation, from per-image values.
 
-const COLUMNS = [
-  ["enrichment", "Enrichment", false],
-  ["relevance_mass", "Mass on object", true],
-  ["pointing_game", "Pointing game", true],
-  ["label_confidence", "Confidence", true],
-  ["jsd_previous", "Moved (JSD)", false],
-  ["evidence", "Evidence", false],
-];
+const COLUMNS = ["enrichment", "relevance_mass", "pointing_game", "label_confidence", "jsd_previous", "mean_activation"];
 const MOST_WORST = several ? 4 : 6;
 const order = { column: 0, up: true };
 
@@ -22,13 +15,13 @@ function classRows(probe, evaluation) {
   return [...groups].map(([label, members]) => {
     const judged = members.filter((n) => answers.label[n] >= 0 && (answers.pred[n] >= 0 || probe.multi));
     const right = judged.filter((n) => answers.pred[n] === answers.label[n]).length;
-    const values = columnsOf(probe).map(([name]) => mean(members.map((n) => valueOf(probe, name, evaluation, n))));
-    const trend = columnsOf(probe)[0] ? trendOf(probe, columnsOf(probe)[0][0], label) : [];
+    const values = columnsOf(probe).map(({ name }) => mean(members.map((n) => valueOf(probe, name, evaluation, n))));
+    const trend = columnsOf(probe)[0] ? trendOf(probe, columnsOf(probe)[0].name, label) : [];
     return { name: label >= 0 ? nameOf(probe, label) : "?", cells: [members.length, judged.length ? right / judged.length : null, ...values], trend };
   });
 }
 
-const columnsOf = (probe) => COLUMNS.filter(([name]) => probe.perImage[name]);
+const columnsOf = (probe) => COLUMNS.filter((name) => probe.perImage[name]).map((name) => ({ ...metricOf(name), name }));
 
 function trendOf(probe, name, label) {
   return probe.answers.map((answers, evaluation) =>
@@ -38,7 +31,7 @@ function trendOf(probe, name, label) {
     })));
 }
 
-// A line without an axis, from 0 up; the thin line is what knows nothing.
+// A line chart without axes, from 0 up; the thin line is the value of an even map.
 function sparkline(values, even, evaluation) {
   const top = Math.max(even ? 2 * even : 0, ...values.filter(known), 1e-9);
   const there = values.map((v, i) => [v, i]).filter(([v]) => known(v));
@@ -59,20 +52,20 @@ function makeClasses() {
     const rows = classRows(probe, evaluation);
     const key = (row) => (order.column < 0 ? row.name : row.cells[order.column]);
     if (sorted) rows.sort((a, b) => compare(key(a), key(b)) * (order.up ? 1 : -1));
-    const titles = ["Images", "Right", ...columns.map(([, title]) => title)];
+    const titles = ["Images", "Right", ...columns.map(({ title }) => title)];
     const heads = [["Class", -1], ...titles.map((title, i) => [title, i])].map(([title, i]) => {
       const button = el("button", { type: "button", "data-column": i }, title);
       button.addEventListener("click", () => sortBy(i));
       const now = sorted && order.column === i ? (order.up ? "ascending" : "descending") : "none";
       return el("th", { scope: "col", "aria-sort": now }, button);
     });
-    const even = columns[0] && columns[0][0] === "enrichment" ? 1 : null;
-    const shares = [false, true, ...columns.map(([, , share]) => share)];
+    const even = columns[0] && columns[0].name === "enrichment" ? columns[0].even : null;
+    const shares = [false, true, ...columns.map(({ percent }) => percent)];
     const body = rows.map((row) =>
       el("tr", {}, el("th", { scope: "row", title: row.name }, row.name),
-        ...row.cells.map((value, i) => el("td", { class: i === 2 && even && known(value) && value < 1 ? "low" : null }, i ? number(value, shares[i]) : String(value))),
+        ...row.cells.map((value, i) => el("td", { class: i === 2 && even && known(value) && value < even ? "low" : null }, i ? number(value, shares[i]) : String(value))),
         el("td", {}, sparkline(row.trend, even, evaluation))));
-    const trend = columns[0] ? `${columns[0][1]} over time` : "";
+    const trend = columns[0] ? `${columns[0].title} over time` : "";
     return el("div", { class: "column" }, several ? ofRun(run) : null,
       el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Classes" },
         el("table", {}, el("thead", {}, el("tr", {}, ...heads, el("th", { scope: "col" }, trend))), el("tbody", {}, ...body))));
@@ -107,34 +100,34 @@ function worstOf(probe, evaluation, name, least) {
 }
 
 const WORST = [
-  ["enrichment", true, "Furthest off the object", "enrichment"],
-  ["jsd_previous", false, "Moved most since the previous validation", "JSD"],
+  ["enrichment", true, "Least attention on the object"],
+  ["jsd_previous", false, "Largest change since the previous evaluation"],
 ];
 
 function makeWorst() {
-  const lists = WORST.map(([name, least, title, word]) => {
+  const lists = WORST.map(([name, least, title]) => {
     const columns = probes().map((probe, run) => {
       const evaluation = evaluationOf(run);
       if (!probe || evaluation < 0 || (name === "jsd_previous" && evaluation === 0)) return null;
       const worst = worstOf(probe, evaluation, name, least);
       if (!worst.length) return null;
       return el("div", { class: "column" }, several ? ofRun(run) : null,
-        el("ul", { class: "grid small" }, ...worst.map((each) => worstTile(probe, run, evaluation, each, word))));
+        el("ul", { class: "grid small" }, ...worst.map((each) => worstTile(probe, run, evaluation, each, name))));
     }).filter(Boolean);
     if (!columns.length) return null;
     return el("div", {}, el("h3", {}, title), el("div", { class: "columns" }, ...columns));
   }).filter(Boolean);
   byId("worst-lists").replaceChildren(...lists);
-  if (!lists.length) byId("worst-lists").append(el("p", { class: "quiet" }, "Nothing to rank at this validation."));
+  if (!lists.length) byId("worst-lists").append(el("p", { class: "quiet" }, "Nothing to rank at this evaluation."));
 }
 
-function worstTile(probe, run, evaluation, { value, n }, word) {
+function worstTile(probe, run, evaluation, { value, n }, name) {
   const answers = probe.answers[evaluation];
   const row = answers.row[n];
   const place = answers.row.slice(0, n).filter((each) => each === row).length;
   const item = { row, place };
   const reading = readingOf(probe, evaluation, item);
-  const figure = el("span", { class: "figure" }, `${word} ${number(value)}`);
+  const figure = el("span", { class: "figure" }, `${metricOf(name).title.toLowerCase()} ${number(value)}`);
   const id = el("span", { class: "id", title: probe.ids[row] }, probe.ids[row]);
   if (!reading || row >= probe.images.length) {
     return el("li", {}, el("div", { class: "item gone" }, "not drawn"), figure, id);
