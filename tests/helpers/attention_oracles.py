@@ -1,11 +1,11 @@
-"""Attention maps by hand: each block's matrix is computed here, by softmax of q kᵀ / √d."""
+"""Attention maps from explicit matrices, softmax(q kᵀ / √d) of each block."""
 
 import torch
 from torch import nn
 
 
 class PlainAttention(nn.Module):
-    """Self-attention that keeps its matrix, with the weights of torchvision's or timm's."""
+    """Self-attention that keeps its matrix, with weights of torchvision or timm."""
 
     def __init__(self, qkv_weight, qkv_bias, project, heads):
         super().__init__()
@@ -21,7 +21,7 @@ class PlainAttention(nn.Module):
 
 
 class Pair(nn.Module):
-    """Answers as `nn.MultiheadAttention` does: output and no weights."""
+    """Returns what `nn.MultiheadAttention` does: the output and no weights."""
 
     def __init__(self, inner):
         super().__init__()
@@ -31,8 +31,8 @@ class Pair(nn.Module):
         return self.inner(*args), None
 
 
-def by_hand(net):
-    """Put plain attention into a transformer's blocks, in place, and return its modules."""
+def replace_attention(net):
+    """Replace the attention of a transformer's blocks by `PlainAttention`, which is returned."""
     plain = []
     for block in net.encoder.layers if hasattr(net, "encoder") else net.blocks:
         if hasattr(block, "self_attention"):
@@ -48,14 +48,14 @@ def by_hand(net):
 
 
 def read_out(relevance, prefix):
-    """Return the read-out token's row, the mean row without one, as square maps."""
+    """Return the row of the class token, or the mean row without one, as square maps."""
     row = relevance[:, 0] if prefix else relevance.mean(1)
     side = round((row.shape[1] - prefix) ** 0.5)
     return row[:, prefix:].reshape(-1, side, side).detach()
 
 
 def rollout(net, images, classes, prefix):
-    plain = by_hand(net)
+    plain = replace_attention(net)
     net(images)
     eye = joint = torch.eye(plain[0].matrix.shape[-1], dtype=images.dtype)
     for attention in plain:
@@ -64,7 +64,7 @@ def rollout(net, images, classes, prefix):
 
 
 def gradient_attention(net, images, classes, prefix):
-    plain = by_hand(net)
+    plain = replace_attention(net)
     scores = net(images).gather(1, classes[:, None]).sum()
     grads = torch.autograd.grad(scores, [attention.matrix for attention in plain])
     eye = torch.eye(grads[0].shape[-1], dtype=images.dtype)

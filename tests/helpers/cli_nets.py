@@ -1,4 +1,4 @@
-"""What the tests of the command line name by `cli_nets:attribute`."""
+"""Models, data and callbacks that tests of the command line name as `helpers.cli_nets:...`."""
 
 import lightning.pytorch as pl
 import torch
@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_cam import Probe
+from lightning_cam import CAMCallback, Probe, Threshold
 
 CLASSES = 4
 
@@ -29,7 +29,7 @@ def grey_net():
 
 
 class Lit(pl.LightningModule):
-    """Needs an argument, which its checkpoints remember."""
+    """A module with an argument, which its checkpoints hold."""
 
     def __init__(self, width):
         super().__init__()
@@ -50,7 +50,7 @@ class Lit(pl.LightningModule):
 
 
 class TwoOptimizers(Lit):
-    """Steps twice a batch, so that `global_step` is not what scalars are logged under."""
+    """Steps twice per batch, so that scalars are not logged under `global_step`."""
 
     def __init__(self, width):
         super().__init__(width)
@@ -72,7 +72,7 @@ class LitWithoutValidation(Lit):
 
 
 def squares():
-    """Return dim noise with a bright square in one of four corners, its label and its mask."""
+    """Return images with a bright square in one of four corners, their labels and masks."""
     draw = torch.Generator().manual_seed(0)
     images = torch.rand(16, 3, 16, 16, generator=draw) * 0.4
     labels = torch.arange(16) % CLASSES
@@ -98,7 +98,7 @@ def probe():
 
 
 def probe_elsewhere():
-    """Return a probe whose masks cover all but the squares, so that attention is off them."""
+    """Return a probe whose masks cover all but the squares, so that maps are off the object."""
     images, labels, masks = squares()
     return Probe(images[:8], labels[:8], masks=~masks[:8])
 
@@ -133,3 +133,25 @@ def broken():
 
 def complains():
     raise ValueError("a user's own complaint")
+
+
+def cam_callback():
+    """Return a callback with rules, methods, panels and options of its own."""
+    return CAMCallback(
+        probe_elsewhere(),
+        method=["layercam", "gradcam"],
+        layers=["network.2", "network.4"],
+        alerts=[Threshold("relevance_mass", below=0.9, patience=1, warmup=0)],
+        interventions_every=2,
+        panels=["overlay", "features", "activation_maximization"],
+        slow_panels_every=2,
+        num_pictures=3,
+        colormap="viridis",
+        chunk_size=3,
+        seed=7,
+        tag="own",
+        on_alert=(),
+    )
+
+
+CALLBACK = cam_callback()

@@ -1,4 +1,7 @@
-"""An offline Comet experiment, in a process of its own: its client watches the whole process."""
+"""An offline Comet experiment, in its own process: its client changes the whole process.
+
+Usage: python comet_run.py FOLDER
+"""
 
 import os
 import sys
@@ -7,16 +10,16 @@ from pathlib import Path
 folder = Path(sys.argv[1])
 os.environ.update(COMET_START_ONLINE="0", COMET_OFFLINE_DIRECTORY=str(folder / "comet"))
 os.environ.update(COMET_DISABLE_AUTO_LOGGING="1", COMET_DISPLAY_SUMMARY_LEVEL="0")
-sys.path += [str(Path(__file__).parent), str(Path(__file__).parents[1] / "integration")]
+sys.path.append(str(Path(__file__).parents[1]))
 
 from lightning.pytorch.loggers import CometLogger  # noqa: E402
-from helpers.pictures import NASTY, moving, picture  # noqa: E402
-from helpers.training import fit, small  # noqa: E402
 
+from helpers.pictures import UNUSUAL_NAMES, moving, picture  # noqa: E402
+from helpers.training import fit, small  # noqa: E402
 from lightning_cam import Threshold  # noqa: E402
 from lightning_cam.output.loggers.comet import CometSink  # noqa: E402
 
-# `online=False` would switch the experiment off altogether; the variable above does not.
+# `online=False` would disable the experiment; the variable above only keeps it offline.
 logger = CometLogger(
     project="p", prefix="mine", log_code=False, log_env_details=False, parse_args=False
 )
@@ -25,8 +28,8 @@ fit(folder, small(alerts=[rule], on_alert=(), strict=True), max_epochs=2, logger
 
 sink = CometSink(logger)
 sink.write([picture("alone/still"), moving("alone/moving")], 77)
-for name in NASTY.values():
-    sink.write([picture(f"nasty/{name}", caption=name)], 88)
-    sink.alert("nasty/alerts", name, 88)
+for name in UNUSUAL_NAMES.values():
+    sink.write([picture(f"unusual/{name}", caption=name)], 88)
+    sink.alert("unusual/alerts", name, 88)
 sink.alert("path/alerts", __file__, 99)
 logger.experiment.end()

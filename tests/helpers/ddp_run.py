@@ -1,11 +1,12 @@
-"""Small trainings on several processes; each process leaves what it saw in its folder.
+"""Small trainings on several processes; each process writes what it logged into a folder.
 
-Run as `python ddp_run.py FOLDER SCENARIO ...`. The processes are forked after the imports, and find
-each other as those of `torchrun` do. All train on the same data, so that the weights are the same
-however many there are.
+Run as `python -m helpers.ddp_run FOLDER SCENARIO ...`. The processes are forked after the imports,
+and find each other as those of `torchrun` do. All train on the same data, so that the weights do
+not depend on the number of processes.
 """
 
 import contextlib
+import dataclasses
 import io
 import json
 import multiprocessing
@@ -22,11 +23,11 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 from torch import nn
 from torch.distributed.fsdp import fully_shard
-from helpers.training import Module, Squares, loader, make_trainer, small, squares_probe
 
-import lightning_cam.monitor.probe_monitor
-from lightning_cam import CAMCallback, _lightning
-from lightning_cam.monitor import Threshold
+from helpers.training import Module, Squares, loader, make_trainer, small, squares_probe
+from lightning_cam import CAMCallback, Threshold
+from lightning_cam.monitor import probe_monitor
+from lightning_cam.runtime import lightning
 
 PROCESSES = {
     "one": 1,
@@ -49,41 +50,39 @@ PROCESSES = {
     "sharded, several labels": 2,
     "sharded, perturbed": 2,
 }
-SICK = 1  # the validation, counted from 0, in which something fails
+FAILING = 1  # the validation, counted from 0, in which something fails
 
 
-class Diary(pl.Callback):
-    """Writes one file a process: what it could monitor, its maps, and what it warned about."""
+class RankLog(pl.Callback):
+    """Keeps what one process logged, its maps and its warnings, and writes them into a file."""
 
-    def __init__(self, folder, watcher):
-        self.folder, self.watcher = Path(folder), watcher
-        self.entries, self.maps, self.warned = [], [], []
+    def __init__(self, folder, callback):
+        self.folder, self.callback = Path(folder), callback
+        self.metrics, self.maps, self.warnings = [], [], []
 
     def on_validation_end(self, trainer, pl_module):
         if trainer.sanity_checking:
             return
         values = {k: v.item() for k, v in trainer.callback_metrics.items() if k.startswith("cam/")}
-        self.entries.append(values)
-        watch = next(iter(self.watcher._watches.values()))
-        seen = watch.history.previous
-        self.maps.append([] if seen is None else [m.tolist() for m in seen.maps.values()])
+        self.metrics.append(values)
+        first = next(iter(self.callback._monitor.probe_set.monitors.values()))
+        latest = first.history.previous
+        self.maps.append([] if latest is None else [m.tolist() for m in latest.maps.values()])
 
-    def write(self, trainer, seconds):
-        rank = trainer.global_rank
+    def write(self, trainer):
         content = {
-            "entries": self.entries,
+            "metrics": self.metrics,
             "maps": self.maps,
-            "world": trainer.world_size,
-            "warned": self.warned,
+            "world_size": trainer.world_size,
+            "warnings": self.warnings,
             "epochs": trainer.current_epoch,
-            "probe": next(iter(self.watcher.probes.values())).fingerprint,
-            "seconds": seconds,
+            "probe": next(iter(self.callback.probes.values())).fingerprint,
         }
-        (self.folder / f"rank{rank}.json").write_text(json.dumps(content))
+        (self.folder / f"rank{trainer.global_rank}.json").write_text(json.dumps(content))
 
 
 class DownLogger(TensorBoardLogger):
-    """Its scalars arrive, its pictures do not."""
+    """Accepts scalars and refuses images."""
 
     @property
     def experiment(self):
@@ -106,7 +105,7 @@ class DownLogger(TensorBoardLogger):
 
 
 class Sharded(Module):
-    """Each process holds a part of each weight."""
+    """A module of which each process holds a part of each weight."""
 
     def configure_model(self):
         mesh = self.device_mesh["data_parallel"]
@@ -117,7 +116,7 @@ class Sharded(Module):
 
 
 class SeveralLabels(Sharded):
-    """Each image may be of several classes, one process's of more than the other's."""
+    """A sharded module for images with several labels."""
 
     def training_step(self, batch, batch_idx):
         return nn.functional.binary_cross_entropy_with_logits(self.net(batch[0]), batch[1].float())
@@ -127,7 +126,7 @@ class SeveralLabels(Sharded):
 
 
 class LabelSets(Squares):
-    """Even images have one label, the last ones three."""
+    """Squares with one label per image, the last two images with three or more."""
 
     def __getitem__(self, index):
         labels = torch.zeros(4, dtype=torch.long)
@@ -137,62 +136,65 @@ class LabelSets(Squares):
         return self.images[index], labels
 
 
-def sick(module_or_rank):
-    """Tell whether this is the process and the validation that fail."""
-    trainer = module_or_rank.trainer
-    fitting = not trainer.sanity_checking and trainer.current_epoch == SICK
-    return fitting and trainer.global_rank == trainer.world_size - 1
+def fails_now(trainer, rank):
+    """Return whether this is the process and the validation in which something fails."""
+    fitting = not trainer.sanity_checking and trainer.current_epoch == FAILING
+    return fitting and trainer.global_rank == rank
 
 
-def breaking(module, scenario):
-    """Make one process fail in one validation: before, inside or after its forward passes."""
-    kind = scenario.removeprefix("fails ")
-    if kind in ("inside", "twice"):
-        inner = module.forward
+def fail_before(module, rank):
+    """Make a process fail before its forward passes, in one validation."""
+    context_of = lightning.forward_context
 
-        def forward(images):
-            if sick(module):
+    def forward_context(trainer, pl_module):
+        def to_model(images):
+            if fails_now(trainer, rank):
                 raise RuntimeError("this rank is tired")
-            return inner(images)
+            return context.to_model(images)
 
-        module.forward = forward
-    if kind in ("before", "twice"):
-        on_device = _lightning.on_device
+        context = context_of(trainer, pl_module)
+        return dataclasses.replace(context, to_model=to_model)
 
-        def moved(trainer, pl_module, images):
-            first = kind == "twice"  # then the other process, at another place
-            here = trainer.global_rank == (0 if first else 1)
-            if here and not trainer.sanity_checking and trainer.current_epoch == SICK:
-                raise RuntimeError("this rank is tired")
-            return on_device(trainer, pl_module, images)
-
-        _lightning.on_device = moved
-    if kind == "after":
-        read = lightning_cam.monitor.probe_monitor.read
-
-        def tired(*args):
-            if sick(module):
-                raise RuntimeError("this rank is tired")
-            return read(*args)
-
-        lightning_cam.monitor.probe_monitor.read = tired
-    return module
+    lightning.forward_context = forward_context
 
 
-def short_of_memory(module):
-    """Make one process unable to run more than one image at a time from the second look on."""
+def fail_inside(module, rank):
+    """Make a process fail in a forward pass."""
     inner = module.forward
 
     def forward(images):
-        if sick(module) and len(images) > 1:
+        if fails_now(module.trainer, rank):
+            raise RuntimeError("this rank is tired")
+        return inner(images)
+
+    module.forward = forward
+
+
+def fail_after(module, rank):
+    """Make a process fail after its forward passes."""
+    compute = probe_monitor.compute_metrics
+
+    def compute_metrics(*args):
+        if fails_now(module.trainer, rank):
+            raise RuntimeError("this rank is tired")
+        return compute(*args)
+
+    probe_monitor.compute_metrics = compute_metrics
+
+
+def limit_memory(module):
+    """Make rank 1 unable to run more than one image per pass in one validation."""
+    inner = module.forward
+
+    def forward(images):
+        if fails_now(module.trainer, rank=1) and len(images) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         return inner(images)
 
     module.forward = forward
-    return module
 
 
-def scene(folder, scenario):  # noqa: C901 - a list of scenes
+def parts_of(folder, scenario):  # noqa: C901, PLR0912 - one branch per scenario
     """Return module, data and callback of a scenario."""
     data, val = Squares(), Squares(8, seed=2)
     methods = ["gradcam", "layercam"]
@@ -203,15 +205,19 @@ def scene(folder, scenario):  # noqa: C901 - a list of scenes
         callback = small(probe_size=7, panels=(), report=False)
     if scenario.startswith("few images"):
         callback = small(probe_size=2, panels=(), report=False)
-    if scenario == "own data":  # each process was given another part
+    if scenario == "own data":  # each process has other data
         val = Squares(8, seed=int(os.environ["RANK"]))
     if scenario == "two probes, logger down":
         callback = CAMCallback({"one": squares_probe(seed=1), "two": squares_probe(seed=2)})
-    if scenario.startswith("fails"):
-        module = breaking(module, scenario)
+    if scenario in ("fails inside", "fails twice"):
+        fail_inside(module, rank=1)
+    if scenario in ("fails before", "fails twice"):
+        fail_before(module, rank=0 if scenario == "fails twice" else 1)
+    if scenario == "fails after":
+        fail_after(module, rank=1)
     if scenario == "little memory":
-        module = short_of_memory(module)
-    if scenario == "alerts":  # the file where the checkpoints would lie is in the way
+        limit_memory(module)
+    if scenario == "alerts":  # there is a file in place of the folder of checkpoints
         (folder / "tb" / "version_0").mkdir(parents=True, exist_ok=True)
         (folder / "tb" / "version_0" / "checkpoints").write_text("in the way")
         rule = Threshold("entropy", above=0.0, patience=1, warmup=0)
@@ -227,22 +233,22 @@ def scene(folder, scenario):  # noqa: C901 - a list of scenes
 
 def raising_on_one(alert, trainer, module):
     if trainer.global_rank == 1:
-        raise RuntimeError("no mail from here")
+        raise RuntimeError("no mail from rank 1")
 
 
 def train(folder, scenario):
-    """One process's training."""
+    """Train on this process."""
     torch.set_num_threads(1)
     folder = Path(folder)
-    module, data, val, callback = scene(folder, scenario)
+    module, data, val, callback = parts_of(folder, scenario)
     kind = DownLogger if scenario.endswith("logger down") else TensorBoardLogger
     strategy = "auto" if PROCESSES[scenario] == 1 else DDPStrategy(process_group_backend="gloo")
     if scenario.startswith("sharded"):
         strategy = ModelParallelStrategy(process_group_backend="gloo")
-    diary = Diary(folder, callback)
+    log = RankLog(folder, callback)
     trainer = make_trainer(
         folder,
-        [callback, diary],
+        [callback, log],
         devices=PROCESSES[scenario],
         strategy=strategy,
         max_epochs=3,
@@ -250,18 +256,18 @@ def train(folder, scenario):
         use_distributed_sampler=False,
         logger=kind(folder, name="tb", version=0),
     )
-    started = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         trainer.fit(module, loader(data), loader(val))
-    diary.warned = [str(w.message) for w in caught if "CAMCallback" in str(w.message)]
-    diary.write(trainer, time.perf_counter() - started)
+    messages = [str(each.message) for each in caught]
+    log.warnings = [m for m in messages if "lightning_cam" in m or "CAMCallback" in m]
+    log.write(trainer)
 
 
 def as_rank(rank, world, port, folder, scenario):
     """Become one of the processes that `torchrun` would start."""
     os.environ |= {
-        "TORCHELASTIC_RUN_ID": "toys",
+        "TORCHELASTIC_RUN_ID": "tests",
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
         "RANK": str(rank),
@@ -281,7 +287,7 @@ def free_port():
 
 
 def run(folder, scenario, patience=120):
-    """Run a scenario; end its processes when they do not come to an end."""
+    """Run a scenario; kill its processes after `patience` seconds."""
     folder.mkdir(parents=True, exist_ok=True)
     world, port = PROCESSES[scenario], free_port()
     fork = multiprocessing.get_context("fork")

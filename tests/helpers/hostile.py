@@ -1,4 +1,4 @@
-"""Names that people do not mean to be markup, paths or code, and that others might."""
+"""Names of classes and images that could be taken for markup, paths or code."""
 
 NAMES = [
     "<script>alert(1)</script>",

@@ -1,5 +1,6 @@
-"""Networks that methods are compared on: small, double precision, uneven enough to tell apart."""
+"""Small networks in double precision, with random weights, on which methods are compared."""
 
+import functools
 from collections import OrderedDict
 
 import timm
@@ -8,9 +9,12 @@ import torchvision
 from torch import nn
 from torch.nn import functional as F
 
+from lightning_cam import METHODS, compute_cams
+from lightning_cam.explain.methods import Method
+
 CLASSES = 5
-# Three pixels a cell: upsampling by an odd factor meets each cell's centre, so that a mask has the
-# same range before and after it. torchcam scales before, the paper and this package after.
+# Three pixels per cell: upsampling by an odd factor meets each cell's centre, so that a mask has
+# the same range before and after it. torchcam scales before, the paper and this package after.
 SIZE, STRIDE = 15, 3
 
 
@@ -29,9 +33,9 @@ def conv_net(tail="curved", loudness=1.0):
 
     Args:
         tail: what follows `layer`: "gap" (pooling and a linear head), "linear" (a weight for each
-            cell), "curved" (a convolution and a ReLU more, so that gradients differ by place), or
+            cell), "curved" (another convolution and ReLU, so that gradients differ by place), or
             "positive" (the same with a bias that makes every score positive).
-        loudness: factor on the scores, against constants that oracles add to denominators.
+        loudness: factor on the scores, since some oracles add constants to denominators.
     """
     body = OrderedDict(
         stem=nn.Conv2d(3, 8, 3, stride=STRIDE),
@@ -66,7 +70,7 @@ def conv_net(tail="curved", loudness=1.0):
 
 
 class ReluNet(nn.Module):
-    """Two convolutions with a ReLU each, spelled as `relu` spells it."""
+    """Two convolutions with a ReLU each, called in the way of `relu`."""
 
     def __init__(self, relu):
         super().__init__()
@@ -127,3 +131,40 @@ def timm_vit(*, fused, **options):
     for block in net.blocks:
         block.attn.fused_attn = fused
     return shaken(net)
+
+
+# --- images, classes and maps ---------------------------------------------------------------------
+
+
+def images_of(count=8, size=SIZE):
+    return torch.randn(count, 3, size, size, dtype=torch.float64)
+
+
+def labels_of(count=8):
+    return torch.arange(count) * 3 % CLASSES
+
+
+def likely_classes(net, images):
+    """Return the most and the second most probable class in turn: few of their maps are zero."""
+    ranked = net(images).argsort(1, descending=True)
+    return ranked[torch.arange(len(images)), torch.arange(len(images)) % 2]
+
+
+def map_of(net, images, targets, method, layers="layer", **options):
+    """Return the only map of one method."""
+    result = compute_cams(net, images, targets, method=method, layers=layers, **options)
+    (maps,) = result.maps.values()
+    return maps.double()
+
+
+def variant(name, **options):
+    """Return a method with other parameters than its defaults."""
+    method = METHODS[name]
+    return Method(name, method.title, functools.partial(method.run, **options), method.place)
+
+
+def setting(method, count=5):
+    """Return a network and images that a method can explain."""
+    if METHODS[method].place == "attention":
+        return timm_vit(fused=True), images_of(count, 16)
+    return conv_net("gap" if method == "cam" else "curved"), images_of(count)

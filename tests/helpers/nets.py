@@ -1,4 +1,4 @@
-"""Small networks that several test modules look into."""
+"""Small networks that several test modules use, and their state as plain values."""
 
 import torch
 from torch import nn
@@ -22,7 +22,7 @@ class ConvNet(nn.Module):
 
 
 class StatefulNet(nn.Module):
-    """A network with everything that a look could disturb: statistics, dropout, flags, hooks."""
+    """A network with state that an evaluation could change: statistics, dropout, flags."""
 
     def __init__(self):
         super().__init__()
@@ -127,7 +127,7 @@ def bits(tensor):
 
 
 def state_of(model):
-    """Return all that a look must leave as it found it, as plain values to compare."""
+    """Return all that an evaluation must leave unchanged, as plain values to compare."""
     return {
         "flags": {name: module.training for name, module in model.named_modules()},
         "parameters": {name: bits(p) for name, p in model.named_parameters()},

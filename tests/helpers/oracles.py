@@ -1,4 +1,4 @@
-"""Other ways to the same maps: neighbours where they are right, definitions elsewhere.
+"""Other implementations of the same maps: libraries where they are right, else definitions.
 
 An oracle takes (net, images, classes) and returns maps; the network's target layer is `net.layer`.
 """
@@ -20,16 +20,16 @@ from torch.nn import functional as F
 def relative_error(maps, expected):
     """Return the largest error over the images in units of each map's largest value.
 
-    Where nothing speaks for a class its map is zero and the unit is that of the other maps.
+    A map of zeros is compared in units of the largest value of the other maps.
     """
     assert maps.shape == expected.shape
     scale = expected.flatten(1).abs().amax(1)
-    assert (scale > 0).sum() > len(scale) / 2, "maps of zeros prove nothing"
+    assert (scale > 0).sum() > len(scale) / 2, "most maps are zero"
     scale = torch.where(scale > 0, scale, scale.max())
     return ((maps - expected).flatten(1).abs().amax(1) / scale).max().item()
 
 
-# --- neighbours ----------------------------------------------------------------------------------
+# --- libraries ------------------------------------------------------------------------------------
 
 
 def torchcam(kind, **options):
@@ -48,8 +48,8 @@ def grad_cam(kind):
     def oracle(net, images, classes):
         with kind(net, [net.layer]) as cam:
             _scores(cam.activations_and_grads(images), classes).sum().backward()
-            caught = cam.activations_and_grads
-            acts, grads = caught.activations[0].numpy(), caught.gradients[0].numpy()
+            held = cam.activations_and_grads
+            acts, grads = held.activations[0].numpy(), held.gradients[0].numpy()
             targets = [lambda out, k=k: out[k] for k in classes.tolist()]
             found = cam.get_cam_image(images, net.layer, targets, acts, grads, eigen_smooth=False)
         return torch.from_numpy(found).relu()
@@ -100,7 +100,7 @@ def captum_ablation(net, images, classes):
 
 
 def captum_pixels(kind):
-    """Return a pixel attribution of captum's, the largest magnitude over channels."""
+    """Return a pixel attribution of captum as its largest magnitude over channels."""
 
     def oracle(net, images, classes):
         return kind(net).attribute(images.clone(), target=classes).abs().amax(1).detach()
@@ -115,7 +115,7 @@ def captum_guided_gradcam(net, images, classes):
     return found.abs().amax(1).detach()
 
 
-# --- definitions ---------------------------------------------------------------------------------
+# --- definitions ----------------------------------------------------------------------------------
 
 
 def _scores(logits, classes):
@@ -163,7 +163,7 @@ def score_cam(masks_of):
     """Return Score-CAM by one pass for each channel and mask, the masks' scores averaged.
 
     Args:
-        masks_of: from a mask scaled to 0..1 to those that the image is seen through.
+        masks_of: from a mask scaled to 0..1 to those that the image is multiplied by.
     """
 
     def oracle(net, images, classes):
@@ -182,7 +182,7 @@ def score_cam(masks_of):
 
 
 def ablation_loop(net, images, classes):
-    """Ablation-CAM by taking one channel away after the other in the network's tail."""
+    """Ablation-CAM by zeroing one channel after the other in the network's tail."""
     tail = net[list(dict(net.named_children())).index("layer") + 1 :]
     acts = activations(net, images)
     clean = _scores(tail(acts), classes)
@@ -196,7 +196,7 @@ def ablation_loop(net, images, classes):
 
 
 def fullgrad_terms(net, images, classes):
-    """Return x ⊙ dS/dx and b ⊙ dS/db for each layer: what an affine layer makes of a zero is b."""
+    """Return x ⊙ dS/dx and b ⊙ dS/db of each layer; b is an affine layer's output for zeros."""
     kept = [(images.clone().requires_grad_(), None)]
     for module in net:
         before = kept[-1][0]
@@ -208,7 +208,7 @@ def fullgrad_terms(net, images, classes):
 
 
 def fullgrad(net, images, classes):
-    """FullGrad by hand: magnitudes of the terms with height and width, upsampled and summed."""
+    """FullGrad: magnitudes of the terms with height and width, upsampled and summed."""
     terms = [term for term in fullgrad_terms(net, images, classes) if term.ndim == images.ndim]
     heats = [term.abs().sum(1, keepdim=True) for term in terms if term.shape[2:].numel() > 1]
     grow = functools.partial(F.interpolate, size=images.shape[2:], mode="bilinear")

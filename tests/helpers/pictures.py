@@ -1,10 +1,10 @@
-"""Pictures to hand to sinks, and names that want to break them."""
+"""`Picture` objects for tests of sinks, and names that are hard to store or to show."""
 
 import numpy as np
 
-from lightning_cam.output.loggers import Picture
+from lightning_cam.output.picture import Picture
 
-NASTY = {
+UNUSUAL_NAMES = {
     "quotes": "a\"b'c`d",
     "script": "<script>alert(1)</script>",
     "slashes": "a/b\\c",
@@ -18,12 +18,13 @@ NASTY = {
 
 
 def picture(tag="cam/overlay/00", shape=(8, 9, 3), *, caption="label cat · epoch 2 · 61%", **more):
+    """Return a picture of noise."""
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     return Picture(tag, pixels, caption, epoch=2, **more)
 
 
 def moving(tag="cam/animation", count=3, shape=(8, 9, 3)):
-    """Return an animation of single colours, so that each frame can be recognised."""
+    """Return an animation whose frames are of one colour each, so that they can be told apart."""
     frames = np.zeros((count, *shape), np.uint8)
     frames[:, :, :, 0] = np.linspace(0, 250, count)[:, None, None]
-    return Picture(tag, frames[-1], "moves", epoch=2, frames=frames)
+    return Picture(tag, frames[-1], "an animation", epoch=2, frames=frames)

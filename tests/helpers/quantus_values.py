@@ -1,10 +1,10 @@
-"""What Quantus 0.6.0 and pysaliency 0.2.22 say of four small maps, recorded once.
+"""Values of Quantus 0.6.0 and pysaliency 0.2.22 for four small maps, recorded once.
 
-Neither can be a development dependency: Quantus demands `opencv-python`, which writes over the
-headless `cv2` of this package, and pysaliency comes as source that has to be compiled. To record
-again, in an environment to throw away:
+Neither can be a development dependency: Quantus requires `opencv-python`, which overwrites the
+headless `cv2` of this package, and pysaliency is only available as source that must be compiled. To
+record again, in a temporary environment:
 
-    pip install --no-deps quantus pandas pysaliency && python tests/metrics/quantus_values.py
+    pip install --no-deps quantus pandas pysaliency && python tests/helpers/quantus_values.py
 
 prints the table below from the libraries themselves. Of pysaliency only `metrics.py` is loaded,
 which is plain NumPy.
@@ -52,7 +52,7 @@ def four_masks():
 
 
 def recorded():
-    """Return both tables as the two libraries give them now."""
+    """Return both tables as computed by the two libraries."""
     warnings.simplefilter("ignore")
     import quantus
 

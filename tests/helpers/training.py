@@ -1,4 +1,4 @@
-"""Small data, networks and observers that the integration tests share."""
+"""Small data, networks, trainers and readers of event files that several tests share."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from lightning_cam import CAMCallback, Probe
 
 SIDE = 16
 QUIET = [
-    # two cores and sixteen images: loading in the main process is meant
+    # sixteen images in memory: loading in the main process is intended
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
-    # a frozen part kept in evaluation mode is what some of these tests are about
+    # some tests keep a frozen part in evaluation mode on purpose
     pytest.mark.filterwarnings("ignore:Found .* module.* in eval mode"),
 ]
 
 
 class Squares(Dataset):
-    """Dim noise with a bright square in one of four corners, which is the label, and its mask."""
+    """Dim noise with a bright square in one of four corners: the corner is the label."""
 
     def __init__(self, count=16, seed=0, side=SIDE, transform=None):
         draw = torch.Generator().manual_seed(seed)
@@ -73,7 +73,7 @@ def convnet():
 
 
 class Steps:
-    """What both Lightnings' modules share; `trained` counts the training steps that ran."""
+    """Training part of a module of either Lightning; `trained` counts its training steps."""
 
     def __init__(self, net=None, learning_rate=0.05):
         super().__init__()
@@ -96,6 +96,8 @@ class Steps:
 
 
 class Validated(Steps):
+    """The same with a validation step."""
+
     def validation_step(self, batch, batch_idx, dataloader_idx=0):
         self.log("val_loss", F.cross_entropy(self.net(batch[0]), batch[1]))
 
@@ -108,8 +110,8 @@ class ModuleWithoutValidation(Steps, pl.LightningModule):
     """An image classifier that only trains."""
 
 
-class Ledger(pl.Callback):
-    """Writes down what Lightning knew at the end of every validation or training epoch."""
+class MetricsLog(pl.Callback):
+    """Keeps `trainer.callback_metrics` of each validation."""
 
     def __init__(self):
         self.metrics = []
@@ -119,6 +121,7 @@ class Ledger(pl.Callback):
             self.metrics.append({k: v.item() for k, v in trainer.callback_metrics.items()})
 
     def of(self, name):
+        """Return one metric's values, None where it was not logged."""
         return [entry.get(name) for entry in self.metrics]
 
 
@@ -149,7 +152,7 @@ def fit(folder, *callbacks, module=None, train=None, val=None, ckpt_path=None, *
 
 
 def fit_with_tensorboard(folder, *callbacks, **kwargs):
-    """Train with a TensorBoard logger; return the trainer and what is in its event files."""
+    """Train with a TensorBoard logger; return the trainer and its event file."""
     trainer = fit(folder, *callbacks, logger=TensorBoardLogger(folder, name="tb"), **kwargs)
     return trainer, events_of(trainer)
 
@@ -176,9 +179,9 @@ def cam_scalars(events, start="cam/"):
 
 
 def decoded(data):
-    """Return an encoded picture as RGB, by OpenCV itself."""
+    """Decode an image file by OpenCV and return it as RGB."""
     bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    assert bgr is not None, "not a picture"
+    assert bgr is not None, "not an image file"
     return bgr[:, :, ::-1]
 
 
@@ -192,8 +195,13 @@ def csv_rows(folder):
         return list(csv.DictReader(file))
 
 
+def history_of(callback, probe="val"):
+    """Return what a callback remembers of a probe's earlier evaluations."""
+    return callback._monitor.probe_set.monitors[probe].history
+
+
 def small(**kwargs):
-    """Return a callback with four images, quick to compute and to draw."""
+    """Return a callback with a probe of four images, two of them drawn, and no rules."""
     settings = {"probe_size": 4, "num_pictures": 2, "interventions_every": 1, "alerts": ()}
     settings["panels"] = ("overlay", "timeline")
     return CAMCallback(**{**settings, **kwargs})

@@ -1,4 +1,4 @@
-"""Reads the file that an offline run of W&B leaves: LevelDB log records with protocol buffers."""
+"""Reader of the file of an offline W&B run: LevelDB log records with protocol buffers."""
 
 import contextlib
 import json
@@ -36,7 +36,7 @@ def records(path):
 
 
 def records_once_finished(path, patience=30):
-    """Return the records as soon as the last one is there: W&B's own process writes them."""
+    """Return the records once the last one is written, by W&B's own process."""
     end = time.monotonic() + patience
     while True:
         with contextlib.suppress(EOFError):
@@ -49,7 +49,7 @@ def records_once_finished(path, patience=30):
 
 
 def _items(items):
-    """Return the values by key; what W&B took apart is put together again."""
+    """Return the values by key; values that W&B split by nested keys are joined."""
     found = {}
     for item in items:
         *outer, last = item.nested_key or [item.key]

@@ -1,246 +1,242 @@
-"""The package as a whole: what it imports, who imports whom, what is shipped."""
+"""The rules of the package's layout: who imports whom, sizes, and names.
+
+The layout is described in CONTRIBUTING.md.
+"""
 
 import ast
-import doctest
-import importlib
-import importlib.util
+import functools
 import os
-import pkgutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
 
 import lightning_cam
+from lightning_cam.metrics.catalog import METRICS
 
 _HOME = Path(lightning_cam.__file__).parent
-_HEAVY = ("torchvision", "cv2", "PIL", "wandb", "matplotlib", "tensorboard", "torch")
 
-
-def run(code, *arguments):
-    """Run code in a process of its own and return what it printed."""
-    done = subprocess.run(  # noqa: S603 - our own code
-        [sys.executable, "-c", code, *arguments],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout.split()
-
-
-# --- the cost of an import -----------------------------------------------------------------------
-
-
-def test_importing_the_package_imports_nothing_heavy():
-    code = "import sys, lightning_cam; print(*[m for m in sys.argv[1:] if m in sys.modules])"
-    assert run(code, *_HEAVY, "lightning", "numpy") == []
-
-
-def test_importing_the_callback_adds_no_logger_and_no_plotting():
-    code = (
-        "import sys, lightning.pytorch\n"
-        "before = set(sys.modules)\n"
-        "from lightning_cam import CAMCallback, Probe, compute_cams\n"
-        "print(*[m for m in sys.argv[1:] if m in sys.modules and m not in before])"
-    )
-    assert run(code, "torchvision", "wandb", "matplotlib", "tensorboard", "sklearn") == []
-
-
-# --- without Lightning, or with only one of its names --------------------------------------------
-
-_WITHOUT = "import sys\nfor name in sys.argv[1].split(','): sys.modules[name] = None\n"
-
-
-def test_the_engine_and_its_neighbours_need_no_lightning():
-    code = _WITHOUT + (
-        "import torch\n"
-        "from lightning_cam import METHODS, Probe, compute_cams\n"
-        "from lightning_cam import metrics, monitor, render, explain, loggers, probe, watch\n"
-        "net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1),\n"
-        "    torch.nn.Flatten(), torch.nn.Linear(4, 2))\n"
-        "own = Probe(torch.rand(2, 3, 16, 16), [0, 1])\n"
-        "result = compute_cams(net, own.images, own.targets, method=['gradcam', 'layercam'])\n"
-        "print(*result['layercam', '0'].shape, 'gradcam' in METHODS)"
-    )
-    assert run(code, "lightning,pytorch_lightning,lightning_utilities") == ["2", "14", "14", "True"]
-
-
-def test_the_callback_without_lightning_says_what_to_install():
-    code = _WITHOUT + (
-        "try:\n    from lightning_cam import CAMCallback\n"
-        "except ImportError as error:\n    print(error)"
-    )
-    printed = run(code, "lightning,pytorch_lightning")
-    assert " ".join(printed[-3:]) == "pip install lightning"
-
-
-_FIT = """
-import logging, tempfile, torch, warnings
-warnings.simplefilter("ignore")
-pl = __import__(sys.argv[2], fromlist=["x"])
-from lightning_cam import CAMCallback, Probe
-
-class Module(pl.LightningModule):
-    def __init__(self):
-        super().__init__()
-        self.net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1),
-            torch.nn.Flatten(), torch.nn.Linear(4, 2))
-    def forward(self, images):
-        return self.net(images)
-    def training_step(self, batch, index):
-        return self.net(batch).square().mean()
-    def validation_step(self, batch, index):
-        self.log("loss", self.net(batch).square().mean())
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-data = torch.utils.data.DataLoader(torch.rand(4, 3, 16, 16), 2)
-with tempfile.TemporaryDirectory() as folder:
-    trainer = pl.Trainer(callbacks=[CAMCallback(strict=True)], max_epochs=1, accelerator="cpu",
-        logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, default_root_dir=folder)
-    trainer.fit(Module(), data, data)
-print("cam/mean_activation" in trainer.callback_metrics)
-"""
-
-
-@pytest.mark.parametrize(
-    ("package", "absent"),
-    [("pytorch_lightning", "lightning"), ("lightning.pytorch", "pytorch_lightning")],
+# The entries of the package. Each may import only entries that stand below it.
+ENTRIES = (
+    "callback",
+    "cli",
+    "monitor",
+    "output",
+    "interventions",
+    "explain",
+    "probe",
+    "render",
+    "metrics",
+    "runtime",
 )
-def test_one_of_the_two_lightnings_is_enough_and_the_choice_is_announced(package, absent):
-    done = subprocess.run(  # noqa: S603 - our own code
-        [sys.executable, "-c", _WITHOUT + _FIT, absent, package],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.split() == ["True"]
-    assert "watching 4 images" in done.stderr
-
-
-# --- who imports whom ----------------------------------------------------------------------------
-
-# What each room may import of the package, beside itself and `_messages`. Rooms that are not named
-# here are above all of these: free to import, imported by none of them.
-_BELOW = [  # each may import what stands before it
-    *(
-        "_messages",
-        "faults",
-        "budget",
-        "team",
-        "memory",
-        "sharding",
-        "explain",
-        "metrics",
-        "render",
-        "loggers",
-    ),
-    *("monitor", "restoring", "probe", "options", "panels", "inside", "questions", "reading"),
-    *("watch", "gap", "record", "report", "paperwork", "scribe", "desk", "_lightning"),
-]
-_MAY_IMPORT = {room: set(_BELOW[:n]) for n, room in enumerate(_BELOW)}
-_MAY_IMPORT["metrics"] = set()  # pure functions
-_MAY_IMPORT["render"] = set()
-_MAY_IMPORT_LIGHTNING = {"callback.py", "_lightning.py"}
+LIGHTNING = {"lightning", "pytorch_lightning", "lightning_utilities", "lightning_fabric"}
 
 
 def sources():
     return sorted(_HOME.rglob("*.py"))
 
 
+def relative(path):
+    return path.relative_to(_HOME).as_posix()
+
+
+def entry_of(path):
+    return path.relative_to(_HOME).parts[0].removesuffix(".py")
+
+
+def module_name(path):
+    parts = path.relative_to(_HOME.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@functools.cache
+def tree_of(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imported_by(path):
-    """Return the full names of all modules that a file imports, wherever in it."""
+    """Return the full names of all imports of a file, those inside functions included."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: imports are absolute here"
+            assert node.level == 0, f"{path}: expected absolute imports"
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found
 
 
-def room_of(path):
-    first = path.relative_to(_HOME).parts[0]
-    return first.removesuffix(".py")
+def graph():
+    """Return which modules of the package each of them imports, re-exports of packages left out."""
+    names = {module_name(path): path for path in sources()}
+
+    def module_of(name):
+        while name and name not in names:
+            name = name.rpartition(".")[0]
+        return name
+
+    found = {}
+    for name, path in names.items():
+        targets = {module_of(each) for each in imported_by(path)} - {"", "lightning_cam", name}
+        if path.name == "__init__.py":
+            targets = {each for each in targets if not each.startswith(f"{name}.")}
+        found[name] = targets
+    return found
 
 
-def test_the_walk_over_the_sources_finds_imports():
-    assert len(sources()) > 25
-    assert "lightning_cam.explain.engine.compute_cams" in imported_by(_HOME / "watch.py")
+def cycles(edges):
+    """Return the strongly connected components of more than one module (Tarjan)."""
+    number, lowest, stack, found = {}, {}, [], []
+
+    def visit(node):
+        number[node] = lowest[node] = len(number)
+        stack.append(node)
+        for other in edges[node]:
+            if other not in number:
+                visit(other)
+                lowest[node] = min(lowest[node], lowest[other])
+            elif other in stack:
+                lowest[node] = min(lowest[node], number[other])
+        if lowest[node] == number[node]:
+            at = stack.index(node)
+            component = stack[at:]
+            del stack[at:]
+            if len(component) > 1:
+                found.append(sorted(component))
+
+    for node in edges:
+        if node not in number:
+            visit(node)
+    return found
 
 
-def in_fixed_rooms():
-    return [path for path in sources() if room_of(path) in _MAY_IMPORT]
+def test_the_parser_of_imports_finds_them():
+    assert len(sources()) > 100
+    engine = "lightning_cam.explain.engine.compute_cams"
+    assert engine in imported_by(_HOME / "monitor/map_computer.py")
+    assert "lightning_cam.render.encode.png" in imported_by(_HOME / "output/picture.py")  # in a def
+    assert "lightning_cam.explain.engine" in graph()["lightning_cam.monitor.map_computer"]
+    assert cycles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [["b", "c"]]
 
 
-@pytest.mark.parametrize("path", in_fixed_rooms(), ids=lambda path: str(path.relative_to(_HOME)))
-def test_rooms_import_only_what_lies_below_them(path):
-    room = room_of(path)
-    ours = {name.split(".")[1] for name in imported_by(path) if name.startswith("lightning_cam.")}
-    assert ours - {room, "__version__", "_messages"} - _MAY_IMPORT[room] == set()
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_an_entry_imports_only_entries_below_it(entry):
+    below = set(ENTRIES[ENTRIES.index(entry) + 1 :])
+    for path in sources():
+        if entry_of(path) == entry:
+            ours = {name for name in imported_by(path) if name.startswith("lightning_cam")}
+            used = {name.partition(".")[2].partition(".")[0] for name in ours}
+            assert used - {entry, "__version__"} <= below, relative(path)
 
 
-def test_only_two_files_import_lightning():
-    packages = ("lightning", "pytorch_lightning", "lightning_utilities", "lightning_fabric")
-    guilty = {
-        path.name
+def test_there_are_no_import_cycles():
+    assert cycles(graph()) == []
+
+
+def test_only_the_callback_and_one_module_below_it_import_lightning():
+    found = {
+        relative(path)
         for path in sources()
-        if any(name.split(".")[0] in packages for name in imported_by(path))
+        if LIGHTNING & {name.partition(".")[0] for name in imported_by(path)}
+        or LIGHTNING & {name.partition(".")[0] for name in imported_by_name(path)}
     }
-    assert guilty <= _MAY_IMPORT_LIGHTNING
+    assert found <= {"callback.py", "runtime/lightning.py"}
 
 
-def test_no_star_imports():
+def imported_by_name(path):
+    """Return the constant arguments of `import_module` and `__import__`."""
+    calls = (node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call))
+    return {
+        argument.value
+        for call in calls
+        if ast.unparse(call.func).rpartition(".")[2] in ("import_module", "__import__")
+        for argument in call.args
+        if isinstance(argument, ast.Constant)
+    }
+
+
+def test_there_are_no_star_imports():
     assert [p for p in sources() if any(name.endswith(".*") for name in imported_by(p))] == []
 
 
-# --- what users get ------------------------------------------------------------------------------
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_importing_an_entry_imports_none_above_it(entry):
+    names = [module_name(path) for path in sources() if entry_of(path) == entry]
+    code = (
+        "import importlib, sys\n"
+        "for name in sys.argv[1:]: importlib.import_module(name)\n"
+        "print(*{n.split('.')[1] for n in sys.modules if n.startswith('lightning_cam.')})"
+    )
+    done = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-c", code, *names],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    loaded = set(done.stdout.split())
+    assert entry in loaded
+    assert not loaded & set(ENTRIES[: ENTRIES.index(entry)])
 
 
-def modules():
-    names = [found.name for found in pkgutil.walk_packages([str(_HOME)], "lightning_cam.")]
-    return ["lightning_cam", *(name for name in names if not name.endswith("__main__"))]
+# --- sizes and names ------------------------------------------------------------------------------
+
+# Metaphors of earlier versions, which have plain names now.
+# fmt: off
+OLD_MODULES = {
+    "watch", "look", "desk", "scribe", "paperwork", "reading", "questions", "inside", "team",
+    "sharding", "faults", "memory", "batching", "restoring", "chunk", "survey", "preferences",
+    "words", "places", "choose", "curves", "network", "entry",
+}
+OLD_CLASSES = {
+    "Watch", "Look", "Desk", "Scribe", "Order", "Delivery", "Paperwork", "Team", "TeamError",
+    "Share", "Faults", "ChunkSize", "AlertBook", "Options", "Chunk", "Caught", "Preferences",
+    "Level", "Change", "Moment", "Inside", "Gallery",
+}
+OLD_FUNCTIONS = {
+    "look", "remember", "together", "through", "agreed", "same", "forgiven", "asks", "survey",
+    "signals_held", "undisturbed", "preferred", "preferred_images", "sparing", "filled",
+    "mixed", "elsewhere", "evidence_magnitude",
+}
+# fmt: on
 
 
-@pytest.mark.parametrize("name", modules())
-def test_the_examples_in_the_docstrings_run(name):
-    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-    result = doctest.testmod(importlib.import_module(name), optionflags=flags)
-    assert result.failed == 0
+def test_the_package_has_ten_entries():
+    beside = {"__init__.py", "__main__.py", "__pycache__", "py.typed"}
+    found = {path.name.removesuffix(".py") for path in _HOME.iterdir() if path.name not in beside}
+    assert found == set(ENTRIES)
 
 
-def test_there_are_examples_in_the_docstrings():
-    finder = doctest.DocTestFinder()
-    for name in ("compute_cams", "CAMCallback"):
-        tests = finder.find(getattr(lightning_cam, name), name)
-        assert any(test.examples for test in tests), name
+def test_files_are_short():
+    lines = {relative(path): len(path.read_text("utf-8").splitlines()) for path in sources()}
+    assert lines["callback.py"] <= 300
+    assert {name: count for name, count in lines.items() if count > 350} == {}
 
 
-def test_every_public_name_is_there_and_documented():
-    for name in lightning_cam.__all__:
-        assert getattr(lightning_cam, name).__doc__, name
-        assert name in dir(lightning_cam)
-    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
-        _ = lightning_cam.Nothing
+def test_functions_are_short():
+    too_long = {}
+    for path in sources():
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.FunctionDef) and node.name != "__init__":
+                start = node.lineno
+                if ast.get_docstring(node):
+                    start += node.body[0].end_lineno - node.body[0].lineno + 1
+                if node.end_lineno - start + 1 > 60:
+                    too_long[f"{relative(path)}:{node.name}"] = node.end_lineno - start + 1
+    assert too_long == {}
 
 
-def test_the_wheel_ships_the_types_and_nothing_else_than_the_package(tmp_path):
-    if importlib.util.find_spec("hatchling") is None:
-        pytest.skip("hatchling, the build backend, is not installed")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(tmp_path)]
-    subprocess.run(command, check=True, cwd=_HOME.parent, timeout=120)  # noqa: S603 - our own
-    (wheel,) = tmp_path.glob("*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
-    assert "lightning_cam/py.typed" in names
-    assert {name.split("/")[0].split("-")[0] for name in names} == {"lightning_cam"}
-    assert {f"lightning_cam/{p.relative_to(_HOME).as_posix()}" for p in sources()} <= set(names)
+def test_the_metaphors_of_earlier_versions_are_gone():
+    modules = {part for path in sources() for part in module_name(path).split(".")}
+    assert not modules & OLD_MODULES
+    assert "evidence" not in METRICS
+    for path in sources():
+        classes = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.ClassDef)]
+        assert not {node.name for node in classes} & OLD_CLASSES, relative(path)
+        bodies = [tree_of(path).body, *(node.body for node in classes)]
+        functions = {n.name for body in bodies for n in body if isinstance(n, ast.FunctionDef)}
+        assert not functions & OLD_FUNCTIONS, relative(path)
+        assert not [name for name in functions if name.startswith("ask_")], relative(path)

@@ -1,4 +1,4 @@
-"""Commands run in a folder of their own, as users do."""
+"""Fixtures that run a command in an empty working directory."""
 
 import shutil
 from pathlib import Path
@@ -34,7 +34,7 @@ def command(capsys):
             code = main([str(each) for each in arguments])
         except SystemExit as ending:
             code = ending.code
-        told = capsys.readouterr()
-        return code, told.out, told.err
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
 
     return run

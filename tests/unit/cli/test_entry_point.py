@@ -1,4 +1,4 @@
-"""The door: help, versions, exit codes of real processes, `layers` and `report`."""
+"""Help, version, exit codes of processes, and the commands `layers` and `report`."""
 
 import os
 import signal
@@ -7,20 +7,22 @@ import sys
 import time
 from pathlib import Path
 
-from helpers import cli_nets
 import pytest
 import torch
+from helpers import cli_nets
 
 from lightning_cam import __version__
 
-HERE = Path(__file__).parent
+NETS = "helpers.cli_nets"
+TESTS = Path(__file__).parents[2]
 
 
 def process(*arguments, cwd, code=None):
-    """Run a real process."""
+    """Run the command line, or code, in another process that can import the helpers."""
     start = (
         [sys.executable, "-m", "lightning_cam"] if code is None else [sys.executable, "-c", code]
     )
+    path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.run(  # noqa: S603 - our own code
         [*start, *map(str, arguments)],
         check=False,
@@ -28,7 +30,7 @@ def process(*arguments, cwd, code=None):
         text=True,
         timeout=120,
         cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE)},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path},
     )
 
 
@@ -61,7 +63,8 @@ def test_the_version(command):
     assert command("--version")[:2] == (0, f"lightning-cam {__version__}\n")
 
 
-def test_a_real_process_explains_from_the_working_directory(photo, here):
+@pytest.mark.slow
+def test_a_process_imports_from_the_working_directory(photo, here):
     (here / "own.py").write_text("from helpers.cli_nets import net as make\n")
     torch.save(cli_nets.net().state_dict(), "weights.pt")
     done = process(
@@ -73,8 +76,8 @@ def test_a_real_process_explains_from_the_working_directory(photo, here):
     assert "%|" not in done.stderr  # no bar where there is no terminal
 
 
-def test_a_real_process_ends_with_2_and_a_line(here):
-    done = process("explain", "cli_nets:net", "gone.png", cwd=here)
+def test_wrong_input_ends_a_process_with_2_and_one_line(here):
+    done = process("explain", f"{NETS}:net", "gone.png", cwd=here)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         "lightning-cam: expected an image or a folder of images, got gone.png: no such file\n"
@@ -82,19 +85,21 @@ def test_a_real_process_ends_with_2_and_a_line(here):
     assert list(here.iterdir()) == []
 
 
-def test_a_real_process_ends_with_a_traceback_after_a_bug(photo, here):
-    done = process("explain", "cli_nets:broken", photo, cwd=here)
+@pytest.mark.slow
+def test_a_bug_ends_a_process_with_its_traceback(photo, here):
+    done = process("explain", f"{NETS}:broken", photo, cwd=here)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert done.stderr.endswith("RuntimeError: a bug in a user's code\n")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
 def test_ctrl_c_ends_with_130(photo, here):
     (here / "slow.py").write_text(
         "import pathlib, signal, time\n"
         "def make():\n"
-        # A shell's background jobs, and all that they start, ignore it.
+        # Background jobs of a shell, and what they start, ignore SIGINT.
         "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "    pathlib.Path('started').touch()\n"
         "    time.sleep(60)\n"
@@ -109,15 +114,16 @@ def test_ctrl_c_ends_with_130(photo, here):
     while not (here / "started").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     child.send_signal(signal.SIGINT)
-    _, told = child.communicate(timeout=60)
-    assert (child.returncode, told) == (130, "lightning-cam: interrupted\n")
+    _, stderr = child.communicate(timeout=60)
+    assert (child.returncode, stderr) == (130, "lightning-cam: interrupted\n")
     assert not (here / "cams").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="a shell of Unix")
-def test_a_reader_that_has_enough_is_no_error(here):
+def test_a_closed_pipe_is_no_error(here):
     command = f"{sys.executable} -m lightning_cam layers resnet18 --size 64 --all | head -1"
-    done = subprocess.run(  # noqa: S602 - our own words
+    done = subprocess.run(  # noqa: S602 - our own command
         command, check=False, shell=True, capture_output=True, text=True, timeout=120, cwd=here
     )
     assert "conv1" in done.stdout
@@ -125,7 +131,7 @@ def test_a_reader_that_has_enough_is_no_error(here):
 
 
 def test_layers_of_a_model(command):
-    code, out, _ = command("layers", "cli_nets:net", "--size", "16x24")
+    code, out, _ = command("layers", f"{NETS}:net", "--size", "16x24")
     assert code == 0
     rows = {line.split()[-3]: line for line in out.splitlines()}
     assert rows["4"].startswith("auto -> ")
@@ -134,19 +140,19 @@ def test_layers_of_a_model(command):
 
 
 def test_layers_takes_the_size_and_the_channels_that_the_model_expects(command):
-    assert "6×112×112" in command("layers", "cli_nets:grey_net")[1]
+    assert "6×112×112" in command("layers", f"{NETS}:grey_net")[1]
     code, out, _ = command("layers", "timm:mobilenetv3_small_050")
     assert code == 0
     assert "×112×112" in out
 
 
-def test_a_report_of_one_run_and_of_two(here, command):
+def test_report_of_one_run_and_of_two(here, command):
     (here / "saved").mkdir()
     for number in range(2):
         torch.save(cli_nets.net().state_dict(), here / "saved" / f"{number}.pt")
     for out in ("one", "two"):
         code, _, err = command(
-            "replay", "cli_nets:net", "saved", "--probe", "cli_nets:probe", "--out", out,
+            "replay", f"{NETS}:net", "saved", "--probe", f"{NETS}:probe", "--out", out,
             "--no-report",
         )  # fmt: skip
         assert code == 0, err

@@ -1,19 +1,19 @@
-"""Wrong input: one clear line, exit code 2, nothing written. A bug: its traceback."""
+"""Wrong input gives one line, exit code 2 and no file; a bug gives its traceback."""
 
 import argparse
 import os
 import shutil
 from pathlib import Path
 
-from helpers import cli_nets
 import pytest
 import torch
+from helpers import cli_nets
 from PIL import Image
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A folder with what the commands below name."""
+    """Return a folder with the files that the commands below name."""
     here = tmp_path_factory.mktemp("inputs")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(here)
@@ -23,7 +23,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def here(made, tmp_path, monkeypatch):
-    """A copy of it, as the working directory."""
+    """Copy that folder and make it the working directory."""
     shutil.copytree(made, tmp_path / "work")
     monkeypatch.chdir(tmp_path / "work")
     return tmp_path / "work"
@@ -31,7 +31,7 @@ def here(made, tmp_path, monkeypatch):
 
 @pytest.fixture
 def inputs(here):
-    """The listing of the working directory before the command."""
+    """Return the files of the working directory, before the command."""
     return listing(here)
 
 
@@ -70,9 +70,10 @@ def listing(folder):
     return sorted((str(p.relative_to(folder)), p.stat().st_mtime_ns) for p in folder.rglob("*"))
 
 
-NET = ["explain", "cli_nets:net"]
+NETS = "helpers.cli_nets"
+NET = ["explain", f"{NETS}:net"]
 PHOTO = [*NET, "photo.png", "--size", "16"]
-REPLAY = ["replay", "cli_nets:net", "runs", "--probe", "cli_nets:probe"]
+REPLAY = ["replay", f"{NETS}:net", "runs", "--probe", f"{NETS}:probe"]
 
 CASES = {
     "no such image": ([*NET, "gone.png"], "got gone.png: no such file"),
@@ -80,7 +81,7 @@ CASES = {
     "a text called png": ([*NET, "photo.png", "fake.png"], "expected an image, got fake.png"),
     "a bad image in a folder": ([*NET, "bad"], "expected an image, got bad/fake.png"),
     "an empty folder": ([*NET, "empty"], "got a folder without any"),
-    "no such checkpoint": ([*PHOTO, "--checkpoint", "gone.pt"], "got gone.pt, which is none"),
+    "no such checkpoint": ([*PHOTO, "--checkpoint", "gone.pt"], "got gone.pt: no such file"),
     "an image as checkpoint": ([*PHOTO, "--checkpoint", "photo.png"], "torch cannot read"),
     "a text as checkpoint": ([*PHOTO, "--checkpoint", "note.txt"], "torch cannot read"),
     "weights of another": ([*PHOTO, "--checkpoint", "other.pt"], "got other.weight"),
@@ -115,10 +116,16 @@ CASES = {
     "unknown model": (["explain", "resnet81", "photo.png"], "Did you mean 'resnet18'"),
     "unknown timm model": (["explain", "timm:resnet81", "photo.png"], "unknown timm model"),
     "no module": (["explain", "cli_netz:net", "photo.png"], "No module named 'cli_netz'"),
-    "no attribute": (["explain", "cli_nets:nett", "photo.png"], "Did you mean 'net'"),
-    "half a path": (["explain", "cli_nets:", "photo.png"], "expected package.module:attribute"),
-    "a factory with needs": (["explain", "cli_nets:Lit", "photo.png"], "needs arguments (width)"),
-    "no model": (["explain", "cli_nets:not_a_model", "photo.png"], "got a str"),
+    "no attribute": (["explain", f"{NETS}:nett", "photo.png"], "Did you mean 'net'"),
+    "half a path": (
+        ["explain", f"{NETS}:", "photo.png"],
+        "expected package.module:attribute",
+    ),
+    "a factory with needs": (
+        ["explain", f"{NETS}:Lit", "photo.png"],
+        "needs arguments (width)",
+    ),
+    "no model": (["explain", f"{NETS}:not_a_model", "photo.png"], "got a str"),
     "pretrained of one's own": ([*PHOTO, "--pretrained"], "not for a model of one's own"),
     "no folder of checkpoints": (["replay", *REPLAY[1:2], "gone", *REPLAY[3:]], "got gone"),
     "no checkpoints": (["replay", *REPLAY[1:2], "empty", *REPLAY[3:]], "in empty, got none"),
@@ -129,7 +136,7 @@ CASES = {
     "probe without images": ([*REPLAY[:4], "blind.pt"], "expected a dict with 'images'"),
     "probe of another label": ([*REPLAY[:4], "ninth.pt"], "class indices below 4"),
     "probe of nothing": ([*REPLAY[:4], "empty"], "got a folder without any"),
-    "probe of no kind": ([*REPLAY[:4], "cli_nets:CLASSES"], "got a int"),
+    "probe of no kind": ([*REPLAY[:4], f"{NETS}:CLASSES"], "got a int"),
     "probe half in folders": ([*REPLAY[:4], "mixed"], "got 2.png beside a/"),
     "probe without its mask": (
         [*REPLAY[:4], "by class", "--masks", "empty", "--size", "16"],
@@ -149,9 +156,9 @@ CASES = {
         "unknown class in by class 'a'",
     ),
     "unknown target": ([*REPLAY, "--target", "labell"], "expected target 'label'"),
-    "tag of nothing": ([*REPLAY, "--tag", "/"], "--tag with letters"),
+    "tag of nothing": ([*REPLAY, "--tag", "/"], "a tag with letters"),
     "unknown layer in replay": ([*REPLAY, "--layer", "layer9"], "unknown layer 'layer9'"),
-    "no run": (["report", "gone"], "expected a run's folder, got gone"),
+    "no run": (["report", "gone"], "expected the folder of a run, got gone: no such folder"),
     "a run without a record": (["report", "empty"], "lightning_cam/*.jsonl"),
     "three runs": (["report", "empty", "bad", "runs"], "one or two run"),
     "unknown model's layers": (["layers", "resnet81"], "Did you mean 'resnet18'"),
@@ -166,14 +173,14 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_one_line_code_2_and_nothing_written(inputs, here, command, case):
+def test_wrong_input_gives_one_line_and_writes_nothing(inputs, here, command, case):
     words, message = CASES[case]
     code, out, err = command(*words)
     assert code == 2, (out, err)
     *notes, last = err.strip().splitlines()
     assert message in last
     assert last.startswith("lightning-cam")
-    assert all(line.startswith("lightning-cam: ") for line in notes)  # of what went well before
+    assert all(line.startswith("lightning-cam: ") for line in notes)  # about steps that succeeded
     assert "Traceback" not in err
     assert out == ""
     assert listing(here) == inputs
@@ -187,12 +194,12 @@ def test_a_folder_that_cannot_be_written(inputs, here, command):
     assert "where files can be written" in err
 
 
-def test_a_trusted_file_loads_when_asked_for(inputs, command):
+def test_unsafe_load_reads_python_objects(inputs, command):
     code, _, err = command(*PHOTO, "--checkpoint", "u.pt", "--unsafe-load")
     assert code == 0, err
 
 
-def test_a_full_disk_while_writing_is_a_line_too(inputs, here, command, monkeypatch):
+def test_a_full_disk_gives_one_line_too(inputs, here, command, monkeypatch):
     def full(path, data):
         raise OSError(28, "No space left on device", str(path))
 
@@ -204,32 +211,32 @@ def test_a_full_disk_while_writing_is_a_line_too(inputs, here, command, monkeypa
 
 
 @pytest.mark.parametrize(("maker", "error"), [("broken", RuntimeError), ("complains", ValueError)])
-def test_errors_of_a_users_code_keep_their_traceback(inputs, command, maker, error):
+def test_errors_in_the_users_code_keep_their_traceback(inputs, command, maker, error):
     with pytest.raises(error, match="user's"):
-        command("explain", f"cli_nets:{maker}", "photo.png")
+        command("explain", f"{NETS}:{maker}", "photo.png")
 
 
-def test_the_traceback_of_wrong_input_when_asked_for(inputs, command):
+def test_traceback_shows_where_wrong_input_was_found(inputs, command):
     with pytest.raises(ValueError, match="unknown method"):
         command(*PHOTO, "--method", "gradcan", "--traceback")
 
 
-def test_interrupted(inputs, here, command):
-    code, _, err = command("explain", "cli_nets:interrupted", "photo.png")
+def test_an_interrupted_command_ends_with_130(inputs, here, command):
+    code, _, err = command("explain", f"{NETS}:interrupted", "photo.png")
     assert (code, err) == (130, "lightning-cam: interrupted\n")
     assert listing(here) == inputs
 
 
-def test_a_replay_that_fails_half_way_leaves_nothing(inputs, here, command, monkeypatch):
+def test_a_replay_that_is_interrupted_writes_nothing(inputs, here, command, monkeypatch):
     from lightning_cam.output.record import Recorder
 
     calls = []
 
-    def torn(self, *_):
+    def interrupted(self, *_):
         calls.append(self)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Recorder, "add", torn)
+    monkeypatch.setattr(Recorder, "add", interrupted)
     assert command(*REPLAY)[0] == 130
     assert calls
     assert listing(here) == inputs

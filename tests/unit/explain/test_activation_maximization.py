@@ -1,4 +1,4 @@
-"""Preferred images: known in closed form where a network is simple enough."""
+"""`maximize_activations`: closed forms for simple networks, models in any mode, errors."""
 
 import copy
 import random
@@ -9,7 +9,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lightning_cam.explain.activation_maximization import Ascent, blurred, check_activation_target, maximize_activations
+from lightning_cam.explain.activation_maximization import (
+    Ascent,
+    blurred,
+    check_activation_target,
+    maximize_activations,
+)
 
 BARE = Ascent(rate=0.002, jitter=0, decay=0.05, blur=(0.0, 0.0))
 SHAPE = (3, 8, 8)
@@ -37,11 +42,11 @@ def cosine(a, b):
     return float(F.cosine_similarity(a.flatten(), b.flatten(), dim=0))
 
 
-# --- against closed forms ------------------------------------------------------------------------
+# --- against closed forms -------------------------------------------------------------------------
 
 
-def test_a_linear_class_prefers_its_own_weights():
-    # score w·x, step r·w/rms(w), decay d: x goes to r (1-d)/d · w/rms(w), whatever the start.
+def test_the_image_of_a_linear_class_is_proportional_to_its_weights():
+    """With score w·x, step r·w/rms(w) and decay d, x converges to r (1-d)/d · w/rms(w)."""
     net = linear()
     found = maximize_activations(net, SHAPE, [0, 2], steps=400, bounds=(-50.0, 50.0), ascent=BARE)
     for image, label in zip(found.images, (0, 2), strict=True):
@@ -59,7 +64,7 @@ def test_a_linear_class_prefers_its_own_weights():
     assert all(a > b for a, b in zip(found.after, found.before, strict=True))
 
 
-def test_within_bounds_a_linear_class_prefers_the_corner_of_its_signs():
+def test_within_bounds_the_image_of_a_linear_class_is_at_the_bounds():
     net = linear()
     bounds = (torch.tensor([-1.0, 0.0, 2.0]), torch.tensor([1.0, 1.0, 3.0]))
     ascent = Ascent(rate=1.0, jitter=0, decay=0.0, blur=(0.0, 0.0))
@@ -69,9 +74,8 @@ def test_within_bounds_a_linear_class_prefers_the_corner_of_its_signs():
     assert torch.equal(image, torch.where(signs, high, low))
 
 
-def test_a_channel_prefers_what_its_kernel_sums_up_to():
-    # The mean of a convolution's channel is linear: its gradient is the kernel, spread over all
-    # places at which it stands.
+def test_the_image_of_a_convolutions_channel_is_its_summed_kernel():
+    """The mean of the channel is linear; its gradient is the sum of the kernel at all places."""
     net = convnet()
     found = maximize_activations(
         net, (3, 10, 10), ["0:3"], steps=400, bounds=(-50.0, 50.0), ascent=BARE
@@ -82,7 +86,7 @@ def test_a_channel_prefers_what_its_kernel_sums_up_to():
     assert found.after[0] == pytest.approx(net[0](found.images)[0, 3].mean().item(), rel=1e-4)
 
 
-def test_with_jitter_all_places_are_alike():
+def test_with_jitter_all_places_become_similar():
     ascent = Ascent(rate=0.002, jitter=8, decay=0.05, blur=(0.0, 0.0))
     net = linear()
     bare = maximize_activations(net, SHAPE, [0], steps=200, ascent=BARE).images[0]
@@ -90,7 +94,7 @@ def test_with_jitter_all_places_are_alike():
     assert moved.std(dim=(1, 2)).mean() < 0.5 * bare.std(dim=(1, 2)).mean()
 
 
-def test_a_blur_of_the_steps_makes_the_image_smooth():
+def test_blurred_steps_give_a_blurred_image():
     net = linear()
     soft = Ascent(rate=0.002, jitter=0, decay=0.05, blur=(1.5, 1.5))
     found = maximize_activations(net, SHAPE, [0], steps=400, bounds=(-50.0, 50.0), ascent=soft)
@@ -98,7 +102,7 @@ def test_a_blur_of_the_steps_makes_the_image_smooth():
     assert cosine(found.images[0], expected[0]) > 0.999
 
 
-def test_a_blur_is_a_gaussian_and_keeps_what_is_even():
+def test_a_blur_is_gaussian_and_keeps_constant_images():
     spot = torch.zeros(1, 2, 21, 21)
     spot[:, :, 10, 10] = 1.0
     out = blurred(spot, 1.3)
@@ -111,20 +115,20 @@ def test_a_blur_is_a_gaussian_and_keeps_what_is_even():
     assert torch.equal(blurred(spot, 0.0), spot)
 
 
-# --- of real use ---------------------------------------------------------------------------------
+# --- networks -------------------------------------------------------------------------------------
 
 
-def test_a_deep_class_and_a_channel_score_far_above_the_noise():
+def test_scores_of_classes_and_channels_rise():
     net = convnet()
     found = maximize_activations(net, (3, 24, 24), [0, 1, 2, "3:4"], steps=40)
-    assert found.wanted == (0, 1, 2, "3:4")
+    assert found.targets == (0, 1, 2, "3:4")
     assert found.images.shape == (4, 3, 24, 24)
     assert all(a > b for a, b in zip(found.after, found.before, strict=True))
     assert found.after[3] > 10 * found.before[3]
     assert found.images.abs().max() <= 2.0
 
 
-def test_what_else_is_wanted_and_how_many_run_together_changes_nothing():
+def test_other_targets_and_the_chunk_size_do_not_change_an_image():
     net = convnet()
     together = maximize_activations(net, (3, 12, 12), [0, "3:1", 2], steps=5)
     apart = maximize_activations(net, (3, 12, 12), [0, "3:1", 2], steps=5, chunk_size=1)
@@ -136,12 +140,12 @@ def test_what_else_is_wanted_and_how_many_run_together_changes_nothing():
 
 
 @pytest.mark.parametrize("chunk_size", [0, -3])
-def test_bad_chunk_sizes(chunk_size):
+def test_wrong_chunk_sizes_are_reported(chunk_size):
     with pytest.raises(ValueError, match=f"chunk_size of at least 1, got {chunk_size}"):
         maximize_activations(convnet(), (3, 12, 12), [0], steps=1, chunk_size=chunk_size)
 
 
-def test_a_dead_channel_gains_nothing_and_says_so():
+def test_the_score_of_a_dead_channel_stays_zero():
     net = convnet()
     with torch.no_grad():
         net[1].weight.zero_()
@@ -151,7 +155,7 @@ def test_a_dead_channel_gains_nothing_and_says_so():
     assert found.images.isfinite().all()
 
 
-def test_a_layer_is_asked_for_what_it_returned_not_for_what_came_over_it_in_place():
+def test_the_score_of_a_channel_is_before_in_place_operations():
     net = convnet().eval()
     found = maximize_activations(net, (3, 12, 12), ["1:0"], steps=0)
     before, after = net[:2](found.images)[0, 0].mean(), net[:3](found.images)[0, 0].mean()
@@ -160,7 +164,7 @@ def test_a_layer_is_asked_for_what_it_returned_not_for_what_came_over_it_in_plac
     assert found.before == found.after
 
 
-def test_a_segmentation_and_a_layer_that_returns_vectors():
+def test_dense_outputs_and_layers_that_return_vectors():
     head = nn.Conv2d(3, 2, 1)
     found = maximize_activations(head, (3, 8, 8), [0], steps=20)
     assert found.after[0] > found.before[0]
@@ -172,7 +176,7 @@ def test_a_segmentation_and_a_layer_that_returns_vectors():
 @pytest.mark.parametrize(
     "mode", ["frozen", "inference", "compiled", "training", "half", "autocast"]
 )
-def test_models_as_they_come(mode):
+def test_models_in_any_mode(mode):
     net = convnet().eval()
     plain = maximize_activations(net, (3, 12, 12), [0], steps=8).after[0]
     if mode == "frozen":
@@ -187,9 +191,9 @@ def test_models_as_they_come(mode):
     assert found.after[0] == pytest.approx(plain, rel=0.2 if mode in ("half", "autocast") else 1e-4)
 
 
-def test_the_training_does_not_notice():
+def test_the_model_and_the_random_streams_are_unchanged():
     net = convnet().train()
-    loss = net(torch.rand(4, 3, 12, 12)).sum()  # a half-filled window of accumulated gradients
+    loss = net(torch.rand(4, 3, 12, 12)).sum()  # gradients that accumulate
     loss.backward()
     grads = [p.grad.clone() for p in net.parameters()]
     before = copy.deepcopy(net.state_dict())
@@ -203,17 +207,17 @@ def test_the_training_does_not_notice():
     assert not any(module._forward_hooks for module in net.modules())
 
 
-def test_nothing_wanted_is_nothing_done():
+def test_without_targets_there_are_no_images():
     found = maximize_activations(convnet(), (3, 12, 12), [])
     assert found.images.shape == (0, 3, 12, 12)
     assert found.before == found.after == ()
 
 
-# --- slips ---------------------------------------------------------------------------------------
+# --- wrong arguments ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("wanted", "message"),
+    ("targets", "message"),
     [
         ([3], "expected class indices below 3"),
         (["3:6"], "expected channels below 6, got '3:6'"),
@@ -225,20 +229,20 @@ def test_nothing_wanted_is_nothing_done():
     ],
     ids=str,
 )
-def test_slips_are_named_and_leave_no_hook(wanted, message):
+def test_wrong_targets_are_reported_and_leave_no_hook(targets, message):
     net = convnet()
     with pytest.raises(ValueError, match=message):
-        maximize_activations(net, (3, 12, 12), wanted, steps=1)
+        maximize_activations(net, (3, 12, 12), targets, steps=1)
     assert not any(module._forward_hooks for module in net.modules())
 
 
-@pytest.mark.parametrize("wanted", [1.0, True, None, ("3", 1)], ids=str)
-def test_other_kinds_are_refused(wanted):
+@pytest.mark.parametrize("target", [1.0, True, None, ("3", 1)], ids=str)
+def test_other_types_are_reported(target):
     with pytest.raises(TypeError, match="expected a class index"):
-        check_activation_target(wanted)
+        check_activation_target(target)
 
 
-def test_a_model_that_cuts_the_graph_is_told_of():
+def test_a_model_without_gradients_is_reported():
     class Cut(nn.Module):
         def __init__(self):
             super().__init__()

@@ -1,4 +1,4 @@
-"""Grad-CAM maps against captum's `LayerGradCam`, three layers each, all three in one call."""
+"""Grad-CAM of torchvision's networks against captum's `LayerGradCam`, three layers in one call."""
 
 import copy
 
@@ -14,7 +14,7 @@ from lightning_cam import compute_cams
 
 def _vgg11(num_classes):
     net = models.vgg11(init_weights=False)
-    net.classifier = nn.Linear(512 * 7 * 7, num_classes)  # its own has a hundred million weights
+    net.classifier = nn.Linear(512 * 7 * 7, num_classes)  # instead of 100 million weights
     return net
 
 
@@ -27,7 +27,7 @@ def _densenet(num_classes):
     return models.DenseNet(16, (2, 2, 2, 2), 32, num_classes=num_classes)
 
 
-# ConvNeXt and DenseNet at full depth take ten seconds and run no other code.
+# ConvNeXt and DenseNet are shallow: at full depth they take ten seconds and run the same code.
 ARCHITECTURES = {
     "convnext": (_convnext, ["features.1", "features.4", "features"]),
     "densenet": (_densenet, ["features.denseblock1", "features.transition2", "features"]),
@@ -49,7 +49,7 @@ def _net(name):
 
 
 def _without_inplace(net):
-    """Return a copy that overwrites nothing: what an in-place operation leaves is no oracle."""
+    """Return a copy without in-place operations, after which captum's maps would be wrong."""
     net = copy.deepcopy(net)
     for module in net.modules():
         if hasattr(module, "inplace"):
@@ -68,7 +68,7 @@ def _assert_equals_captum(net, oracle, layers, size=64):
     assert list(result.maps) == [("gradcam", layer) for layer in layers]
     for layer in layers:
         expected = _captum(oracle, layer, images, targets)
-        assert expected.max() > 0, f"{layer}: all maps are zero, which proves nothing"
+        assert expected.max() > 0, f"{layer}: all maps are zero"
         error = (result["gradcam", layer] - expected).abs().max() / expected.max()
         assert error <= 1e-5, layer
 
@@ -80,14 +80,14 @@ def test_maps_equal_captum(name):
 
 
 @pytest.mark.parametrize("name", ["shufflenet_v2_x0_5", "squeezenet1_0"])
-def test_maps_with_frozen_parameters_equal_captum_with_free_ones(name):
+def test_maps_of_a_frozen_network_equal_captum(name):
     net = _net(name)
     oracle = _without_inplace(net)
     _assert_equals_captum(net.requires_grad_(requires_grad=False), oracle, ARCHITECTURES[name][1])
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-def test_an_inplace_relu_right_after_the_layer_changes_nothing(frozen):
+def test_an_in_place_relu_after_the_layer_does_not_change_maps(frozen):
     net = nn.Sequential(
         nn.Conv2d(3, 4, 3),
         nn.ReLU(inplace=True),

@@ -1,3 +1,5 @@
+"""`Capture`: the outputs of layers, the graph from them on, hooks that are removed."""
+
 import pytest
 import torch
 from helpers.nets import Containers, ConvNet, Shared
@@ -9,23 +11,23 @@ def hooks(net):
     return sum(len(m._forward_hooks) + len(m._backward_hooks) for m in net.modules())
 
 
-def caught(capture):
+def activations(capture):
     return {str(site): tensor for site, tensor in capture.activations().items()}
 
 
-def test_activations_are_what_the_layer_returned():
+def test_activations_are_the_layers_outputs():
     net, images = ConvNet(), torch.rand(2, 3, 8, 8)
     with Capture({"a": net.a}) as capture:
         logits = net(images)
-    torch.testing.assert_close(caught(capture)["a"], net.a(images))
+    torch.testing.assert_close(activations(capture)["a"], net.a(images))
     torch.testing.assert_close(logits, net(images))
 
 
-def test_the_graph_starts_at_the_first_layer_and_holds_no_gradients_of_what_precedes():
+def test_the_graph_starts_at_the_first_captured_layer():
     net = ConvNet()
     with torch.no_grad(), Capture({"b": net.b}) as capture:
         logits = net(torch.rand(2, 3, 8, 8))
-    kept = caught(capture)["b"]
+    kept = activations(capture)["b"]
     assert kept.is_leaf
     assert logits.requires_grad
     parameters = [net.a.weight, net.b.weight, net.fc.weight]
@@ -33,14 +35,14 @@ def test_the_graph_starts_at_the_first_layer_and_holds_no_gradients_of_what_prec
     assert [grad is None for grad in grads] == [False, True, True, False]
 
 
-def test_hooks_live_as_long_as_the_context():
+def test_hooks_are_removed_with_the_context():
     net = ConvNet()
     with Capture({"a": net.a, "b": net.b}):
         assert hooks(net) == 2
     assert hooks(net) == 0
 
 
-def test_hooks_and_modes_go_when_the_forward_raises():
+def test_hooks_and_modes_are_restored_after_an_error():
     net = ConvNet()
     net.fc = torch.nn.Linear(99, 3)
     with pytest.raises(RuntimeError, match="shapes"), Capture({"a": net.a}):
@@ -53,7 +55,7 @@ def test_hooks_and_modes_go_when_the_forward_raises():
         assert not torch.is_grad_enabled()
 
 
-def test_grad_and_inference_mode_are_put_back():
+def test_grad_and_inference_mode_are_restored():
     net = ConvNet()
     with torch.inference_mode():
         images = torch.rand(1, 3, 8, 8)
@@ -64,18 +66,18 @@ def test_grad_and_inference_mode_are_put_back():
     assert torch.is_grad_enabled()
 
 
-def test_calls_and_containers_are_told_apart():
+def test_sites_name_calls_and_places_in_containers():
     net = Shared()
     with Capture({"conv": net.conv}) as capture:
         net(torch.rand(1, 3, 8, 8))
-    assert list(caught(capture)) == ["conv#0", "conv#1"]
+    assert list(activations(capture)) == ["conv#0", "conv#1"]
     net = Containers(lambda f, v: {"feat": f, "rest": (v, 3)}, lambda out: out["feat"])
     with Capture({"block": net.block}) as capture:
         net(torch.rand(1, 3, 8, 8))
-    assert list(caught(capture)) == ["block[feat]", "block[rest][0]"]
+    assert list(activations(capture)) == ["block[feat]", "block[rest][0]"]
 
 
-def test_whole_numbers_pass_untouched():
+def test_integer_tensors_are_passed_on_unchanged():
     class Indices(torch.nn.Module):
         def forward(self, x):
             return x, torch.arange(3)
@@ -83,13 +85,13 @@ def test_whole_numbers_pass_untouched():
     net = Indices()
     with Capture({"net": net}) as capture:
         _, indices = net(torch.rand(1, 3, 2, 2))
-    assert list(caught(capture)) == ["net[0]"]
+    assert list(activations(capture)) == ["net[0]"]
     assert indices.dtype == torch.int64
 
 
-def test_what_is_kept_survives_being_overwritten_downstream():
+def test_activations_do_not_change_when_they_are_overwritten_later():
     net = ConvNet()
     with Capture({"a": net.a}) as capture:
         out = net.a(images := torch.rand(1, 3, 4, 4))
         out.mul_(0)
-    torch.testing.assert_close(caught(capture)["a"], net.a(images))
+    torch.testing.assert_close(activations(capture)["a"], net.a(images))

@@ -1,4 +1,4 @@
-"""Feature maps: the layer's own activations, and nothing disturbed by looking at them."""
+"""`feature_maps`: the layer's activations, which channels, models in any mode, errors."""
 
 import copy
 
@@ -26,7 +26,7 @@ def images(count=2, side=12):
     return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(1))
 
 
-def test_they_are_what_the_layer_returns_whatever_follows_in_place():
+def test_maps_are_the_layers_output_before_in_place_operations():
     net = convnet().eval()
     found = feature_maps(net, images(), ["0", "1", "3"], [2, 0])
     expected = {"0": net[:1](images()), "1": net[:2](images()), "3": net[:4](images())}
@@ -49,7 +49,7 @@ def test_the_channels_with_the_most_energy_come_first():
     assert feature_maps(head, images(), "0", 99)["0"].channels == (1, 3, 4, 0, 2)
 
 
-def test_tokens_and_channels_last_come_as_maps():
+def test_tokens_and_channels_last_become_maps():
     class Tokens(nn.Module):
         def __init__(self):
             super().__init__()
@@ -72,7 +72,7 @@ def test_tokens_and_channels_last_come_as_maps():
 
 
 @pytest.mark.parametrize("mode", ["plain", "frozen", "inference", "no_grad inside", "compiled"])
-def test_models_as_they_come(mode):
+def test_models_in_any_mode(mode):
     net = convnet().eval()
     expected = net[:4](images()).detach()
     x = images()
@@ -86,7 +86,7 @@ def test_models_as_they_come(mode):
     assert torch.allclose(found["3"].maps, expected, atol=1e-6)
 
 
-def test_the_model_and_the_random_streams_stay_as_they_were():
+def test_the_model_and_the_random_streams_are_unchanged():
     net = convnet().train()
     before = copy.deepcopy(net.state_dict())
     stream = torch.get_rng_state()
@@ -108,6 +108,6 @@ def test_the_model_and_the_random_streams_stay_as_they_were():
         ("0", "all", "expected channels"),
     ],
 )
-def test_slips_are_named(layers, channels, message):
+def test_wrong_arguments_are_reported(layers, channels, message):
     with pytest.raises(ValueError, match=message):
         feature_maps(convnet(), images(), layers, channels)

@@ -1,15 +1,20 @@
+"""`layers=`: names, globs, positions and modules; what `"auto"` chooses on known networks."""
+
 import pytest
 import torch
-from helpers.nets import ChannelsLast, ConvNet, Returning, Tokens
+from helpers.nets import ChannelsLast, ConvNet, Tokens
 from torch import nn
 from torchvision import models
 
 from lightning_cam import compute_cams
-from lightning_cam.explain.modules import named_modules, unwrap
-from lightning_cam.explain.candidate_layers import choose, survey
+from lightning_cam.explain.candidate_layers import candidate_layers, choose_layer
 from lightning_cam.explain.targets import resolve_target
 
 IMAGES = torch.rand(2, 3, 16, 16)
+
+
+def chosen_layer(net, images):
+    return choose_layer(candidate_layers(net, images, resolve_target(0, 1))).name
 
 
 def layers_of(net, layers, images=IMAGES, targets=0):
@@ -32,7 +37,7 @@ class Deep(nn.Module):
         return self.head(self.pool(self.neck(self.backbone(x))).flatten(1))
 
 
-# --- ways to say which ---
+# --- names, globs, positions, modules -------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -52,11 +57,11 @@ class Deep(nn.Module):
         (["auto", "neck.0"], ["neck", "neck.0"]),
     ],
 )
-def test_names_globs_and_several(layers, names):
+def test_names_and_globs(layers, names):
     assert layers_of(Deep(), layers) == names
 
 
-def test_modules_themselves():
+def test_modules_can_be_given():
     net = Deep()
     assert layers_of(net, net.neck[0]) == ["neck.0"]
     assert layers_of(net, [net.backbone.layer1, "neck"]) == ["backbone.layer1", "neck"]
@@ -69,19 +74,19 @@ def test_negative_positions_count_from_the_last_candidate():
     assert layers_of(net, [-1, -3]) == ["neck", "backbone"]
 
 
-def test_a_module_that_is_not_in_the_model():
+def test_a_module_that_is_not_in_the_model_is_reported():
     with pytest.raises(ValueError, match="got a Conv2d that is not in it"):
         layers_of(Deep(), nn.Conv2d(3, 3, 1))
 
 
 @pytest.mark.parametrize("layers", [[], ()])
-def test_no_layers(layers):
-    with pytest.raises(ValueError, match="at least one layer, got none"):
+def test_an_empty_sequence_is_reported(layers):
+    with pytest.raises(ValueError, match="at least one layer, got an empty sequence"):
         layers_of(Deep(), layers)
 
 
 @pytest.mark.parametrize("layers", [1.5, None, [None], [("neck",)], True, {"neck"}])
-def test_what_is_no_layer(layers):
+def test_other_types_are_reported(layers):
     with pytest.raises(TypeError, match="layer"):
         layers_of(Deep(), layers)
 
@@ -94,32 +99,32 @@ def test_what_is_no_layer(layers):
         ("backbone.layr2", "'backbone.layer2'"),
     ],
 )
-def test_an_unknown_name_names_the_near_miss_and_what_there_is(typo, meant):
-    with pytest.raises(ValueError, match=rf"unknown layer '{typo}'\. Did you mean") as caught:
+def test_an_unknown_name_is_reported_with_near_misses_and_candidates(typo, meant):
+    with pytest.raises(ValueError, match=rf"unknown layer '{typo}'\. Did you mean") as raised:
         layers_of(Deep(), typo)
-    message = str(caught.value)
+    message = str(raised.value)
     assert meant in message
     assert "neck  Sequential  3×16×16" in message
 
 
-def test_a_glob_that_matches_nothing():
+def test_a_glob_that_matches_nothing_is_reported():
     with pytest.raises(ValueError, match="unknown layer 'stage\\*'"):
         layers_of(Deep(), "stage*")
 
 
 @pytest.mark.parametrize("position", [0, 3, -99])
-def test_positions_that_are_not_there(position):
+def test_positions_out_of_range_are_reported(position):
     with pytest.raises(ValueError, match=rf"position from -\d+ to -1, got {position}"):
         layers_of(Deep(), position)
 
 
-def test_an_end_that_several_names_have_is_not_guessed():
+def test_an_ambiguous_end_of_a_name_is_reported():
     with pytest.raises(ValueError, match=r"backbone\.layer1\.0.*backbone\.layer2\.0|neck\.0"):
         layers_of(Deep(), "0")
 
 
-def test_a_name_the_whole_model_error_does_not_hide():
-    """A model that cannot run still gets the news that the name is wrong."""
+def test_an_unknown_name_is_reported_although_the_model_raises():
+    """The list of candidates needs a forward pass; the message does not."""
 
     class Broken(Deep):
         def forward(self, x):
@@ -129,7 +134,7 @@ def test_a_name_the_whole_model_error_does_not_hide():
         layers_of(Broken(), "nek")
 
 
-# --- auto ---
+# --- auto -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -149,12 +154,13 @@ def test_a_name_the_whole_model_error_does_not_hide():
     ],
     ids=["resnet18", "densenet121", "mobilenet_v2", "efficientnet_b0", "convnext", "swin", "vit"],
 )
-def test_auto_on_known_networks(make, size, layer):
+def test_auto_chooses_the_usual_layer_of_known_networks(make, size, layer):
     net = make().eval()
-    assert choose(survey(net, torch.rand(1, 3, size, size), resolve_target(0, 1))).name == layer
+    assert chosen_layer(net, torch.rand(1, 3, size, size)) == layer
 
 
-def test_auto_on_vgg_is_the_last_relu_before_the_last_pooling():
+@pytest.mark.slow
+def test_auto_chooses_the_last_relu_before_the_last_pooling_of_vgg():
     net = models.vgg11(init_weights=False)
     net.classifier = nn.Linear(512 * 7 * 7, 10)
     assert layers_of(net, "auto", torch.rand(1, 3, 64, 64)) == ["features.19"]
@@ -195,12 +201,12 @@ def test_auto_on_vgg_is_the_last_relu_before_the_last_pooling():
         "fully convolutional",
     ],
 )
-def test_auto_on_small_networks(make, layer):
+def test_auto_on_small_networks_of_all_layouts(make, layer):
     assert layers_of(make(), "auto") == [layer]
 
 
 @pytest.mark.parametrize("targets", [None, 1, [0, 1], lambda out: out[:, 0]])
-def test_auto_sees_through_a_head_of_zeros(targets):
+def test_auto_works_with_a_head_of_zeros(targets):
     net = Deep()
     nn.init.zeros_(net.head.weight)
     nn.init.zeros_(net.head.bias)
@@ -208,7 +214,7 @@ def test_auto_sees_through_a_head_of_zeros(targets):
 
 
 @pytest.mark.parametrize("frozen", [True, False])
-def test_auto_with_frozen_parameters(frozen):
+def test_auto_works_with_frozen_parameters(frozen):
     assert layers_of(Deep().requires_grad_(not frozen), "auto") == ["neck"]
 
 
@@ -226,14 +232,14 @@ def test_auto_follows_the_score_and_not_the_order_of_execution():
     assert layers_of(net, "auto", targets=lambda out: out[1][:, 0]) == ["right"]
 
 
-def test_auto_looks_again_when_the_model_was_changed():
+def test_auto_chooses_anew_after_the_model_changed():
     net = Deep()
     assert layers_of(net, "auto") == ["neck"]
     net.neck = nn.Identity()
     assert layers_of(net, "auto") == ["backbone"]
 
 
-def test_auto_without_any_candidate():
+def test_auto_without_candidates_is_reported():
     net = nn.Sequential(nn.Flatten(), nn.Linear(768, 3))
     with pytest.raises(ValueError, match=r"no layer with a spatial output.*layers=\.\.\."):
         layers_of(net, "auto")
@@ -246,22 +252,10 @@ def test_auto_is_the_same_in_every_mode_of_torch():
             assert layers_of(net, "auto", targets=None) == ["neck"]
 
 
-def test_survey_says_why_a_layer_is_passed_over():
+def test_candidates_of_a_nested_network_have_aliases_and_no_drawback():
     net = Deep()
-    candidates = {c.name: c for c in survey(net, IMAGES, resolve_target(0, 2))}
+    candidates = {c.name: c for c in candidate_layers(net, IMAGES, resolve_target(0, 2))}
     assert candidates["neck"].drawback == ""
     assert "neck.1" in candidates["neck"].aliases
     assert str(candidates["neck"]) == "neck  Sequential  3×16×16"
-    assert choose(list(candidates.values())).name == "neck"
-
-
-# --- names ---
-
-
-@pytest.mark.filterwarnings("ignore:.*DataParallel.*")
-def test_names_without_wrappers():
-    net = Returning(Deep(), lambda y: y)
-    plain = set(named_modules(net))
-    net.net.neck = torch.compile(net.net.neck, backend="eager")
-    assert set(named_modules(net)) == plain
-    assert unwrap(torch.compile(nn.DataParallel(net), backend="eager")) is net
+    assert choose_layer(list(candidates.values())).name == "neck"

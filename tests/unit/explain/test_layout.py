@@ -1,3 +1,5 @@
+"""`infer_layout`: height, width, channels and prefix tokens of activations of known networks."""
+
 import pytest
 import torch
 
@@ -16,7 +18,14 @@ from lightning_cam.explain.layout import Layout, infer_layout
         ((2, 7, 7, 768), (224, 224), "nhwc", (7, 7), 768, 0),
         ((2, 8, 4, 96), (256, 128), "nhwc", (8, 4), 96, 0),
         ((2, 2, 2, 5), (64, 64), "nhwc", (2, 2), 5, 0),
-        ((2, 8, 8, 7), (16, 16), "nhwc", (8, 8), 7, 0),  # exactly, rather than nearly as 8 of 8×7
+        (
+            (2, 8, 8, 7),
+            (16, 16),
+            "nhwc",
+            (8, 8),
+            7,
+            0,
+        ),  # fits exactly
         ((2, 49, 768), (224, 224), "tokens", (7, 7), 768, 0),
         ((2, 197, 768), (224, 224), "tokens", (14, 14), 768, 1),  # class token
         ((2, 198, 768), (224, 224), "tokens", (14, 14), 768, 2),  # class and distillation (DeiT)
@@ -28,7 +37,7 @@ from lightning_cam.explain.layout import Layout, infer_layout
         ((2, 3, 64, 64), (32, 32), "nchw", (64, 64), 3, 0),  # detectors enlarge small images
     ],
 )
-def test_layout_of_what_networks_return(shape, image, kind, grid, channels, prefix):
+def test_layouts_of_activations(shape, image, kind, grid, channels, prefix):
     assert infer_layout(shape, image) == Layout(kind, grid, channels, prefix)
 
 
@@ -48,12 +57,12 @@ def test_layout_of_what_networks_return(shape, image, kind, grid, channels, pref
         ((2, 3, 768), (224, 224)),  # too few tokens for any grid
     ],
 )
-def test_what_has_no_height_and_width_is_rejected(shape, image):
+def test_tensors_without_height_and_width_have_no_layout(shape, image):
     assert infer_layout(shape, image) is None
 
 
 @pytest.mark.parametrize("grid", [(4, 4), (2, 5), (6, 3)])
-def test_every_layout_turns_into_channels_first(grid):
+def test_every_layout_is_converted_to_channels_first(grid):
     h, w = grid
     wanted = torch.randn(2, 3, h, w)
     tokens = torch.cat([torch.full((2, 2, 3), 9.0), wanted.flatten(2).transpose(1, 2)], dim=1)
@@ -68,7 +77,7 @@ def test_every_layout_turns_into_channels_first(grid):
 @pytest.mark.parametrize("image", [(96, 96), (64, 96), (96, 64), (32, 128), (100, 75)])
 @pytest.mark.parametrize("stride", [4, 8, 16])
 @pytest.mark.parametrize("prefix", [0, 1, 5])
-def test_tokens_of_any_image_and_patch_size_find_their_grid(image, stride, prefix):
+def test_the_grid_of_tokens_of_any_image_and_patch_size_is_found(image, stride, prefix):
     grid = (image[0] // stride, image[1] // stride)
     layout = infer_layout((1, prefix + grid[0] * grid[1], 8), image)
     if image == (100, 75):  # strides round down, and fewer prefix tokens may fit as well
@@ -80,13 +89,13 @@ def test_tokens_of_any_image_and_patch_size_find_their_grid(image, stride, prefi
 @pytest.mark.parametrize("image", [(224, 224), (225, 225), (100, 75), (75, 100), (33, 97)])
 @pytest.mark.parametrize("stride", [2, 4, 8, 16])
 @pytest.mark.parametrize("round_up", [False, True])
-def test_grids_that_strides_rounded_are_still_the_images(image, stride, round_up):
+def test_grids_that_strides_round_are_recognised(image, stride, round_up):
     h, w = (-(-side // stride) if round_up else side // stride for side in image)
     assert infer_layout((1, 300, h, w), image) == Layout("nchw", (h, w), 300)
     assert infer_layout((1, h, w, 300), image) == Layout("nhwc", (h, w), 300)
 
 
-def test_layout_reads_well():
+def test_layouts_as_text():
     assert str(Layout("nchw", (7, 5), 512)) == "512×7×5"
     assert str(Layout("nhwc", (7, 7), 96)) == "96×7×7, channels last"
     assert str(Layout("tokens", (14, 14), 768, 1)) == "768×14×14, tokens after 1 prefix"

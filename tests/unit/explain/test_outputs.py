@@ -1,3 +1,5 @@
+"""Logits, dense logits and detections in models' outputs; predictions and probabilities."""
+
 from collections import namedtuple
 from dataclasses import dataclass
 
@@ -46,12 +48,12 @@ SPATIAL = torch.randn(4, 5, 2, 2)
         (None, "text", LOGITS),
     ],
 )
-def test_logits_are_found_in_what_models_return(output):
+def test_logits_are_found_in_outputs(output):
     assert logits_of(output, 4) is LOGITS
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 1)])
-def test_one_number_an_image_is_one_binary_logit(shape):
+def test_one_number_per_image_is_one_binary_logit(shape):
     value = torch.randn(shape)
     assert torch.equal(logits_of(value, 4), value.view(4, 1))
 
@@ -69,12 +71,12 @@ def test_one_number_an_image_is_one_binary_logit(shape):
         (torch.tensor(1.0), r"shape \(\)"),
     ],
 )
-def test_an_output_without_logits_says_what_came(output, message):
+def test_an_output_without_logits_is_reported(output, message):
     with pytest.raises(ValueError, match=message):
         logits_of(output, 4)
 
 
-def test_a_hugging_face_output_holds_logits():
+def test_logits_of_a_hugging_face_output_are_found():
     modeling = pytest.importorskip("transformers.modeling_outputs")
     output = modeling.ImageClassifierOutput(logits=LOGITS, hidden_states=(SPATIAL,))
     assert logits_of(output, 4) is LOGITS
@@ -98,14 +100,14 @@ def test_predictions_and_probabilities_of_several_logits():
     torch.testing.assert_close(probabilities(logits).sum(1), torch.ones(2))
 
 
-def test_probabilities_of_several_labels_are_each_its_own():
+def test_probabilities_of_several_labels_are_independent():
     logits = torch.tensor([[0.0, 2.0]])
     torch.testing.assert_close(
         probabilities(logits, multi_label=True), torch.tensor([[0.5, 0.8808]]), atol=1e-4, rtol=0
     )
 
 
-def test_maps_of_logits_and_detections_are_told_apart():
+def test_dense_logits_and_detections_are_distinguished():
     detections = [
         {"boxes": torch.zeros(2, 4), "labels": torch.ones(2).long(), "scores": torch.rand(2)}
     ] * 4

@@ -1,3 +1,5 @@
+"""Metrics of maps against masks: by hand, where undefined, invariances, ties."""
+
 import math
 
 import pytest
@@ -39,7 +41,7 @@ def peak(h, w, y, x):
     return maps
 
 
-# --- by hand ---
+# --- by hand --------------------------------------------------------------------------------------
 
 
 def test_coverage_by_hand():
@@ -55,7 +57,7 @@ def test_relevance_mass_and_enrichment_by_hand():
     assert enrichment(maps, mask).item() == pytest.approx(1.2)
 
 
-def test_cells_that_the_mask_cuts_count_by_their_part():
+def test_cells_that_the_mask_covers_in_part_count_in_part():
     maps = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])
     mask = torch.zeros(1, 8, 8, dtype=torch.bool)
     mask[0, :4, 2:6] = True  # half of both upper cells, a quarter of the area
@@ -71,7 +73,7 @@ def test_enrichment_of_a_uniform_map_is_one(grid, size):
     assert enrichment(maps, mask).item() == pytest.approx(1, abs=1e-4)
 
 
-def test_all_evidence_on_a_quarter_of_the_image_is_enriched_four_times():
+def test_a_map_on_a_quarter_of_the_image_is_enriched_four_times():
     mask = torch.zeros(1, 4, 4, dtype=torch.bool)
     mask[0, :2, :2] = True
     assert enrichment(peak(2, 2, 0, 0), mask).item() == pytest.approx(4)
@@ -87,7 +89,7 @@ def test_pointing_game_by_hand(y, x, hit, size):
 
 
 @pytest.mark.parametrize("value", [0.0, 2.0])
-def test_a_constant_map_points_nowhere_which_is_a_miss(value):
+def test_a_constant_map_is_a_miss_in_the_pointing_game(value):
     maps = torch.full((1, 4, 4), value)
     assert pointing_game(maps, torch.ones(1, 8, 8, dtype=torch.bool)).item() == 0
 
@@ -107,7 +109,7 @@ def test_relevance_rank_by_hand(cells, object_cells, expected):
     assert relevance_rank(torch.tensor([[cells]]), mask).item() == pytest.approx(expected)
 
 
-def test_relevance_rank_counts_cut_cells_by_their_part():
+def test_relevance_rank_counts_partly_covered_cells_in_part():
     mask = torch.zeros(1, 2, 8, dtype=torch.bool)
     mask[0, :, 1:4] = True  # half of the first cell of four, all of the second: K = 1.5, so 2
     maps = torch.tensor([[[4.0, 3.0, 2.0, 1.0]]])
@@ -125,7 +127,7 @@ def test_iou_by_hand(threshold, expected):
     assert iou(maps, mask, threshold).item() == pytest.approx(expected)
 
 
-def test_iou_counts_cut_cells_by_their_part():
+def test_iou_counts_partly_covered_cells_in_part():
     mask = torch.zeros(1, 4, 4, dtype=torch.bool)
     mask[0, :2, :3] = True  # all of the first upper cell, half of the second
     assert iou(peak(2, 2, 0, 0), mask).item() == pytest.approx(1 / 1.5)
@@ -133,7 +135,7 @@ def test_iou_counts_cut_cells_by_their_part():
     assert iou(peak(2, 2, 1, 1), mask).item() == 0
 
 
-# --- what is undefined ---
+# --- undefined values -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -142,7 +144,7 @@ def test_an_empty_mask_gives_nan(metric):
     assert metric(maps, torch.zeros(2, 8, 8, dtype=torch.bool)).isnan().all()
 
 
-def test_a_full_mask_holds_everything_and_leaves_nothing_to_compare_with():
+def test_values_of_a_full_mask():
     maps, _ = random_case(0, 2, 4, 4)
     full = torch.ones(2, 8, 8, dtype=torch.bool)
     torch.testing.assert_close(relevance_mass(maps, full), torch.ones(2))
@@ -155,7 +157,7 @@ def test_a_full_mask_holds_everything_and_leaves_nothing_to_compare_with():
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_a_cell_that_is_not_finite_gives_nan_for_its_image_alone(metric, bad):
+def test_a_cell_that_is_not_finite_gives_nan_for_its_image_only(metric, bad):
     maps, masks = random_case(0, 3, 4, 4, factor=2)
     expected = metric(maps, masks)
     maps[1, 2, 2] = bad
@@ -166,7 +168,7 @@ def test_a_cell_that_is_not_finite_gives_nan_for_its_image_alone(metric, bad):
 
 @pytest.mark.parametrize("metric", [relevance_mass, enrichment, relevance_rank, iou])
 @pytest.mark.parametrize("value", [0.0, 1e-30])
-def test_a_map_without_relief_gives_nan_and_never_a_number(metric, value):
+def test_a_flat_map_gives_nan_for_its_image_only(metric, value):
     maps, masks = random_case(0, 2, 4, 4)
     maps[0] = value
     values = metric(maps, masks)
@@ -174,11 +176,11 @@ def test_a_map_without_relief_gives_nan_and_never_a_number(metric, value):
     assert values[1].isfinite()
 
 
-# --- properties ---
+# --- properties -----------------------------------------------------------------------------------
 
 
 @given(seeds, sides, sides, st.floats(1e-20, 1e20))
-def test_scale_of_the_map_does_not_matter(seed, h, w, scale):
+def test_values_do_not_depend_on_the_scale_of_the_map(seed, h, w, scale):
     maps, masks = random_case(seed, 3, h, w, factor=2)
     for metric in METRICS:
         torch.testing.assert_close(metric(maps * scale, masks), metric(maps, masks))
@@ -186,9 +188,9 @@ def test_scale_of_the_map_does_not_matter(seed, h, w, scale):
 
 @given(seeds, sides, sides, st.sampled_from([1, 3]), st.sampled_from([[1], [2], [1, 2]]))
 def test_flipping_map_and_mask_together_changes_nothing(seed, h, w, factor, dims):
-    """At an odd number of pixels a cell, since an even one has no pixel at its centre."""
+    """With an odd number of pixels per cell, since an even one has no pixel at its centre."""
     maps, masks = random_case(seed, 3, h, w, factor)
-    assume(len(maps.unique()) == maps.numel())  # of equal peaks a flip finds the other one
+    assume(len(maps.unique()) == maps.numel())  # of two equal peaks a flip finds the other one
     for metric in METRICS:
         torch.testing.assert_close(metric(maps.flip(dims), masks.flip(dims)), metric(maps, masks))
 
@@ -203,7 +205,7 @@ def test_flips_change_nothing_on_grids_that_do_not_divide_the_image(seed, sizes)
 
 
 @given(seeds, sides, sides, st.permutations(range(4)))
-def test_images_do_not_see_each_other(seed, h, w, order):
+def test_values_do_not_depend_on_the_other_images(seed, h, w, order):
     maps, masks = random_case(seed, 4, h, w, factor=2)
     maps[0] = 0
     masks[1] = False
@@ -214,14 +216,14 @@ def test_images_do_not_see_each_other(seed, h, w, order):
 
 
 @given(seeds, sides, sides)
-def test_object_and_background_share_the_mass(seed, h, w):
+def test_mass_on_object_and_background_adds_up_to_one(seed, h, w):
     maps, masks = random_case(seed, 3, h, w, factor=2)
     total = relevance_mass(maps, masks) + relevance_mass(maps, ~masks)
     torch.testing.assert_close(total, torch.ones(3))
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_values_are_float32_one_an_image_and_nothing_is_written_to(metric):
+def test_values_are_float32_per_image_and_arguments_are_not_changed(metric):
     maps, masks = random_case(0, 3, 4, 4, factor=2)
     before = maps.clone(), masks.clone()
     values = metric(maps.double(), masks)
@@ -232,12 +234,12 @@ def test_values_are_float32_one_an_image_and_nothing_is_written_to(metric):
     assert len(metric(maps[:0], masks[:0])) == 0
 
 
-# --- a map that is all on the object ---
+# --- maps entirely on or off the object -----------------------------------------------------------
 
 
 @given(seeds, sides, sides, st.sampled_from([1, 2, 3]))
-def test_a_map_that_is_all_on_the_object_is_right_by_every_measure(seed, h, w, factor):
-    """On masks that cut no cell: what a cell holds can't be told apart inside it."""
+def test_a_map_entirely_on_the_object_has_the_best_values(seed, h, w, factor):
+    """With masks that cover cells entirely or not at all."""
     maps, masks = random_case(seed, 3, h, w)
     maps = maps * masks
     assume(all(len(each[each > 0]) > 1 for each in maps))
@@ -251,7 +253,7 @@ def test_a_map_that_is_all_on_the_object_is_right_by_every_measure(seed, h, w, f
 
 
 @given(seeds, sides, sides)
-def test_a_map_that_is_all_off_the_object_is_wrong_by_every_measure(seed, h, w):
+def test_a_map_entirely_off_the_object_has_values_of_zero(seed, h, w):
     maps, masks = random_case(seed, 3, h, w)
     maps = maps * ~masks
     assume(all(len(each.unique()) > 1 for each in maps))
@@ -259,11 +261,11 @@ def test_a_map_that_is_all_off_the_object_is_wrong_by_every_measure(seed, h, w):
         assert metric(maps, masks).tolist() == [0, 0, 0]
 
 
-# --- cells that are equally high ---
+# --- ties -----------------------------------------------------------------------------------------
 
 
-def test_of_equally_high_cells_the_place_does_not_decide():
-    """One hot cell off the object and zeros: the object gets its share of the zeros, anywhere."""
+def test_of_equally_high_cells_each_counts_by_its_chance():
+    """One cell off the object is above zero; the object gets its share of the zeros, anywhere."""
     values = []
     for corner in ((slice(0, 3), slice(0, 4)), (slice(5, 8), slice(4, 8))):
         masks = torch.zeros(1, 8, 8, dtype=torch.bool)
@@ -274,7 +276,7 @@ def test_of_equally_high_cells_the_place_does_not_decide():
 
 
 @given(seeds, st.sampled_from([[1], [2], [1, 2]]))
-def test_flips_change_no_rank_among_ties(seed, dims):
+def test_flips_do_not_change_relevance_rank_with_ties(seed, dims):
     maps, masks = random_case(seed, 3, 7, 7)
     maps = (maps * 3).round()
     torch.testing.assert_close(

@@ -1,19 +1,19 @@
-"""Every metric against somebody else's code.
+"""Every metric against the code of another library.
 
 | metric               | oracle                            | where it differs, and why           |
 |----------------------|-----------------------------------|-------------------------------------|
-| relevance_mass       | Quantus RelevanceMassAccuracy,    | Quantus takes a constant map, which |
-|                      | AttributionLocalisation           | here is NaN: it knows nothing       |
-| enrichment           | NumPy: mean on the object / mean  | no library has it                   |
+| relevance_mass       | Quantus RelevanceMassAccuracy,    | a constant map, here NaN, has a     |
+|                      | AttributionLocalisation           | value there                         |
+| enrichment           | NumPy: mean on the object / mean  | not in any library                  |
 | relevance_rank       | Quantus RelevanceRankAccuracy     | Quantus breaks ties by the sort     |
 | pointing_game        | Quantus PointingGame, SciPy       | Quantus calls a constant map and an |
 |                      | `maximum_position`                | empty mask a hit                    |
-| iou                  | scikit-learn `jaccard_score`      | masks that cut cells: by hand       |
+| iou                  | scikit-learn `jaccard_score`      | partly covered cells: by hand       |
 | coverage             | scikit-image `block_reduce`       |                                     |
 | entropy              | Quantus Complexity / ln N, SciPy  | Quantus does not divide by ln N     |
-| mean_activation   | NumPy `mean`                      |                                     |
+| mean_activation      | NumPy `mean`                      |                                     |
 | center, center_shift | SciPy `center_of_mass`            | cell centres are at (i + 0.5) / n   |
-| border_mass          | NumPy, the ring drawn by hand     | no library has it                   |
+| border_mass          | NumPy, the ring as a mask         | not in any library                  |
 | jsd                  | SciPy `jensenshannon` squared,    | the divergences of pysaliency are   |
 |                      | pysaliency's KL divergence to the | in nats                             |
 |                      | mean of both                      |                                     |
@@ -24,7 +24,7 @@
 |                      |                                   | map and a mask, another measure     |
 | rfs, bg_gap          | the papers' formulas, by hand     | in `test_reliance.py`               |
 
-What Quantus and pysaliency say is recorded in `quantus_values.py`, which says why. The others run.
+Values of Quantus and pysaliency are recorded in `helpers/quantus_values.py`; it explains why.
 """
 
 import math
@@ -32,10 +32,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from helpers.quantus_values import PAIRS, PYSALIENCY, QUANTUS, H, W, four_maps, four_masks
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from helpers.quantus_values import PAIRS, PYSALIENCY, QUANTUS, H, W, four_maps, four_masks
 from scipy import ndimage, stats
 from scipy.spatial.distance import jensenshannon
 from skimage.measure import block_reduce
@@ -49,8 +49,8 @@ shapes = st.tuples(st.just(2), st.integers(3, 7), st.integers(3, 7))
 
 
 @st.composite
-def whole_maps(draw, most=9):
-    """Return two maps of whole numbers, with many ties and zeros, neither of them flat."""
+def integer_maps(draw, most=9):
+    """Return two maps of integers, with many ties and zeros, neither of them flat."""
     maps = draw(hnp.arrays(np.int64, draw(shapes), elements=st.integers(0, most)))
     assume(all(len(np.unique(each)) > 1 for each in maps))
     return maps
@@ -79,26 +79,26 @@ def some_mask(shape, seed):
     return mask
 
 
-# --- recorded: Quantus and pysaliency ---
+# --- recorded values: Quantus and pysaliency ------------------------------------------------------
 
 
 @pytest.mark.parametrize("oracle", ["RelevanceMassAccuracy", "AttributionLocalisation"])
-def test_relevance_mass_is_quantus(oracle):
+def test_relevance_mass_equals_quantus(oracle):
     found = metrics.relevance_mass(torched(four_maps()), torch.from_numpy(four_masks()))
     assert found.tolist() == pytest.approx(QUANTUS[oracle], abs=1e-6)
 
 
-def test_relevance_rank_is_quantus_where_no_ties_are():
+def test_relevance_rank_equals_quantus_without_ties():
     found = metrics.relevance_rank(torched(four_maps()), torch.from_numpy(four_masks()))
     assert found[:3].tolist() == pytest.approx(QUANTUS["RelevanceRankAccuracy"][:3])
 
 
-def test_pointing_game_is_quantus_where_one_cell_is_the_highest():
+def test_pointing_game_equals_quantus_where_one_cell_is_the_highest():
     found = metrics.pointing_game(torched(four_maps()), torch.from_numpy(four_masks()))
     assert found[:3].tolist() == QUANTUS["PointingGame"][:3]
 
 
-def test_entropy_is_quantus_complexity_by_the_most_there_can_be():
+def test_entropy_equals_quantus_complexity_over_its_maximum():
     expected = np.array(QUANTUS["Complexity"]) / math.log(H * W)
     assert metrics.entropy(torched(four_maps())).tolist() == pytest.approx(expected, abs=1e-5)
 
@@ -113,17 +113,17 @@ def test_entropy_is_quantus_complexity_by_the_most_there_can_be():
     ],
     ids=["pearson-quantus", "pearson-pysaliency", "spearman-quantus", "jsd-pysaliency"],
 )
-def test_movement_is_what_the_libraries_say(metric, expected):
+def test_movement_equals_the_recorded_values(metric, expected):
     maps = torched(four_maps())
     now, before = maps[[a for a, _ in PAIRS]], maps[[b for _, b in PAIRS]]
     assert metric(now, before).tolist() == pytest.approx(expected, abs=1e-5)
 
 
-# --- running: SciPy, scikit-learn, scikit-image, NumPy ---
+# --- computed values: SciPy, scikit-learn, scikit-image, NumPy ------------------------------------
 
 
-@given(whole_maps())
-def test_shape_metrics(maps):
+@given(integer_maps())
+def test_entropy_mean_and_center_equal_scipy(maps):
     _, h, w = maps.shape
     cells = maps.reshape(2, -1)
     expected = stats.entropy(cells, base=h * w, axis=1)
@@ -134,8 +134,8 @@ def test_shape_metrics(maps):
         assert found == pytest.approx([(x + 0.5) / w, (y + 0.5) / h], abs=1e-5)
 
 
-@given(whole_maps(), st.sampled_from([0.125, 0.25, 0.34]))
-def test_border_mass(maps, width):
+@given(integer_maps(), st.sampled_from([0.125, 0.25, 0.34]))
+def test_border_mass_equals_numpy(maps, width):
     _, h, w = maps.shape
     dy, dx = max(1, round(h * width)), max(1, round(w * width))
     ring = np.ones((h, w), dtype=bool)
@@ -148,8 +148,8 @@ def test_border_mass(maps, width):
     assert found.tolist() == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
-@given(whole_maps(), st.integers(0, 99), st.sampled_from([1, 2, 3]))
-def test_mass_and_enrichment(maps, seed, factor):
+@given(integer_maps(), st.integers(0, 99), st.sampled_from([1, 2, 3]))
+def test_mass_and_enrichment_equal_numpy(maps, seed, factor):
     _, h, w = maps.shape
     mask = some_mask((h * factor, w * factor), seed)
     cover = block_reduce(mask.astype(float), (factor, factor), np.mean)
@@ -162,7 +162,7 @@ def test_mass_and_enrichment(maps, seed, factor):
 
 
 @given(distinct_maps(), st.integers(0, 99))
-def test_rank_and_pointing_game(maps, seed):
+def test_relevance_rank_and_pointing_game_equal_scipy(maps, seed):
     mask = some_mask(maps.shape[1:], seed)
     count = mask.sum()
     highest = stats.rankdata(-maps[0]).reshape(mask.shape) <= count
@@ -172,16 +172,16 @@ def test_rank_and_pointing_game(maps, seed):
     assert one(metrics.pointing_game(each, masks)) == mask[ndimage.maximum_position(maps[0])]
 
 
-@given(whole_maps(), st.integers(0, 99), st.sampled_from([0.25, 0.5, 0.75]))
-def test_iou(maps, seed, threshold):
+@given(integer_maps(), st.integers(0, 99), st.sampled_from([0.25, 0.5, 0.75]))
+def test_iou_equals_scikit_learn(maps, seed, threshold):
     mask = some_mask(maps.shape[1:], seed)
     hot = maps[0] > threshold * maps[0].max()
     found = metrics.iou(torched(maps[:1]), torch.from_numpy(mask)[None], threshold)
     assert one(found) == pytest.approx(jaccard_score(mask.ravel(), hot.ravel()), abs=1e-6)
 
 
-@given(whole_maps())
-def test_divergence_and_correlations(maps):
+@given(integer_maps())
+def test_divergence_and_correlations_equal_scipy(maps):
     now, before = maps.reshape(2, -1)
     first, second = torched(maps[:1]), torched(maps[1:])
     expected = jensenshannon(now, before, base=2) ** 2
@@ -192,14 +192,14 @@ def test_divergence_and_correlations(maps):
     assert one(metrics.rank_correlation(first, second)) == pytest.approx(expected, abs=1e-4)
 
 
-@given(whole_maps(most=3))
-def test_ties_share_their_mean_rank(maps):
+@given(integer_maps(most=3))
+def test_ranks_of_ties_equal_scipy(maps):
     expected = stats.rankdata(maps.reshape(2, -1), method="average", axis=1)
     assert np.array_equal(_ranks(torched(maps)).reshape(2, -1).numpy(), expected)
 
 
-@given(whole_maps())
-def test_center_shift(maps):
+@given(integer_maps())
+def test_center_shift_equals_scipy(maps):
     _, h, w = maps.shape
     shift = np.subtract(*(ndimage.center_of_mass(each) for each in maps)) / (h, w)
     found = one(metrics.center_shift(torched(maps[:1]), torched(maps[1:])))
@@ -207,7 +207,7 @@ def test_center_shift(maps):
 
 
 @given(distinct_maps(), st.sampled_from([0.1, 0.2, 0.5]))
-def test_top_overlap(maps, share):
+def test_top_overlap_equals_scikit_learn(maps, share):
     count = max(1, round(share * maps[0].size))
     now, before = (stats.rankdata(-each) <= count for each in maps)
     found = metrics.top_overlap(torched(maps[:1]), torched(maps[1:]), share)

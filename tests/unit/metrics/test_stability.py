@@ -1,3 +1,5 @@
+"""Metrics of movement between two maps: by hand, flat maps, invariances, ties."""
+
 import math
 
 import pytest
@@ -66,7 +68,7 @@ def test_center_shift_by_hand():
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("bad", [0.0, 4.0, math.nan, math.inf])
 @pytest.mark.parametrize("side", [0, 1])
-def test_a_flat_map_at_either_time_gives_nan_for_its_image_alone(metric, bad, side):
+def test_a_flat_map_on_either_side_gives_nan_for_its_image_only(metric, bad, side):
     pair = list(random_pair(0, 3, 4, 4))
     expected = metric(*pair)
     pair[side][1] = bad
@@ -78,7 +80,7 @@ def test_a_flat_map_at_either_time_gives_nan_for_its_image_alone(metric, bad, si
 @given(seeds, sides, sides)
 def test_bounds_and_symmetry(seed, h, w):
     now, before = random_pair(seed, 4, h, w)
-    now = now * (now > 0.5)  # zeros are where divergences explode
+    now = now * (now > 0.5)  # logarithms of zeros must not give infinity
     now[:, 0, 0] = 1.0
     for metric, low in zip(METRICS, (0, -1, 0, -1, 0), strict=True):
         values = metric(now, before)
@@ -87,7 +89,7 @@ def test_bounds_and_symmetry(seed, h, w):
 
 
 @given(seeds, sides, sides)
-def test_no_change_reads_as_none(seed, h, w):
+def test_values_of_equal_maps(seed, h, w):
     maps, _ = random_pair(seed, 3, h, w)
     torch.testing.assert_close(jsd(maps, maps), torch.zeros(3), atol=1e-6, rtol=0)
     torch.testing.assert_close(correlation(maps, maps), torch.ones(3), atol=1e-5, rtol=0)
@@ -97,7 +99,7 @@ def test_no_change_reads_as_none(seed, h, w):
 
 
 @given(seeds, sides, sides, st.floats(1e-20, 1e20))
-def test_scale_of_either_map_does_not_matter(seed, h, w, scale):
+def test_values_do_not_depend_on_the_scale_of_either_map(seed, h, w, scale):
     now, before = random_pair(seed, 3, h, w)
     for metric in METRICS:
         close = {"rtol": 1e-4, "atol": 1e-5}
@@ -130,7 +132,7 @@ def test_rank_correlation_by_hand(now, before, expected):
 
 
 @given(seeds, sides, sides)
-def test_ranks_do_not_see_how_much_higher_a_cell_is(seed, h, w):
+def test_rank_metrics_do_not_change_under_a_monotonic_transform(seed, h, w):
     now, before = random_pair(seed, 3, h, w)
     for metric in (rank_correlation, top_overlap):
         torch.testing.assert_close(metric(now**3, before), metric(now, before))
@@ -144,8 +146,8 @@ def test_top_overlap_by_hand(share, expected):
     assert top_overlap(now, before, share).item() == pytest.approx(expected)
 
 
-def test_maps_that_are_hot_in_different_places_do_not_overlap():
-    """A fifth of 8×8 is 13 cells; of a map with one hot cell twelve of them are zeros."""
+def test_maps_with_one_cell_each_overlap_only_where_it_is_the_same():
+    """A fifth of 8×8 is 13 cells; zeros among them must not count as overlap."""
     now, before = torch.zeros(2, 8, 8), torch.zeros(2, 8, 8)
     now[0, 1, 1], before[0, 6, 6] = 1.0, 1.0
     now[1, 0, 7], before[1, 0, 7] = 2.0, 1.0
@@ -153,14 +155,14 @@ def test_maps_that_are_hot_in_different_places_do_not_overlap():
 
 
 @given(seeds, st.sampled_from([[1], [2], [1, 2]]))
-def test_flips_change_nothing_among_ties(seed, dims):
+def test_flips_do_not_change_rank_metrics_with_ties(seed, dims):
     now, before = ((each * 3).round() for each in random_pair(seed, 3, 7, 7))
     for metric in (rank_correlation, top_overlap):
         torch.testing.assert_close(metric(now.flip(dims), before.flip(dims)), metric(now, before))
 
 
 @given(seeds)
-def test_more_noise_moves_maps_further(seed):
+def test_more_noise_gives_more_movement(seed):
     maps, noise = random_pair(seed, 1, 7, 7)
     little, much = maps + 0.02 * noise, maps + 2 * noise
     assert jsd(little, maps) < jsd(much, maps)

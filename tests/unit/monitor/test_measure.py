@@ -1,83 +1,192 @@
-"""Movement against the previous, the first, the best and the average; subsets; one transfer."""
+"""Metrics by plain name: movement against references, subsets, predictions, classes, averages."""
 
 import math
 
 import pytest
 import torch
 
-from lightning_cam.metrics import jsd
+from lightning_cam import Probe
+from lightning_cam.explain.result import CAMResult
+from lightning_cam.metrics import enrichment, entropy, jsd
+from lightning_cam.metrics.registry import METRICS, find_metric
+from lightning_cam.metrics.reliance import InterventionResults, outcome
 from lightning_cam.monitor import History, Snapshot
-from lightning_cam.monitor.history import AVERAGE_WEIGHT
-from lightning_cam.monitor.measure import averages, measure_movement, unflipped
+from lightning_cam.monitor.measure import (
+    averages,
+    compute_metrics,
+    intervention_metrics,
+    intervention_metrics_of,
+    map_metrics,
+    metric_names_for,
+    movement_metrics,
+    prediction_metrics,
+    unflipped,
+)
 
-KEY = ("gradcam", "layer")
+KEY, OTHER = ("gradcam", "layer"), ("layercam", "layer")
 
 
-def snapshot(maps, predictions=(0, 1), validation=0):
-    rows = torch.arange(len(maps))
+def maps(seed, count=2):
+    return torch.rand(count, 4, 4, generator=torch.Generator().manual_seed(seed))
+
+
+def snapshot(of, predictions=(0, 1), index=0):
+    rows = torch.arange(len(of))
     return Snapshot(
-        validation, 0, 0, {KEY: maps}, rows, rows, torch.tensor(predictions), torch.ones(len(maps))
+        index, 0, 0, {KEY: of}, rows, rows, torch.tensor(predictions), torch.ones(len(of))
     )
 
 
-def maps(seed):
-    return torch.rand(2, 4, 4, generator=torch.Generator().manual_seed(seed))
-
-
-def history_of(*goodness):
+def history_of(*values):
     history = History()
-    for n, value in enumerate(goodness):
-        history.add(snapshot(maps(n), validation=n), value)
+    for n, value in enumerate(values):
+        history.add(snapshot(maps(n), index=n), value)
     return history
 
 
-def test_each_reference_is_the_one_it_is_named_after():
+# --- movement -------------------------------------------------------------------------------------
+
+
+def test_each_reference_is_the_evaluation_that_it_is_named_after():
     history = history_of(0.1, 0.9, 0.3)
-    moved = measure_movement(maps(7), history, KEY)
+    moved = movement_metrics(maps(7), history, KEY)
     for reference, seed in (("first", 0), ("best", 1), ("previous", 2)):
         assert torch.equal(moved[f"jsd_{reference}"], jsd(maps(7), maps(seed)))
+    torch.testing.assert_close(moved["jsd_average"], jsd(maps(7), history.average[KEY]))
 
 
-def test_the_average_is_exponential():
-    history = history_of(0, 0)
-    shares = [m / m.sum(dim=(1, 2), keepdim=True) for m in (maps(0), maps(1))]
-    expected = (1 - AVERAGE_WEIGHT) * shares[0] + AVERAGE_WEIGHT * shares[1]
-    assert torch.allclose(history.average[KEY], expected)
-
-
-def test_a_flat_map_leaves_the_average_as_it_was():
-    history = history_of(0)
-    before = history.average[KEY]
-    history.add(snapshot(torch.zeros(2, 4, 4)))
-    assert torch.equal(history.average[KEY], before)
-    history = History()
-    history.add(snapshot(torch.zeros(2, 4, 4)))
-    history.add(snapshot(maps(0)))
-    assert bool(history.average[KEY].isfinite().all())
-
-
-def test_without_a_past_nothing_moved():
-    moved = measure_movement(maps(0), History(), KEY)
+def test_without_a_past_the_movement_is_zero():
+    moved = movement_metrics(maps(0), History(), KEY)
     assert moved["jsd_best"].tolist() == [0, 0]
     assert moved["top_overlap_average"].tolist() == [1, 1]
 
 
-def test_the_best_is_the_first_until_a_better_one_comes_and_nan_is_never_better():
-    history = history_of(math.nan, math.nan)
-    assert history.best.validation == 0
-    history.add(snapshot(maps(3), validation=2), 0.5)
-    history.add(snapshot(maps(4), validation=3), math.nan)
-    assert history.best.validation == 2
+def test_maps_of_another_shape_or_key_are_no_reference():
+    history = history_of(0.1)
+    assert movement_metrics(torch.rand(2, 5, 5), history, KEY)["jsd_first"].tolist() == [0, 0]
+    assert movement_metrics(maps(5), history, OTHER)["jsd_first"].tolist() == [0, 0]
 
 
-def test_unflipped_leaves_out_images_with_another_answer_than_the_reference_had():
+def test_large_maps_are_compared_one_by_one_with_the_same_values():
+    """Small maps are compared with all references in one call."""
+    history, large = History(), torch.rand(2, 300, 300)
+    history.add(snapshot(torch.rand(2, 300, 300)), 0.5)
+    moved = movement_metrics(large, history, KEY)
+    assert torch.equal(moved["jsd_first"], jsd(large, history.first.maps[KEY]))
+
+
+def test_unflipped_leaves_out_images_whose_prediction_differs_from_the_reference():
     history = history_of(0.5)
-    history.add(snapshot(maps(1), predictions=(1, 1), validation=1), 0.1)
-    moved = measure_movement(maps(2), history, KEY)
+    history.add(snapshot(maps(1), predictions=(1, 1), index=1), 0.1)
+    moved = movement_metrics(maps(2), history, KEY)
     kept = unflipped(moved, torch.tensor([0, 1]), torch.arange(2), history)
     assert kept["unflipped/jsd_previous"].isnan().tolist() == [True, False]
     assert kept["unflipped/jsd_first"].isnan().tolist() == [False, False]
     assert kept["unflipped/jsd_first"].tolist() == moved["jsd_first"].tolist()
+
+
+# --- single maps and predictions ------------------------------------------------------------------
+
+
+def test_metrics_of_maps_are_those_of_the_catalog():
+    masks = torch.zeros(2, 8, 8, dtype=torch.bool)
+    masks[:, :4] = True
+    found = map_metrics(maps(0), masks)
+    assert set(found) == {name for name, each in METRICS.items() if each.kind in ("map", "mask")}
+    assert torch.equal(found["entropy"], entropy(maps(0)))
+    assert torch.equal(found["enrichment"], enrichment(maps(0), masks))
+    assert set(map_metrics(maps(0), None)) == {n for n, m in METRICS.items() if m.kind == "map"}
+
+
+def test_label_confidence_and_flips_of_predictions():
+    confidences = torch.tensor([[0.7, 0.3], [0.4, 0.6]])
+    predicted, targets = torch.tensor([0, 1]), torch.tensor([1, 1])
+    found = prediction_metrics(confidences, predicted, torch.tensor([0, 0]), targets)
+    assert found["label_confidence"].tolist() == pytest.approx([0.3, 0.6])
+    assert found["prediction_flips"].tolist() == [0, 1]
+    first = prediction_metrics(confidences, predicted, None, None)
+    assert first["prediction_flips"].tolist() == [0, 0]
+    assert "label_confidence" not in first
+
+
+def test_label_confidence_and_flips_with_several_labels():
+    confidences = torch.tensor([[0.7, 0.3], [0.4, 0.6]])
+    targets = torch.tensor([[1, 1], [0, 1]]).bool()
+    predicted, before = confidences > 0.5, torch.tensor([[1, 0], [1, 1]]).bool()
+    found = prediction_metrics(confidences, predicted, before, targets)
+    assert found["label_confidence"].tolist() == pytest.approx([0.7, 0.3, 0.6])
+    assert found["prediction_flips"].tolist() == [0, 1]
+
+
+# --- all of an evaluation -------------------------------------------------------------------------
+
+
+def result(logits):
+    rows = torch.arange(len(logits))
+    return CAMResult({KEY: maps(0, len(logits))}, logits, rows, rows)
+
+
+def probe(count=4, *, masks=True, **known):
+    square = torch.zeros(count, 8, 8, dtype=torch.bool)
+    square[:, :4] = True
+    known = {"targets": torch.arange(count) % 2} | known
+    return Probe(torch.rand(count, 3, 8, 8), masks=square if masks else None, **known)
+
+
+def test_metrics_of_further_maps_have_a_suffix():
+    found = compute_metrics(probe(), result(torch.rand(4, 3)), History())
+    several = CAMResult(
+        {KEY: maps(0, 4), OTHER: maps(1, 4)}, torch.rand(4, 3), torch.arange(4), torch.arange(4)
+    )
+    both = compute_metrics(probe(), several, History()).metrics
+    assert both["entropy"] == pytest.approx(entropy(maps(0, 4)).mean().item())
+    assert both["entropy/layercam@layer"] == pytest.approx(entropy(maps(1, 4)).mean().item())
+    assert set(found.metrics) == {name for name in both if "layercam@layer" not in name}
+    assert "unflipped/jsd_previous/layercam@layer" not in both
+
+
+def test_every_measured_name_is_in_the_catalog_or_of_a_family():
+    metrics = compute_metrics(probe(), result(torch.rand(4, 3)), History()).metrics
+    assert metrics
+    for name in metrics:
+        plain = name.removeprefix("unflipped/")
+        assert find_metric(plain)[0] is not None or plain.startswith("enrichment_of/")
+
+
+def test_enrichment_of_each_class():
+    own = probe(class_names=["cat", "a dog"])
+    found = compute_metrics(own, result(torch.rand(4, 3)), History())
+    each = found.per_image["enrichment"]
+    classes = {n: v for n, v in found.metrics.items() if n.startswith("enrichment_of/")}
+    assert len(classes) == 2
+    assert classes["enrichment_of/cat"] == pytest.approx(each[[0, 2]].mean().item())
+    (dog,) = set(classes) - {"enrichment_of/cat"}
+    assert dog.startswith("enrichment_of/a_dog-")  # safe as a path
+    assert classes[dog] == pytest.approx(each[[1, 3]].mean().item())
+
+
+@pytest.mark.parametrize(("classes", "measured"), [(1, False), (2, True), (20, True), (21, False)])
+def test_classes_are_measured_one_by_one_where_they_are_few(classes, measured):
+    own = probe(classes, targets=torch.arange(classes))
+    found = compute_metrics(own, result(torch.rand(classes, 30)), History()).metrics
+    assert any(name.startswith("enrichment_of/") for name in found) is measured
+
+
+def test_without_logits_there_are_no_metrics_of_predictions():
+    found = compute_metrics(probe(), result(torch.empty(4, 0)), History())
+    assert "label_confidence" not in found.metrics
+    assert "prediction_flips" not in found.metrics
+    assert found.predictions.tolist() == [-1] * 4
+    assert found.confidences.isnan().all()
+
+
+def test_predictions_and_confidences_are_those_of_the_logits():
+    logits = torch.tensor([[0.0, math.log(3)], [math.log(4), 0.0]])
+    found = compute_metrics(probe(2), result(logits), History())
+    assert found.predictions.tolist() == [1, 0]
+    assert found.confidences.tolist() == pytest.approx([0.75, 0.8])
+    assert found.metrics["label_confidence"] == pytest.approx((0.25 + 0.2) / 2)
+    assert found.per_image["label_confidence"].tolist() == pytest.approx([0.25, 0.2])
 
 
 def test_averages_skip_nan_and_keep_the_order():
@@ -93,11 +202,43 @@ def test_averages_skip_nan_and_keep_the_order():
     assert found["c"] == 4
 
 
-def test_state_goes_round():
-    history = history_of(0.1, 0.9, 0.3)
-    other = History()
-    other.load_state_dict(history.state_dict())
-    assert other.best.validation == 1
-    assert other.before.validation == 1
-    assert other.best_value == pytest.approx(0.9)
-    assert torch.equal(other.average[KEY], history.average[KEY])
+# --- interventions --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("masks", "targets", "has_logits", "expected"),
+    [
+        (True, [0, 1, 0, 1], True, "background_reliance"),
+        (False, [0, 1, 0, 1], True, "rim_reliance"),
+        (False, None, True, "rim_reliance"),
+        (True, None, True, None),
+        (True, [0, 1, 0, 1], False, None),
+        (True, [[0, 1]] * 4, True, None),
+    ],
+)
+def test_metrics_of_interventions_depend_on_masks_labels_and_logits(
+    masks, targets, has_logits, expected
+):
+    targets = None if targets is None else torch.tensor(targets)
+    found = intervention_metrics_of(probe(masks=masks, targets=targets), has_logits=has_logits)
+    names = {metric.name for metric in found}
+    assert not names if expected is None else expected in names
+    assert not {"background_reliance", "rim_reliance"} <= names
+
+
+@pytest.mark.parametrize("masks", [True, False])
+def test_names_for_a_probe_are_those_whose_needs_it_meets(masks):
+    names = set(metric_names_for(probe(masks=masks)))
+    assert {"entropy", "jsd_first", "label_confidence"} <= names
+    assert ("enrichment_random" in names) is ("background_reliance" in names) is masks
+    assert ("rim_reliance" in names) is not masks
+    unlabelled = set(metric_names_for(probe(targets=None)))
+    assert not {"label_confidence", "background_reliance"} & unlabelled
+
+
+def test_metrics_of_interventions_are_nan_where_undefined():
+    metrics = intervention_metrics_of(probe(), has_logits=True)
+    clean = outcome(torch.rand(4, 3).softmax(1), torch.arange(4) % 2, torch.arange(4))
+    found = intervention_metrics(InterventionResults(clean, {}), metrics)
+    assert list(found) == [metric.name for metric in metrics]
+    assert all(math.isnan(value) for value in found.values())

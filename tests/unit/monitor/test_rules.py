@@ -1,12 +1,11 @@
-"""Rules: when they trigger, when they hold their tongue, and what they remember."""
+"""Rules: when they are triggered and cleared, false alarms, checks of their arguments."""
 
 import math
 import random
 
 import pytest
 
-from lightning_cam.monitor import RuleSet
-from lightning_cam.monitor.rules import ControlChart, Threshold, RuleState, autocorrelation
+from lightning_cam.monitor.rules import ControlChart, RuleState, Threshold, autocorrelation
 
 
 def triggers(rule, values):
@@ -15,12 +14,12 @@ def triggers(rule, values):
     return [i for i, value in enumerate(values) if rule.update(state, value)]
 
 
-def test_a_level_waits_for_its_patience_after_the_warmup():
+def test_a_threshold_is_triggered_after_warmup_and_patience():
     rule = Threshold("m", below=1.0, patience=2, warmup=1)
     assert triggers(rule, [0.5, 0.5, 0.5, 0.5]) == [2]
 
 
-def test_above_is_the_mirror_of_below():
+def test_above_mirrors_below():
     values = [0.2, 1.4, 0.3, 1.5, 1.6, 1.7]
     low = Threshold("m", below=1.0, patience=2, warmup=0)
     high = Threshold("m", above=-1.0, patience=2, warmup=0)
@@ -28,18 +27,18 @@ def test_above_is_the_mirror_of_below():
     assert triggers(high, values[::-1]) == [1]
 
 
-def test_one_alert_until_the_metric_has_been_calm():
+def test_a_rule_is_triggered_again_only_after_it_was_cleared():
     rule = Threshold("m", below=1.0, patience=1, warmup=0, clear_after=2, margin=0.2)
     assert triggers(rule, [0.5, 0.5, 1.1, 0.5, 1.3, 1.3, 0.5]) == [0, 6]
 
 
-def test_values_at_the_edge_do_not_flicker():
+def test_values_around_the_limit_trigger_once():
     rule = Threshold("m", below=1.0, patience=1, warmup=0, clear_after=1, margin=0.2)
     assert triggers(rule, [0.99, 1.01, 0.99, 1.01, 0.99]) == [0]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_value_that_is_no_number_is_no_evidence(value):
+def test_values_that_are_not_finite_neither_trigger_nor_clear(value):
     rule = Threshold("m", below=1.0, patience=2, warmup=0)
     assert triggers(rule, [0.5, value, 0.5]) == [2]
     assert triggers(rule, [value] * 10) == []
@@ -47,7 +46,7 @@ def test_a_value_that_is_no_number_is_no_evidence(value):
 
 @pytest.mark.parametrize("chart", ["ewma", "cusum"])
 @pytest.mark.parametrize(("direction", "sign"), [("down", -1), ("up", 1)])
-def test_a_chart_finds_a_step_and_only_on_its_side(chart, direction, sign):
+def test_a_chart_detects_a_step_in_its_direction_only(chart, direction, sign):
     noise = random.Random(0)
     quiet = [noise.gauss(0, 1) for _ in range(20)]
     step = [sign * 8 + noise.gauss(0, 1) for _ in range(30)]
@@ -60,7 +59,7 @@ def test_a_chart_finds_a_step_and_only_on_its_side(chart, direction, sign):
 @pytest.mark.parametrize("chart", ["ewma", "cusum"])
 @pytest.mark.parametrize("baseline", [5, 10, 20])
 def test_false_alarms_of_stationary_series_are_rare(chart, baseline):
-    """The limits promise 5 % in 100 validations for one direction or two; 10 % is refused."""
+    """The limits are made for 5 % in 100 evaluations; more than 10 % fails."""
     noise = random.Random(1)
     rule = ControlChart("m", chart=chart, baseline=baseline, warmup=0, patience=1)
     alarmed = sum(
@@ -69,11 +68,11 @@ def test_false_alarms_of_stationary_series_are_rare(chart, baseline):
     assert alarmed / 300 <= 0.10
 
 
-def test_a_constant_baseline_gives_no_chart():
+def test_a_constant_baseline_triggers_nothing():
     assert triggers(ControlChart("m", baseline=5, warmup=0), [1.0] * 5 + [0.0] * 20) == []
 
 
-def test_correlated_baselines_widen_the_limits():
+def test_autocorrelation_of_known_series():
     slow = [math.sin(i / 6) for i in range(40)]
     noise = random.Random(2)
     assert autocorrelation(slow) > 0.8
@@ -81,8 +80,22 @@ def test_correlated_baselines_widen_the_limits():
     assert autocorrelation([1.0, 1.0, 1.0]) == 0.0
 
 
-def test_a_state_goes_on_where_it_was():
-    rule, values = ControlChart("m", baseline=5, warmup=1, chart="cusum"), [0.1, 0.2, 0.0, 0.3, 0.1, 0.2]
+@pytest.mark.parametrize("chart", ["ewma", "cusum"])
+def test_autocorrelated_baselines_have_wider_limits(chart):
+    """An alternating and a slowly rising series of the same values."""
+    alternating = [0.0, 0.4, 0.1, 0.3, 0.2]
+    limits = []
+    for values in (alternating, sorted(alternating)):
+        state, rule = RuleState(), ControlChart("m", chart=chart, baseline=5, warmup=0)
+        for value in [*values, 0.2]:
+            rule.update(state, value)
+        limits.append(state.limit)
+    assert limits[1] > 1.2 * limits[0]
+
+
+def test_a_restored_state_continues():
+    rule = ControlChart("m", baseline=5, warmup=1, chart="cusum")
+    values = [0.1, 0.2, 0.0, 0.3, 0.1, 0.2]
     one = RuleState()
     for value in values:
         rule.update(one, value)
@@ -105,32 +118,23 @@ def test_a_state_goes_on_where_it_was():
         (lambda: ControlChart("m", baseline=7), "5, 10 or 20"),
     ],
 )
-def test_bad_rules_say_what_was_expected(make, message):
+def test_wrong_arguments_are_reported(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
 
-# --- a level in multiples of a baseline ----------------------------------------------------------
-
-
-def test_a_relative_level_moves_with_its_baseline():
-    book = RuleSet([Threshold("mass", below=1.5, of="random", patience=1, warmup=0)])
-    assert not book.update({"mass": 0.4, "mass_random": 0.2})
-    ((_, value, limit),) = book.update({"mass": 0.4, "mass_random": 0.3})
-    assert (value, limit) == (0.4, pytest.approx(0.45))
-
-
-def test_without_its_baseline_a_relative_level_is_no_evidence():
-    book = RuleSet([Threshold("mass", below=1.5, of="random", patience=1, warmup=0)])
-    assert not book.update({"mass": 0.0})
-    assert not book.update({"mass": 0.0, "mass_random": float("nan")})
-
-
-def test_an_unknown_baseline_names_the_near_miss():
+def test_an_unknown_baseline_is_reported_with_the_near_miss():
     with pytest.raises(ValueError, match=r"unknown baseline 'centre'.*Did you mean 'center'"):
         Threshold("mass", below=1.5, of="centre")
 
 
-def test_a_baseline_that_the_metric_has_not_is_refused():
-    with pytest.raises(ValueError, match="unknown metric in a rule 'entropy_random'"):
-        RuleSet([Threshold("entropy", below=1.5, of="random")]).check(["entropy"])
+def test_limit_and_margin_of_a_relative_rule_are_multiples_of_the_unit():
+    rule = Threshold("m", below=1.5, of="random", patience=1, warmup=0, clear_after=1, margin=0.5)
+    assert rule.unit == "m_random"
+    state = RuleState()
+    assert rule.update(state, 0.29, unit=0.2)
+    assert state.limit == pytest.approx(0.3)
+    assert not rule.update(state, 0.39, unit=0.2)  # within the limit, but not by the margin
+    assert state.active
+    rule.update(state, 0.41, unit=0.2)
+    assert not state.active

@@ -1,84 +1,112 @@
-"""The budget thins the looks by the clock."""
+"""When to evaluate: every n-th validation, within the time budget; when to run interventions."""
 
 import itertools
 
 import pytest
 
-from lightning_cam import budget
-from lightning_cam.monitor.budget import Budget, checked_share
+from lightning_cam.monitor import schedule
+from lightning_cam.monitor.schedule import (
+    Budget,
+    Schedule,
+    interventions_due,
+    noise_floor_due,
+)
 
 
 @pytest.fixture
 def clock(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(budget.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(schedule.time, "perf_counter", lambda: now[0])
     return now
 
 
-def run(clock, most, validations, between, cost):
-    """Return at which validations there was a look, and the budget after them."""
-    kept = Budget(most)
-    kept.start()
-    looked = []
+def run(clock, max_overhead, validations, between, cost):
+    """Return at which validations there was an evaluation, and the budget after them."""
+    budget = Budget(max_overhead)
+    evaluated = []
     for validation in range(validations):
         clock[0] += between
-        if kept.allows():
+        if budget.allows():
             clock[0] += cost
-            kept.spend(cost)
-            looked.append(validation)
-    return looked, kept
+            budget.spend(cost)
+            evaluated.append(validation)
+    return evaluated, budget
 
 
-def test_the_share_is_held_and_the_looks_are_even(clock):
-    looked, kept = run(clock, 0.02, 400, between=10, cost=1)
-    assert kept.share <= 0.02
-    assert kept.share > 0.015
-    gaps = {after - before for before, after in itertools.pairwise(looked[1:])}
+def test_the_share_is_kept_and_evaluations_are_evenly_spaced(clock):
+    evaluated, budget = run(clock, 0.02, 400, between=10, cost=1)
+    assert budget.share <= 0.02
+    assert budget.share > 0.015
+    gaps = {after - before for before, after in itertools.pairwise(evaluated[1:])}
     assert gaps <= {4, 5}
 
 
-def test_the_first_look_is_always_made(clock):
+def test_the_first_evaluation_is_always_made(clock):
     assert run(clock, 0.001, 3, between=1, cost=5)[0] == [0]
 
 
-def test_cheap_looks_are_all_made(clock):
+def test_cheap_evaluations_are_all_made(clock):
     assert len(run(clock, 0.02, 50, between=10, cost=0.01)[0]) == 50
 
 
-def test_without_a_limit_every_look_is_made(clock):
-    looked, kept = run(clock, None, 20, between=1, cost=9)
-    assert len(looked) == 20
-    assert kept.share == pytest.approx(0.9)
+def test_without_a_limit_all_evaluations_are_made(clock):
+    evaluated, budget = run(clock, None, 20, between=1, cost=9)
+    assert len(evaluated) == 20
+    assert budget.share == pytest.approx(0.9)
 
 
-def test_a_dearer_look_is_waited_for(clock):
-    kept = Budget(0.1)
-    kept.start()
+def test_after_an_expensive_evaluation_the_next_one_waits(clock):
+    budget = Budget(0.1)
     clock[0] += 10
-    kept.spend(0.1)
-    assert kept.allows()
-    kept.spend(2.0)
-    assert not kept.allows()
+    budget.spend(0.1)
+    assert budget.allows()
+    budget.spend(2.0)
+    assert not budget.allows()
     clock[0] += 100
-    assert kept.allows()
+    assert budget.allows()
 
 
-def test_a_new_training_starts_afresh(clock):
-    kept = Budget(0.1)
-    kept.spend(50)
+def test_a_new_training_starts_with_an_empty_budget(clock):
+    budget = Budget(0.1)
+    budget.spend(50)
     clock[0] += 1
-    assert not kept.allows()
-    kept.start()
-    assert kept.allows()
-    assert kept.share == 0
+    assert not budget.allows()
+    budget.start()
+    assert budget.allows()
+    assert budget.share == 0
 
 
-@pytest.mark.parametrize("share", [0, 1, -0.1, 1.5])
-def test_a_share_is_between_0_and_1(share):
-    with pytest.raises(ValueError, match="max_overhead between 0 and 1"):
-        checked_share(share)
+# --- by count -------------------------------------------------------------------------------------
 
 
-def test_shares_that_fit():
-    assert checked_share(None) is None
-    assert checked_share(0.02) == 0.02
+@pytest.mark.parametrize(("every", "expected"), [(1, [0, 1, 2, 3, 4]), (2, [0, 2, 4]), (7, [0])])
+def test_every_nth_validation_is_due(every, expected):
+    schedule = Schedule(every, None)
+    assert [n for n in range(5) if schedule.is_due()] == expected
+    assert schedule.validations == 5
+
+
+def test_a_restored_count_continues():
+    schedule = Schedule(3, None)
+    schedule.validations = 2
+    assert [schedule.is_due() for _ in range(4)] == [False, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("every", "expected"),
+    [
+        (5, [0, 1, 2, 3, 4, 5, 10, 15]),
+        (10, [0, 1, 2, 3, 4, 10]),
+        (1, list(range(20))),
+        (0, []),
+    ],
+)
+def test_interventions_are_due_at_the_first_five_evaluations_and_every_nth(every, expected):
+    assert [count for count in range(20) if interventions_due(count, every)] == expected
+
+
+@pytest.mark.parametrize(
+    ("every", "expected"), [(5, [0, 2, 7, 12, 17]), (10, [0, 5, 15]), (1, list(range(20))), (0, [])]
+)
+def test_the_noise_floor_is_due_at_first_and_between_interventions(every, expected):
+    assert [count for count in range(20) if noise_floor_due(count, every)] == expected

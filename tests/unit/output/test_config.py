@@ -1,50 +1,55 @@
-"""The choices about panels are checked when they are made."""
+"""`OutputConfig`: its checks, the panels that are drawn, and when slow ones are due."""
 
 import pytest
 
-from lightning_cam.monitor.config import DEFAULT_PANELS, PANELS, SLOW_PANELS, Options
-from lightning_cam.output.panels import draw
+from lightning_cam.output.config import OutputConfig
+from lightning_cam.output.panels import PANELS
 
 
-def test_every_name_has_its_panel():
-    assert set(draw._DRAWN_BY) == set(PANELS)
-    assert set(DEFAULT_PANELS) < set(PANELS)
-    assert not set(DEFAULT_PANELS) & set(SLOW_PANELS)
+def test_default_panels_are_those_that_are_registered_as_default():
+    default = OutputConfig().panel_names
+    assert default == tuple(name for name, panel in PANELS.items() if panel.default)
+    assert set(default) < set(PANELS)
 
 
-def test_the_default_and_a_choice():
-    assert Options().shown_panels == DEFAULT_PANELS
-    assert Options(panels=["worst", "overlay", "worst"]).shown_panels == ("worst", "overlay")
-    assert Options(panels=()).shown_panels == ()
+def test_named_panels_are_drawn_in_order_and_once():
+    assert OutputConfig(panels=["worst", "overlay", "worst"]).panel_names == ("worst", "overlay")
+    assert OutputConfig(panels=()).panel_names == ()
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"panels": ["timelime"]}, "Did you mean 'timeline'"),
+        ({"num_pictures": -1}, "num_pictures as an integer of 0 or more, got -1"),
+        ({"colormap": "virids"}, "Did you mean 'viridis'"),
+        ({"alpha": 1.5}, "alpha between 0 and 1, got 1.5"),
+        ({"alpha": "0.5"}, "alpha between 0 and 1, got '0.5'"),
         ({"scale": "epoch"}, "expected scale 'image' or 'run', got 'epoch'"),
-        ({"slow_panels_every": 0}, "slow_panels_every as a whole number of 1"),
+        ({"slow_panels_every": 0}, "slow_panels_every as an integer of 1"),
         ({"feature_channels": 0}, "expected channels as a number of 1 or more"),
-        ({"feature_channels": [-1]}, "or as indices of 0 and more"),
+        ({"feature_channels": [-1]}, "or as indices of 0 or more"),
         ({"feature_channels": []}, "expected channels"),
-        ({"preferred": ["layer4"]}, "'<layer>:<number>', got 'layer4'"),
-        ({"preferred": [-1]}, "a class index of 0 or more, got -1"),
+        ({"activation_maximization": ["layer4"]}, "got 'layer4'"),
+        ({"activation_maximization": [-1]}, "a class index of 0 or more, got -1"),
     ],
     ids=str,
 )
-def test_slips_are_named(arguments, message):
+def test_wrong_values_are_reported(arguments, message):
     with pytest.raises(ValueError, match=message):
-        Options(**arguments)
+        OutputConfig(**arguments)
 
 
-@pytest.mark.parametrize("arguments", [{"panels": "overlay"}, {"preferred": [1.5]}], ids=str)
-def test_wrong_kinds_are_named(arguments):
+@pytest.mark.parametrize(
+    "arguments", [{"panels": "overlay"}, {"activation_maximization": [1.5]}], ids=str
+)
+def test_wrong_types_are_reported(arguments):
     with pytest.raises(TypeError, match="expected"):
-        Options(**arguments)
+        OutputConfig(**arguments)
 
 
-def test_slow_panels_are_due_at_every_nth_look():
-    options = Options(panels=["overlay", "features"], slow_panels_every=3)
-    due = [options.slow_panels_at(count) for count in range(5)]
+def test_slow_panels_are_due_at_every_nth_evaluation():
+    config = OutputConfig(panels=["overlay", "features"], slow_panels_every=3)
+    due = [config.slow_panels_due(count) for count in range(5)]
     assert due == [("features",), (), (), ("features",), ()]
-    assert Options(panels=["overlay"]).slow_panels_at(0) == ()
+    assert OutputConfig(panels=["overlay"]).slow_panels_due(0) == ()

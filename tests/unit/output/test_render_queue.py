@@ -1,4 +1,4 @@
-"""Drawing beside the training: in order, bounded, and gone when it is done."""
+"""`RenderQueue`: images are drawn in background threads, in order, a bounded number behind."""
 
 import copy
 import sys
@@ -8,55 +8,73 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.pictures import moving, picture
 
 from lightning_cam.output.render_queue import RenderJob, RenderQueue
 
-_TASKS = Path("/proc/self/task")  # this process's threads, Python's or not, as Linux shows them
-_PATIENCE = 60.0  # seconds; nothing here takes one
+_TASKS = Path("/proc/self/task")  # all threads of this process, Python's or not, on Linux
+_TIMEOUT = 60.0  # seconds; nothing here takes one
 
 
-def order(step, draw=list):
-    return RenderJob(draw, frozenset(), step)
+def job(step, draw=list, formats=frozenset()):
+    return RenderJob(draw, formats, step)
 
 
-def until(condition):
+def wait_until(condition):
     """Wait for what another thread does."""
-    end = time.monotonic() + _PATIENCE
+    end = time.monotonic() + _TIMEOUT
     while not condition():
         assert time.monotonic() < end, "waited too long"
         time.sleep(0.001)
 
 
-def test_deliveries_come_in_the_order_of_the_orders_each_once():
-    scribe, taken = RenderQueue(), []
+def test_results_are_in_the_order_of_the_jobs_each_once():
+    queue, results = RenderQueue(), []
     for step in range(20):
-        scribe.order(order(step, lambda step=step: time.sleep(0.002 * (step % 3)) or []))
-        taken += scribe.take()
-    taken += scribe.close()
-    assert [each.step for each in taken] == list(range(20))
-    assert scribe.close() == []
+        queue.submit(job(step, lambda step=step: time.sleep(0.002 * (step % 3)) or []))
+        results += queue.finished()
+    results += queue.close()
+    assert [each.step for each in results] == list(range(20))
+    assert queue.close() == []
 
 
-def test_a_fourth_order_waits_until_the_first_is_done():
-    scribe, gate, ordered = RenderQueue(), threading.Event(), []
+def test_images_are_drawn_and_encoded_in_another_thread(monkeypatch):
+    threads = []
 
-    def four():
+    def draw():
+        threads.append(threading.current_thread())
+        return [picture(), moving()]
+
+    queue = RenderQueue()
+    queue.submit(job(0, draw, frozenset({"jpeg"})))
+    (result,) = queue.close()
+    assert threads != [threading.main_thread()]
+    still, film = result.pictures
+    assert "jpeg" in vars(still)  # encoded, and kept
+    assert "png" not in vars(still)
+    assert "gif" in vars(film)
+
+
+def test_a_fourth_job_waits_until_the_first_is_done():
+    queue, gate, submitted = RenderQueue(), threading.Event(), []
+
+    def submit_four():
         for step in range(4):
-            scribe.order(order(step, lambda: gate.wait(_PATIENCE) and []))
-            ordered.append(step)
+            queue.submit(job(step, lambda: gate.wait(_TIMEOUT) and []))
+            submitted.append(step)
 
-    thread = threading.Thread(target=four, daemon=True)
+    thread = threading.Thread(target=submit_four, daemon=True)
     thread.start()
-    until(lambda: len(ordered) == 3)
+    wait_until(lambda: len(submitted) == 3)
     time.sleep(0.05)
-    assert ordered == [0, 1, 2]
+    assert submitted == [0, 1, 2]
     gate.set()
-    thread.join(_PATIENCE)
-    assert [each.step for each in scribe.close()] == [0, 1, 2, 3]
+    thread.join(_TIMEOUT)
+    assert [each.step for each in queue.close()] == [0, 1, 2, 3]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads as Linux shows them")
-def test_what_was_computed_on_several_cores_leaves_no_worker_behind():
+def test_computations_on_several_cores_leave_no_worker_threads():
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
@@ -68,52 +86,60 @@ def test_what_was_computed_on_several_cores_leaves_no_worker_behind():
             seen.append(len(list(_TASKS.iterdir())))
             return []
 
-        scribe, found = RenderQueue(), []
-        scribe.order(order(0, draw))
-        until(lambda: found.extend(scribe.take()) or found)
-        until(lambda: len(list(_TASKS.iterdir())) <= count)  # without being closed
+        queue, found = RenderQueue(), []
+        queue.submit(job(0, draw))
+        wait_until(lambda: found.extend(queue.finished()) or found)
+        wait_until(lambda: len(list(_TASKS.iterdir())) <= count)  # without `close`
     finally:
         torch.set_num_threads(before)
     assert seen[0] > count
 
 
-def test_an_error_is_delivered_and_the_next_order_drawn():
-    scribe = RenderQueue()
-    scribe.order(order(0, lambda: 1 / 0))
-    scribe.order(order(1, lambda: sys.exit(3)))
-    scribe.order(order(2))
-    first, second, third = scribe.close()
+def test_an_error_is_a_result_and_the_next_job_is_drawn():
+    queue = RenderQueue()
+    queue.submit(job(0, lambda: 1 / 0))
+    queue.submit(job(1, lambda: sys.exit(3)))
+    queue.submit(job(2))
+    first, second, third = queue.close()
     assert isinstance(first.error, ZeroDivisionError)
     assert "SystemExit" in str(second.error)
     assert third.error is None
 
 
-def test_without_threads_left_it_draws_at_once(monkeypatch):
+def test_an_image_that_cannot_be_encoded_is_an_error():
+    queue = RenderQueue(background=False)
+    queue.submit(job(0, lambda: [picture(shape=(0, 9, 3))], frozenset({"png"})))
+    (result,) = queue.finished()
+    assert result.error is not None
+    assert result.pictures == ()
+
+
+def test_where_no_thread_can_be_started_images_are_drawn_at_once(monkeypatch):
     def start(_):
         raise RuntimeError("can't start new thread")
 
-    scribe = RenderQueue()
-    scribe.order(order(0, lambda: time.sleep(0.01) or []))
+    queue = RenderQueue()
+    queue.submit(job(0, lambda: time.sleep(0.01) or []))
     monkeypatch.setattr(threading.Thread, "start", start)
-    scribe.order(order(1))
-    assert [each.step for each in scribe.take()] == [0, 1]
+    queue.submit(job(1))
+    assert [each.step for each in queue.finished()] == [0, 1]
 
 
-def test_in_place_it_draws_at_once_and_lets_an_interrupt_pass():
-    scribe = RenderQueue(background=False)
-    scribe.order(order(0))
-    assert [each.step for each in scribe.take()] == [0]
+def test_without_background_images_are_drawn_at_once_and_interrupts_are_raised():
+    queue = RenderQueue(background=False)
+    queue.submit(job(0))
+    assert [each.step for each in queue.finished()] == [0]
 
     def interrupted():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        scribe.order(order(1, interrupted))
+        queue.submit(job(1, interrupted))
 
 
-def test_a_copy_starts_with_nothing_on_its_way():
-    scribe, gate = RenderQueue(), threading.Event()
-    scribe.order(order(0, lambda: gate.wait(_PATIENCE) and []))
-    assert copy.deepcopy(scribe).close() == []
+def test_a_copy_has_no_unfinished_jobs():
+    queue, gate = RenderQueue(), threading.Event()
+    queue.submit(job(0, lambda: gate.wait(_TIMEOUT) and []))
+    assert copy.deepcopy(queue).close() == []
     gate.set()
-    assert len(scribe.close()) == 1
+    assert len(queue.close()) == 1

@@ -1,3 +1,5 @@
+"""`find_normalization` in transforms, nested in each other and in wrappers of datasets."""
+
 import numpy as np
 import pytest
 import torch
@@ -54,7 +56,7 @@ V1, V2 = transforms.Normalize(MEAN, STD), v2.Normalize(MEAN, STD)
     ],
     ids=range(18),
 )
-def test_normalisation_is_found_wherever_it_sits(dataset):
+def test_normalisation_is_found_in_nested_transforms_and_datasets(dataset):
     mean, std = find_normalization(dataset)
     assert mean == pytest.approx(MEAN)
     assert std == pytest.approx(STD)
@@ -79,11 +81,11 @@ def test_the_last_normalisation_counts():
     ],
     ids=range(8),
 )
-def test_without_normalisation_there_is_none(dataset):
+def test_without_normalisation_none_is_returned(dataset):
     assert find_normalization(dataset) is None
 
 
-def test_a_dataset_that_holds_itself_ends():
+def test_a_dataset_that_holds_itself_is_searched_once():
     dataset = WithTransform(V1)
     dataset.dataset = dataset
     assert find_normalization(dataset) == (MEAN, STD)

@@ -1,3 +1,5 @@
+"""`Probe`: what is rejected, what is copied, fingerprints, foregrounds; loaders and datamodules."""
+
 import copy
 import dataclasses
 import math
@@ -6,8 +8,10 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from helpers.datasets import Listed, indices_in, numbered_image, streams
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.data import DataLoader, WeightedRandomSampler
 from torchvision import tv_tensors
 
 from lightning_cam import Probe
@@ -31,7 +35,7 @@ def with_nan():
     return value
 
 
-# --- what is refused ---
+# --- what is rejected -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -53,7 +57,7 @@ def with_nan():
         (lambda: images() / 0, ValueError, r"images \[0, 1, 2, 3\]"),
     ],
 )
-def test_bad_images(bad, error, message):
+def test_wrong_images_are_rejected(bad, error, message):
     with pytest.raises(error, match=message):
         Probe(bad())
 
@@ -86,7 +90,7 @@ def test_bad_images(bad, error, message):
         ("std", [0.5, 0.5, 0.5], ValueError, "mean and std together"),
     ],
 )
-def test_bad_company(field, bad, error, message):
+def test_wrong_targets_masks_boxes_and_ids_are_rejected(field, bad, error, message):
     with pytest.raises(error, match=message):
         Probe(images(), **{field: bad})
 
@@ -102,25 +106,25 @@ def test_bad_company(field, bad, error, message):
         ([math.nan] * 3, [1.0] * 3, "mean"),
     ],
 )
-def test_bad_normalisation(mean, std, message):
+def test_wrong_normalisation_is_rejected(mean, std, message):
     with pytest.raises(ValueError, match=message):
         Probe(images(), mean=mean, std=std)
 
 
-def test_targets_beyond_the_class_names():
+def test_targets_beyond_the_class_names_are_rejected():
     with pytest.raises(ValueError, match="below 2, the number of class names, got 2"):
         Probe(images(), [0, 1, 2, 0], class_names=["cat", "dog"])
 
 
-def test_boxes_that_are_not_numbers():
+def test_boxes_that_are_not_finite_are_rejected():
     with pytest.raises(ValueError, match="boxes"):
         Probe(images(), boxes=torch.full((N, 4), math.nan))
 
 
-# --- what is taken ---
+# --- what is accepted -----------------------------------------------------------------------------
 
 
-def test_a_full_probe_holds_what_was_given():
+def test_all_arguments_become_attributes():
     x = images()
     probe = Probe(
         x,
@@ -152,16 +156,16 @@ def test_images_alone_are_enough():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_any_floating_point_is_taken_as_it_is(dtype):
+def test_any_floating_point_dtype_is_kept(dtype):
     probe = Probe(images().to(dtype))
     assert probe.images.dtype == dtype
     assert len(probe.fingerprint) == 12
 
 
-# --- frozen ---
+# --- frozen ---------------------------------------------------------------------------------------
 
 
-def test_changing_the_sources_does_not_change_the_probe():
+def test_changing_the_arguments_later_does_not_change_the_probe():
     sources = {"targets": torch.tensor([0, 1, 2, 3]), "masks": masks(), "boxes": torch.ones(N, 4)}
     x = images()
     probe, twin = Probe(x, **sources), Probe(x.clone(), **copy.deepcopy(sources))
@@ -188,7 +192,7 @@ def test_the_copy_holds_no_graph_and_is_no_inference_tensor():
     assert not any(t.is_inference() for t in (probe.images, probe.targets, probe.masks))
 
 
-def test_fingerprint_is_the_contents_and_nothing_else():
+def test_fingerprint_depends_on_contents_and_not_on_memory_format():
     x = images()
     probe = Probe(x, [0, 1, 2, 3], masks=masks())
     same = Probe(x.to(memory_format=torch.channels_last), [0, 1, 2, 3], masks=masks())
@@ -197,7 +201,7 @@ def test_fingerprint_is_the_contents_and_nothing_else():
     assert probe.fingerprint == pickle.loads(pickle.dumps(probe)).fingerprint  # noqa: S301
 
 
-def test_fingerprint_is_the_same_in_every_process_and_release():
+def test_fingerprint_is_reproducible_and_hexadecimal():
     x = torch.arange(2 * 3 * 4 * 4, dtype=torch.float32).reshape(2, 3, 4, 4)
     first, again = Probe(x, [0, 1]).fingerprint, Probe(x, [0, 1]).fingerprint
     assert first == again
@@ -205,14 +209,14 @@ def test_fingerprint_is_the_same_in_every_process_and_release():
 
 
 @given(st.integers(0, N * 3 * H * W - 1))
-def test_fingerprint_sees_any_pixel(position):
+def test_fingerprint_changes_with_any_pixel(position):
     x = torch.zeros(N, 3, H, W)
     before = Probe(x).fingerprint
     x.view(-1)[position] = 1e-6
     assert Probe(x).fingerprint != before
 
 
-def test_fingerprint_sees_labels_masks_shapes_and_what_is_missing():
+def test_fingerprint_changes_with_labels_masks_shape_and_dtype():
     x = torch.zeros(N, 3, H, W)
     other = masks()
     other[3, 7, 5] = True
@@ -229,7 +233,7 @@ def test_fingerprint_sees_labels_masks_shapes_and_what_is_missing():
     assert len(set(prints)) == len(prints)
 
 
-# --- foreground ---
+# --- foreground -----------------------------------------------------------------------------------
 
 
 def test_boxes_fill_the_foreground():
@@ -246,19 +250,91 @@ def test_boxes_fill_the_foreground():
     assert torch.equal(Probe(images(), boxes=boxes).foreground, expected)
 
 
-def test_one_box_an_image_may_be_a_matrix():
+def test_one_box_per_image_may_be_given_as_a_matrix():
     boxes = torch.tensor([[1.0, 2.0, 4.0, 5.0]] * N)
     assert torch.equal(Probe(images(), boxes=boxes).foreground, masks())
 
 
-def test_masks_win_over_boxes():
+def test_masks_take_precedence_over_boxes():
     probe = Probe(images(), masks=masks(), boxes=torch.zeros(N, 4))
     assert torch.equal(probe.foreground, masks())
 
 
-def test_tv_tensors_mean_what_they_say():
-    """A box of another format is not silently read as corners, an image is a plain tensor."""
+def test_tv_tensors_are_converted():
+    """Boxes of other formats become corners, images become plain tensors."""
     box = tv_tensors.BoundingBoxes([[1.0, 2.0, 3.0, 3.0]], format="XYWH", canvas_size=(H, W))
     probe = Probe(tv_tensors.Image(images()), masks=None, boxes=[box] * N)
     assert torch.equal(probe.foreground, masks())
     assert type(probe.images) is torch.Tensor
+
+
+# --- loaders and datamodules ----------------------------------------------------------------------
+
+
+def test_a_running_iteration_over_the_loader_is_not_disturbed():
+    data = Listed()
+    sampler = WeightedRandomSampler([1.0] * 26, 26, generator=torch.Generator().manual_seed(5))
+    loader = DataLoader(data, batch_size=4, sampler=sampler)
+    expected = [batch[1].tolist() for batch in loader]
+    sampler.generator.manual_seed(5)
+    iterator = iter(loader)
+    got = [next(iterator)[1].tolist()]
+    Probe.from_dataloader(loader, 6)
+    got += [batch[1].tolist() for batch in iterator]
+    assert got == expected
+
+
+def test_a_loader_gives_the_same_probe_as_its_dataset():
+    data = Listed()
+    loader = DataLoader(data, batch_size=3, shuffle=True)
+    of_loader, of_data = Probe.from_dataloader(loader, 6), Probe.from_dataset(data, 6)
+    assert of_loader.fingerprint == of_data.fingerprint
+
+
+def test_the_collate_function_is_used_where_it_makes_the_tensors():
+    arrays = [(f"file {i}", i % 2) for i in range(6)]
+
+    def collate(items):
+        images = torch.stack([numbered_image(int(name.split()[1])) for name, _ in items])
+        return images, torch.tensor([label for _, label in items])
+
+    probe = Probe.from_dataloader(DataLoader(arrays, batch_size=2, collate_fn=collate), 4)
+    assert [i % 2 for i in indices_in(probe)] == probe.targets.tolist()
+
+
+def test_a_loader_without_a_dataset_is_rejected():
+    with pytest.raises(TypeError, match="dataloader with a dataset"):
+        Probe.from_dataloader([1, 2])
+
+
+class Module:
+    """The part of a Lightning datamodule that probes are sampled from."""
+
+    def train_dataloader(self):
+        torch.rand(1)
+        return DataLoader(Listed((0, 1) * 4), shuffle=True)
+
+    def val_dataloader(self):
+        return [DataLoader(Listed((2, 3) * 4)), DataLoader(Listed((4, 5) * 4))]
+
+    def test_dataloader(self):
+        return {"near": DataLoader(Listed((6, 7) * 4)), "far": DataLoader(Listed((8,) * 4))}
+
+
+@pytest.mark.parametrize(
+    ("split", "labels"), [("train", [0, 1]), ("val", [2, 3]), ("test", [6, 7])]
+)
+def test_each_split_of_a_datamodule_can_be_sampled(split, labels):
+    before = streams()
+    probe = Probe.from_datamodule(Module(), 2, split=split)
+    assert sorted(probe.targets.tolist()) == labels
+    assert streams() == before
+
+
+def test_validation_data_of_a_datamodule_is_the_default():
+    assert sorted(Probe.from_datamodule(Module(), 2).targets.tolist()) == [2, 3]
+
+
+def test_an_unknown_split_is_rejected():
+    with pytest.raises(ValueError, match="got 'valid'"):
+        Probe.from_datamodule(Module(), split="valid")

@@ -1,3 +1,5 @@
+"""`read_sample`: image, label, mask and boxes in items of many shapes."""
+
 from collections import namedtuple
 
 import numpy as np
@@ -51,11 +53,11 @@ def test_image_and_label_are_found(item, label):
 @pytest.mark.parametrize(
     "item", [5, "text", None, (), {}, (3, 4), torch.zeros(5), [torch.zeros(2)]]
 )
-def test_without_an_image_there_is_none(item):
+def test_items_without_an_image_give_none(item):
     assert read_sample(item).image is None
 
 
-def test_pictures_of_whole_numbers_are_not_images_yet():
+def test_integer_images_are_not_taken():
     assert read_sample((torch.zeros(3, H, W, dtype=torch.uint8), 1)).image is None
 
 
@@ -81,7 +83,7 @@ def test_a_mask_is_found_by_type_key_or_shape(item):
     assert sample.label == 3
 
 
-def test_two_instances_are_one_object():
+def test_masks_of_several_instances_are_joined():
     first, second = MASK.clone(), MASK.roll(3, 0)
     sample = read_sample({"image": IMAGE, "masks": torch.stack([first, second])})
     assert torch.equal(sample.mask, first | second)
@@ -108,7 +110,7 @@ def test_boxes_are_found_and_become_corners(boxes):
     assert type(sample.boxes) is torch.Tensor
 
 
-def test_no_boxes_are_zero_boxes():
+def test_an_empty_list_of_boxes_is_kept_as_zero_boxes():
     empty = tv_tensors.BoundingBoxes(torch.zeros(0, 4), format="XYXY", canvas_size=(H, W))
     assert read_sample((IMAGE, {"boxes": empty})).boxes.shape == (0, 4)
 
@@ -120,7 +122,7 @@ def test_a_detection_item_has_no_single_label():
     assert sample.boxes.shape == (2, 4)
 
 
-def test_of_two_the_first_is_taken():
+def test_of_several_candidates_the_first_is_taken():
     sample = read_sample((IMAGE, 3, 17, IMAGE + 1))
     assert torch.equal(sample.image, IMAGE)
     assert sample.label == 3

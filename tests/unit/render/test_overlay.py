@@ -1,4 +1,4 @@
-"""Maps over images: exact where it can be exact."""
+"""Maps over images: colours, outlines, scales, differences, images in display range."""
 
 import cv2
 import numpy as np
@@ -7,11 +7,8 @@ import torch
 
 from lightning_cam.render import (
     COLORMAPS,
-    check_colormap,
     difference,
     displayable,
-    feature_pictures,
-    heat_pictures,
     overlay,
     picture_size,
     plain,
@@ -20,7 +17,7 @@ from lightning_cam.render import (
 
 
 def image(height=32, width=48):
-    """Return a batch of one whose pixels are all whole numbers of 255."""
+    """Return a batch of one image whose pixels are multiples of 1/255."""
     values = torch.arange(3 * height * width).reshape(1, 3, height, width) * 7 % 256
     return values / 255
 
@@ -38,7 +35,7 @@ def test_alpha_zero_is_the_image():
 
 
 @pytest.mark.parametrize("name", COLORMAPS)
-def test_alpha_one_is_opencvs_colour_map_by_the_root_of_the_heat(name):
+def test_alpha_one_is_opencvs_colour_map_weighted_by_the_root_of_the_heat(name):
     drawn = overlay(image(), ramp(), colormap=name, alpha=1.0)[0].numpy()
     index = ramp()[0].mul(255).round().to(torch.uint8).numpy()
     colors = cv2.applyColorMap(index, getattr(cv2, f"COLORMAP_{name.upper()}"))[:, :, ::-1]
@@ -54,7 +51,7 @@ def test_half_alpha_is_halfway():
     assert (drawn - (plain + colors) / 2).abs().max() <= 0.5
 
 
-def test_the_strongest_place_has_the_last_colour_and_zero_the_first():
+def test_the_maximum_has_the_last_colour_and_zero_the_first():
     drawn = overlay(image(), ramp() * 1e-20, colormap="bone", alpha=1.0)[0, 0]
     assert drawn[0].tolist() == [0, 0, 0]
     assert drawn[-1].tolist() == [255, 255, 255]
@@ -73,25 +70,25 @@ def test_the_strongest_place_has_the_last_colour_and_zero_the_first():
     ids=["zero", "nan", "infinite", "partly nan", "negative", "flat"],
 )
 @pytest.mark.parametrize("alpha", [0.5, 1.0])
-def test_a_map_without_evidence_shows_the_plain_image(bad, alpha):
+def test_flat_and_undefined_maps_show_the_plain_image(bad, alpha):
     assert torch.equal(overlay(image(), bad, alpha=alpha), pixels(image()))
 
 
-def test_maps_of_one_batch_do_not_influence_each_other():
+def test_maps_of_a_batch_do_not_depend_on_each_other():
     maps = torch.cat([ramp() * 100, torch.full((1, 32, 48), torch.nan), ramp().flip(2)])
     together = overlay(image().expand(3, -1, -1, -1), maps)
     alone = [overlay(image(), each[None]) for each in maps]
     assert torch.equal(together, torch.cat(alone))
 
 
-def test_the_map_is_laid_over_the_right_place():
+def test_the_map_is_drawn_at_the_right_place():
     maps = torch.zeros(1, 4, 6)
     maps[0, 0, 5] = 1.0
     drawn = overlay(torch.zeros(1, 3, 32, 48), maps, colormap="bone", alpha=1.0)[0].float().sum(2)
     assert drawn[:8, 40:].mean() > 10 * max(drawn[16:].mean(), drawn[:, :32].mean(), 1e-3)
 
 
-def test_the_masks_outline_lies_just_outside_it():
+def test_the_outline_surrounds_the_mask():
     mask = torch.zeros(1, 32, 48, dtype=torch.bool)
     mask[0, 5:12, 0:20] = True  # at the image's edge
     drawn = overlay(torch.zeros(1, 3, 32, 48), ramp(), masks=mask, alpha=0.0)[0]
@@ -109,7 +106,7 @@ def test_a_full_or_empty_mask_has_no_outline(filled):
 
 
 @pytest.mark.parametrize("size", [(64, 96), (16, 24), (224, 336), (33, 47)])
-def test_pictures_have_the_size_asked_for(size):
+def test_images_have_the_given_size(size):
     mask = torch.zeros(1, 32, 48, dtype=torch.bool)
     drawn = overlay(image(), torch.rand(1, 3, 5), masks=mask, size=size)
     assert drawn.shape == (1, *size, 3)
@@ -130,7 +127,7 @@ def test_maps_of_any_precision_can_be_drawn(dtype):
     assert torch.equal(overlay(image(), maps), overlay(image(), maps.float()))
 
 
-def test_inputs_are_not_written_to():
+def test_arguments_are_not_changed():
     images, maps = image(), ramp().clone()
     before = images.clone(), maps.clone()
     overlay(images, maps)
@@ -138,13 +135,8 @@ def test_inputs_are_not_written_to():
     assert torch.equal(maps, before[1])
 
 
-def test_a_colour_map_with_a_slip_is_named():
-    with pytest.raises(ValueError, match=r"'virids'.*Did you mean 'viridis'"):
-        check_colormap("virids")
-
-
 @pytest.mark.parametrize("size", [(224, 224), (230, 400)])
-def test_the_outline_is_white_then_black_as_wide_at_every_side(size):
+def test_the_outline_is_white_then_black_and_equally_wide_on_all_sides(size):
     mask = torch.zeros(1, *size, dtype=torch.bool)
     mask[0, 100:120, 50:70] = True
     grey = torch.full((1, 3, *size), 0.5)
@@ -154,36 +146,36 @@ def test_the_outline_is_white_then_black_as_wide_at_every_side(size):
     assert row == column == expected
 
 
-def test_masks_are_sized_with_their_pictures():
+def test_masks_are_resized_without_interpolation():
     mask = torch.zeros(1, 4, 6, dtype=torch.bool)
     mask[0, 1, 2] = True
     sized = sized_masks(mask, (8, 12))
     assert sized.nonzero()[:, 1:].tolist() == [[2, 4], [2, 5], [3, 4], [3, 5]]
 
 
-# --- one scale for several pictures --------------------------------------------------------------
+# --- one scale for several images -----------------------------------------------------------------
 
 
-def test_a_map_at_half_its_peak_is_drawn_as_half_a_map_at_its_peak():
+def test_peaks_set_the_scale():
     full, half = ramp(), ramp() / 2
     peaks = torch.ones(1)
     assert torch.equal(overlay(image(), full, peaks=peaks), overlay(image(), full))
     drawn = overlay(torch.zeros(1, 3, 32, 48), half, peaks=peaks, colormap="bone", alpha=1.0)
     whole = overlay(torch.zeros(1, 3, 32, 48), full, peaks=peaks, colormap="bone", alpha=1.0)
-    # What the ramp reaches at its end is what the full one has in the middle.
+    # The end of the ramp has the colour of the middle of the full one.
     assert (drawn[0, 0, -1].int() - whole[0, 0, 24].int()).abs().max() <= 3
     assert drawn[0, 0, -1].max() < whole[0, 0, -1].min()
 
 
-def test_peaks_of_zero_do_not_invent_heat():
+def test_peaks_of_zero_show_the_plain_image():
     bad = torch.zeros(1, 4, 6)
     assert torch.equal(overlay(image(), bad, peaks=torch.zeros(1)), pixels(image()))
 
 
-# --- what changed --------------------------------------------------------------------------------
+# --- differences ----------------------------------------------------------------------------------
 
 
-def test_no_change_is_grey_a_rise_red_and_a_fall_blue():
+def test_no_change_is_grey_an_increase_red_and_a_decrease_blue():
     maps = torch.zeros(2, 1, 2)
     maps[0, 0, 1] = maps[1, 0, 0] = 1.0
     black = torch.zeros(1, 3, 8, 64)
@@ -197,61 +189,25 @@ def test_no_change_is_grey_a_rise_red_and_a_fall_blue():
     assert same.unique().numel() == 1
 
 
-def test_differences_are_of_maps_as_they_are_drawn():
+def test_differences_are_of_scaled_maps():
     maps = torch.rand(1, 4, 6)
-    louder = difference(image(), maps, maps * 1024)
-    assert torch.equal(louder, difference(image(), maps, maps))
+    scaled = difference(image(), maps, maps * 1024)
+    assert torch.equal(scaled, difference(image(), maps, maps))
     one_scale = difference(image(), maps, maps * 0.1, peaks=maps.amax(dim=(1, 2)))
-    assert one_scale[..., 2].float().mean() > one_scale[..., 0].float().mean()  # it fell: blue
+    assert one_scale[..., 2].float().mean() > one_scale[..., 0].float().mean()  # blue: it decreased
 
 
-def test_a_map_that_appears_is_all_rise():
+def test_a_map_where_there_was_none_is_an_increase():
     drawn = difference(
         torch.zeros(1, 3, 8, 64), torch.zeros(1, 2, 2), torch.tensor([[[0.0, 1]] * 2])
     )
     assert (drawn[0, :, :, 0] >= drawn[0, :, :, 2]).all()
 
 
-# --- maps without images -------------------------------------------------------------------------
+# --- images in display range ----------------------------------------------------------------------
 
 
-def test_bare_heat_shares_one_scale_and_marks_what_is_not_known():
-    maps = torch.stack([ramp()[0], ramp()[0] / 2, torch.full((32, 48), torch.nan)])
-    drawn = heat_pictures(maps, (32, 48), top=1.0, colormap="bone")
-    assert drawn[0, 0, -1].tolist() == [255, 255, 255]
-    assert drawn[1, 0, -1].max() < 200
-    assert (drawn[2] == 128).all()
-
-
-def test_channels_share_a_scale_between_images_and_not_with_each_other():
-    maps = torch.zeros(2, 2, 1, 2)
-    maps[0, 0, 0, 1], maps[1, 0, 0, 1] = 4.0, 2.0
-    maps[:, 1, 0, 1] = 1e-6
-    drawn = feature_pictures(maps, (2, 4), colormap="bone")
-    assert drawn.shape == (2, 2, 2, 4, 3)
-    assert drawn[0, 0, 0, -1].tolist() == drawn[0, 1, 0, -1].tolist() == [255, 255, 255]
-    assert 80 < int(drawn[1, 0, 0, -1, 0]) < 180
-    assert (drawn[:, :, :, :2] == 0).all()
-
-
-def test_signed_channels_are_white_at_zero():
-    maps = torch.tensor([-1.0, 0.0, 1.0]).view(1, 1, 1, 3)
-    fell, zero, rose = feature_pictures(maps, (1, 3))[0, 0, 0].int()
-    assert fell[2] > fell[0]
-    assert rose[0] > rose[2]
-    assert zero.min() > 240
-
-
-def test_a_dead_channel_is_dark_and_one_with_nan_can_be_drawn():
-    maps = torch.zeros(1, 2, 2, 2)
-    maps[0, 1, 0, 0] = torch.nan
-    assert feature_pictures(maps, (4, 4)).float().mean() < 5
-
-
-# --- images as they can be shown -----------------------------------------------------------------
-
-
-def test_normalised_images_come_back_exactly():
+def test_normalised_images_are_restored_exactly():
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     scale = torch.tensor([mean, std]).view(2, 1, 3, 1, 1)
     shown = displayable((image() - scale[0]) / scale[1], mean, std)
@@ -259,7 +215,7 @@ def test_normalised_images_come_back_exactly():
     assert (shown - image()).abs().max() < 1e-6
 
 
-def test_images_in_range_stay_as_they_are():
+def test_images_in_range_are_unchanged():
     assert torch.equal(displayable(image(), None, None), image())
 
 
@@ -271,7 +227,7 @@ def test_images_of_unknown_scale_are_stretched_together():
     assert torch.allclose(shown, (images + 3) / 6, atol=1e-6)
 
 
-def test_a_constant_image_out_of_range_can_be_shown():
+def test_a_constant_image_out_of_range_is_finite():
     shown = displayable(torch.full((1, 3, 4, 4), 7.0), None, None)
     assert shown.isfinite().all()
 
@@ -287,7 +243,7 @@ def test_any_number_of_channels_becomes_rgb(channels):
         assert torch.equal(shown, images[:, :3])
 
 
-def test_grey_images_with_mean_and_std_come_back():
+def test_normalised_grey_images_are_restored():
     grey = image()[:, :1]
     shown = displayable((grey - 0.13) / 0.3, [0.13], [0.3])
     assert torch.equal(pixels(shown), pixels(grey.expand(-1, 3, -1, -1)))
@@ -296,7 +252,7 @@ def test_grey_images_with_mean_and_std_come_back():
 @pytest.mark.parametrize(
     "size", [(1, 1), (8, 8), (28, 28), (32, 32), (224, 224), (500, 375), (3000, 2000), (10, 900)]
 )
-def test_pictures_are_legible_and_bounded(size):
+def test_sizes_are_legible_and_bounded(size):
     height, width = picture_size(*size)
     assert min(height, width) >= 1
     assert max(height, width) <= 768
@@ -305,5 +261,5 @@ def test_pictures_are_legible_and_bounded(size):
         assert min(height, width) >= 224
 
 
-def test_a_picture_that_needs_no_scaling_keeps_its_pixels():
+def test_an_image_of_a_good_size_is_not_resized():
     assert picture_size(224, 300) == (224, 300)

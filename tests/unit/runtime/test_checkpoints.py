@@ -1,19 +1,19 @@
-"""Weights find their places under every wrapper's names; files that torch wrote in any way."""
+"""`load_weights` under the prefixes that wrappers add; files of every format that torch writes."""
 
 import math
 
-from helpers import cli_nets
 import pytest
 import torch
+from helpers import cli_nets
 from torch import nn
 
 from lightning_cam.runtime.checkpoints import (
     TrainingTime,
-    monitored_value_of,
     load_weights,
     match_weights,
-    training_time_of,
+    monitored_value_of,
     read_checkpoint,
+    training_time_of,
 )
 
 
@@ -30,8 +30,8 @@ class TwoParts(nn.Module):
         self.head = nn.Linear(4, 2)
 
 
-def saved(model):
-    """Return a model's weights, all changed, so that loading them shows."""
+def changed_weights(model):
+    """Return a model's weights, all changed, so that it shows whether they were loaded."""
     return {name: t + 1 if t.is_floating_point() else t for name, t in model.state_dict().items()}
 
 
@@ -57,8 +57,8 @@ def renamed(weights, rename):
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_wrappers_are_seen_through(source, rename, target, stripped):
-    weights = saved(source())
+def test_prefixes_of_wrappers_are_matched(source, rename, target, stripped):
+    weights = changed_weights(source())
     model = target()
     loaded = load_weights(model, {"state_dict": renamed(weights, rename)})
     assert loaded.stripped == stripped
@@ -67,23 +67,23 @@ def test_wrappers_are_seen_through(source, rename, target, stripped):
         assert torch.equal(own, expected)
 
 
-def test_into_a_compiled_model():
-    weights = saved(TwoParts())
+def test_weights_are_loaded_into_a_compiled_model():
+    weights = changed_weights(TwoParts())
     model = torch.compile(TwoParts())
     loaded = load_weights(model, weights)
     assert (loaded.missing, loaded.unexpected) == ((), ())
     assert torch.equal(model._orig_mod.head.weight, weights["head.weight"])
 
 
-def test_every_name_that_does_not_match_is_listed():
-    weights = renamed(saved(TwoParts()), lambda n: f"model.{n}")
+def test_all_names_that_do_not_match_are_listed():
+    weights = renamed(changed_weights(TwoParts()), lambda n: f"model.{n}")
     weights |= {"loss.weight": torch.ones(2), "model.extra": torch.ones(1)}
     weights["model.head.weight"] = torch.ones(7, 4)
     del weights["model.head.bias"]
     model = TwoParts()
     before = model.state_dict()["features.0.weight"].clone()
     loaded = match_weights(model, weights)
-    assert torch.equal(model.features[0].weight, before)  # only a look
+    assert torch.equal(model.features[0].weight, before)  # match_weights changes nothing
     assert loaded.missing == ("head.bias",)
     assert loaded.unexpected == ("loss.weight", "model.extra")
     assert loaded.mismatched == ("head.weight: (7, 4) in the checkpoint, (2, 4) in the model",)
@@ -91,9 +91,9 @@ def test_every_name_that_does_not_match_is_listed():
     assert not torch.equal(model.features[0].weight, before)
 
 
-def test_a_twin_does_not_take_the_places_of_the_network():
-    """Weights that are there twice (an EMA copy) are taken from where most of the rest are."""
-    weights = saved(Wrapped())
+def test_an_ema_copy_does_not_replace_the_weights_of_the_network():
+    """Of weights that are saved twice, those under the prefix of most other weights are taken."""
+    weights = changed_weights(Wrapped())
     both = weights | renamed({k: v + 5 for k, v in weights.items()}, lambda n: f"ema.{n}")
     model = Wrapped()
     loaded = load_weights(model, both)
@@ -102,33 +102,33 @@ def test_a_twin_does_not_take_the_places_of_the_network():
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_files_new_and_old(tmp_path, zipped):
-    weights = saved(TwoParts())
+def test_zip_files_and_older_files_are_read(tmp_path, zipped):
+    weights = changed_weights(TwoParts())
     torch.save(weights, tmp_path / "w.pt", _use_new_zipfile_serialization=zipped)
     model = TwoParts()
     load_weights(model, tmp_path / "w.pt")
-    (tmp_path / "w.pt").unlink()  # nothing of it is needed any more
+    (tmp_path / "w.pt").unlink()  # loading must not depend on the file afterwards
     assert torch.equal(model.head.weight, weights["head.weight"])
 
 
-def test_a_whole_module_only_when_trusted(tmp_path):
+def test_a_pickled_module_is_loaded_only_without_weights_only(tmp_path):
     torch.save(TwoParts(), tmp_path / "module.pt")
     with pytest.raises(ValueError, match=r"TwoParts\), which could run code"):
         load_weights(TwoParts(), tmp_path / "module.pt")
     load_weights(TwoParts(), tmp_path / "module.pt", weights_only=False)
 
 
-def test_a_torn_file_is_told(tmp_path):
-    torch.save(saved(TwoParts()), tmp_path / "w.pt")
+def test_a_truncated_file_is_reported(tmp_path):
+    torch.save(changed_weights(TwoParts()), tmp_path / "w.pt")
     data = (tmp_path / "w.pt").read_bytes()
     for length in (0, 1, 2, 40, len(data) // 2, len(data) - 20):
-        (tmp_path / "torn.pt").write_bytes(data[:length])
-        with pytest.raises(ValueError, match=r"torn\.pt, which torch cannot read"):
-            read_checkpoint(tmp_path / "torn.pt")
+        (tmp_path / "truncated.pt").write_bytes(data[:length])
+        with pytest.raises(ValueError, match=r"truncated\.pt, which torch cannot read"):
+            read_checkpoint(tmp_path / "truncated.pt")
 
 
 @pytest.mark.parametrize(
-    ("checkpoint", "moment"),
+    ("checkpoint", "expected"),
     [
         ({}, None),
         ({"epoch": 3}, TrainingTime(3, 3)),
@@ -138,16 +138,16 @@ def test_a_torn_file_is_told(tmp_path):
         ({"epoch": "third", "step": None}, None),
     ],
 )
-def test_when_a_checkpoint_of_ones_own_was_saved(checkpoint, moment):
-    assert training_time_of({"state_dict": {}, **checkpoint}) == moment
+def test_training_time_of_a_checkpoint_that_lightning_did_not_write(checkpoint, expected):
+    assert training_time_of({"state_dict": {}, **checkpoint}) == expected
 
 
-def test_how_good_the_model_was():
+def test_monitored_value_is_higher_for_better_models_and_nan_where_unknown():
     def checkpoint(mode, **state):
         return {"callbacks": {"Other": {}, f"ModelCheckpoint{{'mode': '{mode}'}}": state}}
 
     score = torch.tensor(0.5)
     assert monitored_value_of(checkpoint("max", monitor="acc", current_score=score)) == 0.5
     assert monitored_value_of(checkpoint("min", monitor="loss", current_score=score)) == -0.5
-    for nothing in ({}, checkpoint("max", monitor=None, current_score=None)):
-        assert math.isnan(monitored_value_of(nothing))
+    for unmonitored in ({}, checkpoint("max", monitor=None, current_score=None)):
+        assert math.isnan(monitored_value_of(unmonitored))

@@ -1,10 +1,12 @@
+"""`map_tensors` and `tensors_in`: paths, types and contents of nested containers."""
+
 from collections import OrderedDict, namedtuple
 from dataclasses import dataclass, field
 
 import pytest
 import torch
 
-from lightning_cam.runtime.containers import map_tensors, tensors_in
+from lightning_cam.runtime.containers import map_tensors, normal, tensors_in
 
 Pair = namedtuple("Pair", ["first", "second"])  # noqa: PYI024 - the untyped kind is meant
 
@@ -35,7 +37,7 @@ A, B = torch.zeros(1), torch.ones(2)
         (7, []),
     ],
 )
-def test_paths_read_like_indexing(value, paths):
+def test_paths_are_written_as_indices(value, paths):
     assert [path for path, _ in tensors_in(value)] == paths
 
 
@@ -43,7 +45,7 @@ def test_paths_read_like_indexing(value, paths):
     "value",
     [A, (A, B), [A, B], {"a": A}, OrderedDict(z=A, a=B), Pair(A, B), Output(A), (A, None, "text")],
 )
-def test_containers_are_rebuilt_as_their_own_type_and_the_old_stays(value):
+def test_containers_keep_their_type_and_the_original_is_unchanged(value):
     before = [tensor.clone() for _, tensor in tensors_in(value)]
     rebuilt = map_tensors(value, lambda _path, tensor: tensor + 1)
     assert type(rebuilt) is type(value)
@@ -54,14 +56,14 @@ def test_containers_are_rebuilt_as_their_own_type_and_the_old_stays(value):
         assert torch.equal(old, kept)
 
 
-def test_what_is_no_tensor_is_passed_on():
+def test_other_values_are_passed_on_unchanged():
     marker = object()
     rebuilt = map_tensors({"keep": marker, "note": "x", "t": A}, lambda _path, tensor: tensor)
     assert rebuilt["keep"] is marker
     assert rebuilt["note"] == "x"
 
 
-def test_a_hugging_face_output_stays_one_by_key_and_attribute():
+def test_a_hugging_face_output_keeps_its_type_keys_and_attributes():
     modeling = pytest.importorskip("transformers.modeling_outputs")
     output = modeling.BaseModelOutput(last_hidden_state=A, hidden_states=(A, B))
     rebuilt = map_tensors(output, lambda _path, tensor: tensor + 1)
@@ -69,3 +71,13 @@ def test_a_hugging_face_output_stays_one_by_key_and_attribute():
     assert torch.equal(rebuilt.last_hidden_state, A + 1)
     assert torch.equal(rebuilt["hidden_states"][1], B + 1)
     assert torch.equal(output.last_hidden_state, A)
+
+
+def test_only_inference_tensors_are_copied():
+    plain = torch.zeros(2)
+    assert normal(plain) is plain
+    with torch.inference_mode():
+        inference = torch.ones(2)
+        copy = normal(inference)
+    assert not copy.is_inference()
+    assert torch.equal(copy, inference)

@@ -1,4 +1,4 @@
-"""A checkpoint that a signal's handler saves holds the model's own weights."""
+"""`defer_signals`: a checkpoint that a signal handler saves holds the model's own weights."""
 
 import contextlib
 import os
@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_cam.interventions.reinitialized import Reinitialized
+from lightning_cam.interventions.untrained import Untrained
 from lightning_cam.runtime.signals import defer_signals
 
 
 class Signalled(nn.Module):
-    """Is told in the middle of its forward pass that the job ends."""
+    """Sends SIGUSR1 to its own process in the middle of its forward pass."""
 
     def __init__(self):
         super().__init__()
@@ -25,35 +25,43 @@ class Signalled(nn.Module):
 
 
 @pytest.fixture
-def saved():
-    """Return what the handler saved."""
-    found, net = [], Signalled()
+def net_and_saved():
+    """Return a network and the list of weights that the handler of SIGUSR1 saved."""
+    saved, net = [], Signalled()
     before = signal.signal(
-        signal.SIGUSR1, lambda *_: found.append(net.layer.weight.detach().clone())
+        signal.SIGUSR1, lambda *_: saved.append(net.layer.weight.detach().clone())
     )
-    yield net, found
+    yield net, saved
     signal.signal(signal.SIGUSR1, before)
 
 
-def test_a_handler_does_not_see_the_weights_of_the_untrained_network(saved):
-    net, found = saved
+def test_the_handler_saves_the_models_own_weights_and_not_the_untrained_ones(net_and_saved):
+    net, saved = net_and_saved
     own, handler = net.layer.weight.detach().clone(), signal.getsignal(signal.SIGUSR1)
-    Reinitialized(net, seed=3)(torch.rand(1, 4))
-    assert [torch.equal(each, own) for each in found] == [True]
+    Untrained(net, seed=3)(torch.rand(1, 4))
+    assert [torch.equal(each, own) for each in saved] == [True]
     assert signal.getsignal(signal.SIGUSR1) is handler
 
 
-def test_a_signal_is_not_lost_when_the_body_fails(saved):
-    _, found = saved
-    held = []
+def test_a_signal_is_delivered_after_a_body_that_fails(net_and_saved):
+    _, saved = net_and_saved
+    inside = []
     with contextlib.suppress(RuntimeError), defer_signals():
         os.kill(os.getpid(), signal.SIGUSR1)
-        held.append(len(found))
+        inside.append(len(saved))
         raise RuntimeError
-    assert (held, len(found)) == ([0], 1)
+    assert (inside, len(saved)) == ([0], 1)
 
 
-def test_signals_without_a_handler_are_left_alone():
+def test_a_signal_that_was_sent_twice_is_delivered_once(net_and_saved):
+    _, saved = net_and_saved
+    with defer_signals():
+        os.kill(os.getpid(), signal.SIGUSR1)
+        os.kill(os.getpid(), signal.SIGUSR1)
+    assert len(saved) == 1
+
+
+def test_signals_without_a_handler_in_python_keep_their_default():
     before = signal.getsignal(signal.SIGUSR2)
     with defer_signals():
         assert signal.getsignal(signal.SIGUSR2) is before

@@ -1,4 +1,4 @@
-"""One thread: these networks are so small that a second one only waits, longest on busy cores."""
+"""One thread per test: these networks are too small for several."""
 
 import pytest
 import torch

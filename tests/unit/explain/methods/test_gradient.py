@@ -1,4 +1,4 @@
-"""Grad-CAM, HiResCAM and LayerCAM on nets whose gradients can be written down."""
+"""Grad-CAM, HiResCAM and LayerCAM on networks whose gradients are known in closed form."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ def test_method_by_hand(method):
     torch.testing.assert_close(result[method, "0"], torch.tensor([EXPECTED[method]]))
 
 
-def test_the_other_class_sees_the_gradients_negated():
+def test_maps_of_the_other_class_have_negated_gradients():
     result = compute_cams(_linear_in_cells(), ACTS, 1, method=list(EXPECTED), layers="0")
     expected = {
         "gradcam": [[3.5, 0.0], [0.0, 2.0]],
@@ -50,7 +50,7 @@ def test_the_other_class_sees_the_gradients_negated():
         ("layercam", [[34.0, 10.0], [18.0, 8.0]]),
     ],
 )
-def test_gradients_of_a_curved_score(method, expected):
+def test_maps_of_a_quadratic_score(method, expected):
     def energy(output):
         return output.square().flatten(1).sum(1)
 
@@ -59,7 +59,7 @@ def test_gradients_of_a_curved_score(method, expected):
     torch.testing.assert_close(result[method, "0"], torch.tensor([expected]))
 
 
-def test_gradcam_is_hirescam_before_pooling_and_a_linear_head():
+def test_gradcam_equals_hirescam_before_pooling_and_a_linear_head():
     net = nn.Sequential(
         nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)
     )
@@ -69,7 +69,7 @@ def test_gradcam_is_hirescam_before_pooling_and_a_linear_head():
     torch.testing.assert_close(result["gradcam", "1"], result["hirescam", "1"])
 
 
-def test_gradcam_before_pooling_and_a_linear_head_is_the_classic_cam():
+def test_gradcam_equals_cam_before_pooling_and_a_linear_head():
     net = nn.Sequential(
         nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)
     )
@@ -80,7 +80,7 @@ def test_gradcam_before_pooling_and_a_linear_head_is_the_classic_cam():
     torch.testing.assert_close(maps, cam.detach())
 
 
-def test_layercam_never_uses_a_negative_gradient():
+def test_layercam_ignores_negative_gradients():
     net = nn.Sequential(nn.Identity(), nn.Flatten(), nn.Linear(8, 1, bias=False))
     nn.init.constant_(net[2].weight, -1.0)
     maps = compute_cams(net, ACTS, 1, method="layercam", layers="0")["layercam", "0"]

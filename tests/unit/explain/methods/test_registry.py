@@ -1,3 +1,5 @@
+"""`METHODS` and `resolve_methods`: names, order, wrong names and types."""
+
 import pytest
 import torch
 from torch import nn
@@ -6,7 +8,7 @@ from lightning_cam import METHODS, compute_cams
 from lightning_cam.explain.methods import resolve_methods
 
 
-def test_the_registry_holds_methods_under_the_papers_names():
+def test_methods_have_the_names_of_their_papers():
     titles = {name: method.title for name, method in METHODS.items()}
     assert titles.items() >= {
         ("gradcam", "Grad-CAM"),
@@ -16,7 +18,7 @@ def test_the_registry_holds_methods_under_the_papers_names():
 
 
 @pytest.mark.parametrize("name", [n for n in METHODS if METHODS[n].place != "attention"])
-def test_every_method_gives_float32_maps_that_are_never_negative(name):
+def test_maps_of_every_method_are_float32_and_not_negative(name):
     net = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
     )
@@ -36,27 +38,27 @@ def test_every_method_gives_float32_maps_that_are_never_negative(name):
         (("gradcam", "hirescam", "gradcam"), ["gradcam", "hirescam"]),
     ],
 )
-def test_methods_come_in_the_order_given_once_each(given, names):
+def test_methods_are_in_the_given_order_and_once(given, names):
     assert [method.name for method in resolve_methods(given)] == names
 
 
 @pytest.mark.parametrize("near_miss", ["grad-cam", "GradCAM", "gradcams"])
-def test_an_unknown_method_names_the_near_miss(near_miss):
+def test_an_unknown_method_is_reported_with_the_near_miss(near_miss):
     with pytest.raises(ValueError, match=rf"{near_miss}'\. Did you mean 'gradcam'"):
         resolve_methods(near_miss)
 
 
-def test_a_hopeless_name_lists_what_there_is():
+def test_an_unknown_name_without_near_miss_is_reported_with_all_names():
     with pytest.raises(ValueError, match=r"Known:.* gradcam, .*hirescam, .*layercam"):
         resolve_methods("?")
 
 
-def test_no_method_is_an_error():
+def test_an_empty_list_is_reported():
     with pytest.raises(ValueError, match="at least one method"):
         resolve_methods([])
 
 
 @pytest.mark.parametrize("bad", [[1], [None], 3, None])
-def test_something_else_than_names_is_a_type_error(bad):
+def test_other_types_are_reported(bad):
     with pytest.raises(TypeError):
         resolve_methods(bad)

@@ -11,42 +11,46 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.pictures import NASTY, picture
-from PIL import Image
+from helpers import pictures
+from helpers.pictures import UNUSUAL_NAMES, picture
 from helpers.training import decoded
+from PIL import Image
 
-from lightning_cam.output.loggers.base import safe_tag
+from lightning_cam.runtime.files import safe_tag
 
-pytestmark = pytest.mark.skipif(not find_spec("comet_ml"), reason="needs comet_ml")
+pytestmark = [
+    pytest.mark.slow,  # trains in a process of its own
+    pytest.mark.skipif(not find_spec("comet_ml"), reason="needs comet_ml"),
+]
 
 
 class Archive:
-    """What an offline experiment holds: `pictures` and `texts` with their data, and `others`."""
+    """What an offline experiment holds: `images` and `texts` with their data, and `others`."""
 
     def __init__(self, path):
-        self.pictures, self.texts, self.others, self.metrics = [], [], {}, []
+        self.images, self.texts, self.others, self.metrics = [], [], {}, []
         with zipfile.ZipFile(path) as archive:
             for line in archive.read("messages.json").decode().splitlines():
                 message = json.loads(line)
                 kind, payload = message["type"], message["payload"]
                 if kind == "file_upload":
-                    entry = payload["additional_params"] | {"words": payload["metadata"]}
+                    entry = payload["additional_params"] | {"metadata": payload["metadata"]}
                     entry["data"] = archive.read(payload["file_path"])
-                    picture = payload["upload_type"] == "visualization"
-                    (self.pictures if picture else self.texts).append(entry)
+                    is_image = payload["upload_type"] == "visualization"
+                    (self.images if is_image else self.texts).append(entry)
                 elif kind == "log_other":
                     self.others[payload["key"]] = payload["value"]
                 elif kind == "metric_msg":
                     self.metrics.append(payload["metric"])
 
     def named(self, start):
-        return [entry for entry in self.pictures if entry["figName"].startswith(start)]
+        return [entry for entry in self.images if entry["figName"].startswith(start)]
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    script = Path(__file__).with_name("comet_run.py")
+    script = Path(pictures.__file__).with_name("comet_run.py")
     done = subprocess.run(  # noqa: S603 - our own script
         [sys.executable, str(script), str(folder)],
         check=False,
@@ -60,50 +64,50 @@ def archive(tmp_path_factory):
     return Archive(path)
 
 
-def test_a_training_leaves_pictures_at_the_steps_of_the_scalars(archive):
+def test_images_of_a_training_are_at_the_steps_of_the_scalars(archive):
     steps = [m["step"] for m in archive.metrics if m["metricName"] == "mine_cam/entropy"]
     assert len(steps) == 2
     assert [entry["step"] for entry in archive.named("mine_cam/timeline")] == steps
     overlays = archive.named("mine_cam/overlay/")
     assert len(overlays) == 4
-    assert {entry["words"]["epoch"] for entry in overlays} == {0, 1}
-    assert all("label" in entry["words"]["caption"] for entry in overlays)
+    assert {entry["metadata"]["epoch"] for entry in overlays} == {0, 1}
+    assert all("label" in entry["metadata"]["caption"] for entry in overlays)
     assert all(decoded(entry["data"]).ndim == 3 for entry in overlays)
 
 
-def test_the_alert_is_a_text_and_stands_among_the_values(archive):
+def test_the_alert_is_a_text_and_one_of_the_experiments_values(archive):
     alert = archive.others["mine_cam/alerts"]
     assert "cam/entropy is" in alert
-    (text,) = (entry for entry in archive.texts if entry["words"]["tag"] == "mine_cam/alerts")
+    (text,) = (entry for entry in archive.texts if entry["metadata"]["tag"] == "mine_cam/alerts")
     assert text["data"].decode() == f"mine_cam/alerts: {alert}"
 
 
-def test_a_picture_keeps_its_colours(archive):
+def test_an_image_keeps_its_colours(archive):
     (entry,) = archive.named("mine_alone/still")
     assert entry["step"] == 77
     difference = decoded(entry["data"]).astype(int) - picture().pixels
     assert np.abs(difference).mean() < 12  # noise in, JPEG out
 
 
-def test_an_animation_is_a_gif_that_replaces_the_one_before(archive):
+def test_an_animation_is_a_gif_that_replaces_the_previous_one(archive):
     (entry,) = archive.named("mine_alone/moving")
     assert entry["overwrite"] is True
     assert Image.open(io.BytesIO(entry["data"])).n_frames == 3
 
 
-def test_names_of_any_kind_are_harmless(archive):
-    names = list(NASTY.values())
-    found = archive.named("mine_nasty/")
-    assert [entry["words"]["caption"] for entry in found] == names
+def test_unusual_names_can_be_logged(archive):
+    names = list(UNUSUAL_NAMES.values())
+    found = archive.named("mine_unusual/")
+    assert [entry["metadata"]["caption"] for entry in found] == names
     assert [entry["figName"] for entry in found] == [
-        f"mine_nasty/{safe_tag(name)}" for name in names
+        f"mine_unusual/{safe_tag(name)}" for name in names
     ]
-    texts = [entry for entry in archive.texts if entry["words"]["tag"] == "mine_nasty/alerts"]
+    texts = [entry for entry in archive.texts if entry["metadata"]["tag"] == "mine_unusual/alerts"]
     assert [entry["data"].decode() for entry in texts] == [
-        f"mine_nasty/alerts: {name}" for name in names
+        f"mine_unusual/alerts: {name}" for name in names
     ]
 
 
 def test_a_text_that_is_a_path_does_not_upload_the_file(archive):
-    (text,) = (entry for entry in archive.texts if entry["words"]["tag"] == "mine_path/alerts")
+    (text,) = (entry for entry in archive.texts if entry["metadata"]["tag"] == "mine_path/alerts")
     assert text["data"].decode().endswith("comet_run.py")

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from lightning.pytorch.loggers import MLFlowLogger
-from helpers.pictures import NASTY, moving, picture
-from PIL import Image, ImageSequence
+from helpers.pictures import UNUSUAL_NAMES, moving, picture
 from helpers.training import QUIET, fit, small
+from lightning.pytorch.loggers import MLFlowLogger
+from PIL import Image, ImageSequence
 
 from lightning_cam import Threshold
 from lightning_cam.output.loggers.mlflow import MLFlowSink
@@ -13,14 +13,14 @@ from lightning_cam.output.loggers.mlflow import MLFlowSink
 pytest.importorskip("mlflow")
 pytestmark = [
     *QUIET,
-    # Lightning's own words on metric names with an @
+    # Lightning's warning about metric names with an @
     pytest.mark.filterwarnings("ignore:MLFlow only allows:RuntimeWarning"),
 ]
 
 
 @pytest.fixture(autouse=True)
 def _allowed(monkeypatch):
-    # Newer MLflow wants a data base, which needs more than its client.
+    # Newer MLflow requires a database, which needs more than its client.
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
 
 
@@ -30,7 +30,7 @@ def logger(tmp_path):
 
 
 def files(logger, under=None):
-    """Return the paths of a run's artifacts, as a server's page would list them."""
+    """Return the paths of a run's artifacts."""
     found = []
     for each in logger.experiment.list_artifacts(logger.run_id, under):
         found += files(logger, each.path) if each.is_dir else [each.path]
@@ -38,16 +38,17 @@ def files(logger, under=None):
 
 
 def frames(logger, path):
-    """Return what is in a picture, (T, H, W, 3)."""
+    """Return the frames of an image file, (T, H, W, 3)."""
     with Image.open(logger.experiment.download_artifacts(logger.run_id, path)) as image:
         return np.stack(
             [np.asarray(frame.convert("RGB")) for frame in ImageSequence.all_frames(image)]
         )
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's use of SQLAlchemy
-def test_a_training_leaves_pictures_scalars_and_the_alert(tmp_path):
-    # A data base: in the file store a metric `a` and another `a/b` exclude each other.
+def test_a_training_logs_images_scalars_and_the_alert(tmp_path):
+    # A database: the file store cannot hold a metric `a` beside another one `a/b`.
     logger = MLFlowLogger(
         tracking_uri=f"sqlite:///{tmp_path}/mlflow.db",
         artifact_location=(tmp_path / "artifacts").as_uri(),
@@ -58,10 +59,10 @@ def test_a_training_leaves_pictures_scalars_and_the_alert(tmp_path):
     client, run = logger.experiment, logger.run_id
     steps = [m.step for m in client.get_metric_history(run, "cam/entropy")]
     assert len(steps) == 2
-    pictures = [path for path in files(logger) if path.endswith(".png")]
-    timelines = [path for path in pictures if path.startswith("images/cam~timeline+step+")]
+    images = [path for path in files(logger) if path.endswith(".png")]
+    timelines = [path for path in images if path.startswith("images/cam~timeline+step+")]
     assert sorted(int(path.split("+")[2]) for path in timelines) == steps
-    assert any("cam~overlay~layercam_" in path for path in pictures)
+    assert any("cam~overlay~layercam_" in path for path in images)
     text = client.get_run(run).data.tags["cam/alerts"]
     assert "cam/entropy is" in text
     (alert,) = (path for path in files(logger) if path.startswith("cam/alerts/"))
@@ -69,14 +70,14 @@ def test_a_training_leaves_pictures_scalars_and_the_alert(tmp_path):
         assert file.read() == text
 
 
-def test_a_picture_comes_back_as_it_was(logger):
+def test_an_image_is_stored_without_loss(logger):
     MLFlowSink(logger).write([picture()], 7)
     (path,) = (path for path in files(logger) if path.endswith(".png"))
     assert path.startswith("images/cam~overlay~00+step+7+timestamp+")
     assert np.array_equal(frames(logger, path)[0], picture().pixels)
 
 
-def test_an_animation_replaces_the_one_before(logger):
+def test_an_animation_replaces_the_previous_one(logger):
     sink = MLFlowSink(logger)
     sink.write([moving(count=2)], 1)
     sink.write([moving(count=3)], 2)
@@ -93,8 +94,8 @@ def test_every_alert_keeps_its_text(logger):
     assert tag == ("three" * 2000)[:5000]
 
 
-@pytest.mark.parametrize("name", NASTY.values(), ids=NASTY)
-def test_names_of_any_kind_are_harmless(tmp_path, logger, name):
+@pytest.mark.parametrize("name", UNUSUAL_NAMES.values(), ids=UNUSUAL_NAMES)
+def test_unusual_names_can_be_logged(tmp_path, logger, name):
     long = "/".join(["cam/overlay", "y" * 80, "z" * 80])
     sink = MLFlowSink(logger)
     sink.write([picture(f"cam/overlay/{name}"), picture(name), picture(f"{long}/{name}")], 0)
@@ -108,19 +109,19 @@ def test_names_of_any_kind_are_harmless(tmp_path, logger, name):
         assert logger.experiment.download_artifacts(logger.run_id, path)
 
 
-def test_names_that_differ_stay_apart(logger):
+def test_different_names_give_different_keys(logger):
     MLFlowSink(logger).write([picture("cam/a@b"), picture("cam/a_b"), picture("cam/a b")], 0)
     names = {path.split("+")[0] for path in files(logger)}
     assert len(names) == 3
 
 
-def test_the_users_prefix_stands_before_everything(tmp_path):
+def test_all_names_have_the_loggers_prefix(tmp_path):
     logger = MLFlowLogger(tracking_uri=(tmp_path / "mlruns").as_uri(), prefix="mine")
     MLFlowSink(logger).write([picture("cam/timeline")], 0)
     assert all(path.startswith("images/mine-cam~timeline+") for path in files(logger))
 
 
-def test_a_store_that_fails_is_not_hidden(logger, tmp_path):
+def test_errors_of_the_store_are_raised(logger, tmp_path):
     sink = MLFlowSink(logger)
     sink.write([picture()], 0)
     logger._run_id = "0" * 32

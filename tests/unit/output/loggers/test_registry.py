@@ -1,4 +1,4 @@
-"""Loggers that the package does not know: files, one message, and how to teach it."""
+"""Which logger gets which sink, and how an unknown one is registered."""
 
 import logging
 import random
@@ -8,20 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from lightning.pytorch.loggers.logger import DummyLogger, Logger
 from helpers.pictures import moving, picture
 from helpers.training import QUIET, fit, png_files, small
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers.logger import DummyLogger, Logger
 
-from lightning_cam.output.loggers import choose, register_sink, sinks_for, unknown_loggers
+from lightning_cam.output.loggers import check_loggers, register_sink, registry, sinks_for
 from lightning_cam.output.loggers.files import FileSink
-from lightning_cam.render import decode
+from lightning_cam.output.loggers.registry import mlflow_file_store, unknown_loggers
+from lightning_cam.runtime.errors import ErrorPolicy
 
 pytestmark = QUIET
 
 
 class Board:
-    """An experiment that keeps what it is given."""
+    """An experiment that keeps what is logged."""
 
     def __init__(self):
         self.images, self.notes = [], []
@@ -52,31 +53,31 @@ class SubLogger(OurLogger):
 
 
 @pytest.fixture(autouse=True)
-def _forgotten(monkeypatch):
-    monkeypatch.setattr(choose, "_ADAPTERS", dict(choose._ADAPTERS))
+def _restored_registry(monkeypatch):
+    monkeypatch.setattr(registry, "_SINKS", dict(registry._SINKS))
 
 
-# --- an unknown logger ---------------------------------------------------------------------------
+# --- an unknown logger ----------------------------------------------------------------------------
 
 
-def told(caplog):
+def notes(caplog):
     return [r.getMessage() for r in caplog.records if "register_sink" in r.getMessage()]
 
 
-def test_an_unknown_logger_gets_files_and_one_message(tmp_path, caplog):
+def test_an_unknown_logger_gets_files_and_one_note(tmp_path, caplog):
     with caplog.at_level(logging.INFO, "lightning.pytorch"):
         fit(tmp_path, small(strict=True), logger=[OurLogger(), OurLogger()], max_epochs=3)
-    (message,) = told(caplog)
+    (message,) = notes(caplog)
     assert "OurLogger" in message
     assert "docs/loggers.md" in message
     assert len(png_files(tmp_path)) >= 3
 
 
-def test_known_loggers_and_none_need_no_message(tmp_path, caplog):
+def test_known_loggers_and_none_get_no_note(tmp_path, caplog):
     with caplog.at_level(logging.INFO, "lightning.pytorch"):
         fit(tmp_path, small(), logger=[CSVLogger(tmp_path), TensorBoardLogger(tmp_path)])
         fit(tmp_path, small())
-    assert told(caplog) == []
+    assert notes(caplog) == []
     assert unknown_loggers([DummyLogger(), CSVLogger(tmp_path)]) == []
 
 
@@ -84,24 +85,24 @@ def test_every_unknown_class_is_named_once():
     assert unknown_loggers([OurLogger(), SubLogger(), OurLogger()]) == ["OurLogger", "SubLogger"]
 
 
-# --- a registered one ----------------------------------------------------------------------------
+# --- a registered one -----------------------------------------------------------------------------
 
 
 def documented_example():
     """Return the code of the section on adding a logger in the documentation."""
-    page = Path(__file__).parents[2].joinpath("docs", "loggers.md").read_text(encoding="utf-8")
+    page = Path(__file__).parents[4].joinpath("docs", "loggers.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?register_sink\(.*?)```", page, re.DOTALL)
     return code
 
 
-def test_the_documented_ten_lines_serve_a_logger(tmp_path, caplog):
+def test_the_documented_example_adds_a_logger(tmp_path, caplog):
     code = documented_example()
     assert len([line for line in code.splitlines() if line.strip()]) <= 12
     exec(code, {})  # noqa: S102 - our own page
     logger = SubLogger()
     with caplog.at_level(logging.INFO, "lightning.pytorch"):
         fit(tmp_path, small(strict=True), logger=logger, max_epochs=2)
-    assert told(caplog) == []
+    assert notes(caplog) == []
     assert png_files(tmp_path) == []
     names = [name for name, _, _ in logger.experiment.images]
     assert names.count("cam/timeline") == 2
@@ -109,12 +110,12 @@ def test_the_documented_ten_lines_serve_a_logger(tmp_path, caplog):
     assert len({at for _, _, at in logger.experiment.images}) == 2
 
 
-class Keeping:
+class Recording:
     def __init__(self, logger):
         self.kept = logger.experiment
 
-    def prepare(self, tag, metric_names):
-        self.kept.add_note("prepare", (tag, tuple(metric_names)), None)
+    def prepare(self, tag, scalar_names):
+        self.kept.add_note("prepare", (tag, tuple(scalar_names)), None)
 
     def write(self, pictures, step):
         self.kept.add_image("all", pictures, step)
@@ -123,8 +124,8 @@ class Keeping:
         raise AssertionError
 
 
-def test_the_optional_method_is_told_of_all_scalars(tmp_path):
-    register_sink("OurLogger", Keeping)
+def test_prepare_gets_the_names_of_all_scalars(tmp_path):
+    register_sink("OurLogger", Recording)
     logger = OurLogger()
     trainer = fit(tmp_path, small(strict=True), logger=logger, max_epochs=2)
     (_, (tag, names), _), second = logger.experiment.notes
@@ -133,15 +134,15 @@ def test_the_optional_method_is_told_of_all_scalars(tmp_path):
     assert logged <= {*names, *second[1][1]}
 
 
-def test_an_own_adapter_goes_before_the_packages(tmp_path):
+def test_a_registered_sink_replaces_the_packages(tmp_path):
     register_sink("TensorBoardLogger", lambda _: FileSink(tmp_path))
     (sink,) = sinks_for([TensorBoardLogger(tmp_path)], tmp_path)
     assert isinstance(sink, FileSink)
 
 
-def test_one_that_raises_does_not_stop_the_others(tmp_path):
-    class Raising(Keeping):
-        def prepare(self, tag, metric_names):
+def test_a_sink_that_raises_does_not_stop_the_others(tmp_path):
+    class Raising(Recording):
+        def prepare(self, tag, scalar_names):
             raise OSError("no layout")
 
         def write(self, pictures, step):
@@ -156,47 +157,17 @@ def test_one_that_raises_does_not_stop_the_others(tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "word"),
-    [((OurLogger, Keeping), "name"), (("a b", Keeping), "a b"), (("X", 3), "3")],
+    [((OurLogger, Recording), "name"), (("a b", Recording), "a b"), (("X", 3), "3")],
 )
-def test_wrong_registrations_are_refused(arguments, word):
+def test_wrong_registrations_are_rejected(arguments, word):
     with pytest.raises(ValueError, match=word):
         register_sink(*arguments)
 
 
-# --- all of them ---------------------------------------------------------------------------------
+# --- all sinks ------------------------------------------------------------------------------------
 
 
-def test_files_hold_one_animation(tmp_path):
-    from PIL import Image
-
-    for step, count in enumerate([2, 3]):
-        FileSink(tmp_path).write([moving(count=count), picture()], step)
-    assert [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.gif")] == ["cam/animation.gif"]
-    with Image.open(tmp_path / "cam" / "animation.gif") as film:
-        assert film.n_frames == 3
-        assert film.info["loop"] == 0
-    assert len(png_files(tmp_path)) == 2
-
-
-def test_frames_keep_their_colours_and_order(tmp_path):
-    from PIL import Image, ImageSequence
-
-    FileSink(tmp_path).write([moving(count=4)], 0)
-    with Image.open(tmp_path / "cam" / "animation.gif") as film:
-        reds = [np.asarray(f.convert("RGB"))[0, 0, 0] for f in ImageSequence.Iterator(film)]
-    assert np.abs(np.array(reds, int) - [0, 83, 166, 250]).max() < 4
-
-
-def test_a_tag_cannot_leave_the_folder(tmp_path):
-    folder = tmp_path / "inside"
-    still = picture("../../out/<b>")
-    FileSink(folder).write([still, moving("../out")], 0)
-    assert list(tmp_path.iterdir()) == [folder]
-    (path,) = folder.rglob("*.png")
-    assert np.array_equal(decode(path.read_bytes()), still.pixels)
-
-
-def test_no_random_stream_moves(tmp_path):
+def test_sinks_change_no_random_stream(tmp_path):
     logger = TensorBoardLogger(tmp_path)
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()  # noqa: NPY002
     for sink in sinks_for([logger, CSVLogger(tmp_path)], tmp_path):
@@ -205,3 +176,74 @@ def test_no_random_stream_moves(tmp_path):
     assert random.getstate() == before[0]
     assert np.random.get_state()[1].tolist() == before[1]  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), before[2])
+
+
+# --- which logger gets which ----------------------------------------------------------------------
+
+
+def kinds(sinks):
+    return [type(sink).__name__ for sink in sinks]
+
+
+def test_every_logger_has_its_sink_and_files_take_the_place_of_the_others(tmp_path):
+    board, table = TensorBoardLogger(tmp_path), CSVLogger(tmp_path)
+    assert kinds(sinks_for([], tmp_path)) == ["FileSink"]
+    assert kinds(sinks_for([table], tmp_path)) == ["FileSink"]
+    assert kinds(sinks_for([board], tmp_path)) == ["TensorBoardSink"]
+    assert sorted(kinds(sinks_for([table, board, table], tmp_path))) == [
+        "FileSink",
+        "TensorBoardSink",
+    ]
+    assert kinds(sinks_for([DummyLogger()], tmp_path)) == []
+
+
+def test_without_a_folder_there_are_no_files():
+    assert sinks_for([], None) == []
+    assert sinks_for([OurLogger()], None) == []
+
+
+def test_a_subclass_has_the_sink_of_its_parent(tmp_path):
+    class Ours(TensorBoardLogger):
+        pass
+
+    assert kinds(sinks_for([Ours(tmp_path)], tmp_path)) == ["TensorBoardSink"]
+
+
+def test_a_sink_that_cannot_be_made_does_not_keep_others_from_theirs(tmp_path):
+    def fail(logger):
+        raise OSError("no connection")
+
+    register_sink("OurLogger", fail)
+    loggers, errors = [OurLogger(), TensorBoardLogger(tmp_path)], []
+    policy = ErrorPolicy(warn=errors.append)
+    found = sinks_for(loggers, tmp_path, lambda: policy.suppress("a logger"))
+    assert kinds(found) == ["TensorBoardSink"]
+    assert len(errors) == 1
+    with pytest.raises(OSError, match="no connection"):
+        sinks_for(loggers, tmp_path)
+
+
+# --- checks ---------------------------------------------------------------------------------------
+
+
+class MLFlowLogger(OurLogger):
+    """Has the name and the attribute by which MLflow's file store is recognised."""
+
+    def __init__(self, uri):
+        super().__init__()
+        self._tracking_uri = uri
+
+
+@pytest.mark.parametrize(
+    ("uri", "is_store"),
+    [("file:./mlruns", True), ("./mlruns", True), ("sqlite:///a.db", False), ("http://x", False)],
+)
+def test_the_file_store_of_mlflow_cannot_hold_several_maps(uri, is_store):
+    loggers = [OurLogger(), MLFlowLogger(uri)]
+    assert mlflow_file_store(loggers) == (uri if is_store else "")
+    check_loggers(loggers, several_maps=False)
+    if is_store:
+        with pytest.raises(ValueError, match=r"one method and one layer .*sqlite:///mlflow.db"):
+            check_loggers(loggers, several_maps=True)
+    else:
+        check_loggers(loggers, several_maps=True)

@@ -1,16 +1,16 @@
-"""What TensorBoard's own reader finds in the event files."""
+"""TensorBoard, read back from the event files by its own reader."""
 
 import io
 
 import pytest
+from helpers.pictures import UNUSUAL_NAMES, moving, picture
+from helpers.training import QUIET, fit, fit_with_tensorboard, small, squares_probe
 from lightning.pytorch.loggers import TensorBoardLogger
-from helpers.pictures import NASTY, moving, picture
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.custom_scalar.metadata import CONFIG_SUMMARY_TAG
 from tensorboard.util.tensor_util import make_ndarray
-from helpers.training import QUIET, fit, fit_with_tensorboard, small, squares_probe
 
 from lightning_cam import CAMCallback
 from lightning_cam.output.loggers.tensorboard import TensorBoardSink
@@ -24,7 +24,7 @@ def read(logger):
 
 
 def layouts(events):
-    """Return the layouts in a run as {category: {title: patterns}}, the one that is shown last."""
+    """Return the layouts in a run as {group: {title: patterns}}; the last one is shown."""
     if CONFIG_SUMMARY_TAG not in events.Tags()["tensors"]:
         return []
     found = []
@@ -36,15 +36,15 @@ def layouts(events):
     return found
 
 
-def test_a_training_groups_its_curves(tmp_path):
+def test_the_scalars_of_a_training_are_grouped(tmp_path):
     probes = {"val": squares_probe(), "train": "train"}
     callback = small(probe=probes, method=["gradcam", "layercam"], strict=True)
     _, events = fit_with_tensorboard(tmp_path, callback, max_epochs=1)
     (shown,) = layouts(events)
-    assert list(shown)[:2] == ["cam: where attention rests", "cam: how it moves"]
-    assert "enrichment" in shown["cam: where attention rests"]
-    assert "gap/enrichment" in shown["cam: train against validation"]
-    assert "cam: more" not in shown, shown.get("cam: more")  # a metric that no chart was made for
+    assert list(shown)[:2] == ["cam: Where attention rests", "cam: How attention moves"]
+    assert "Enrichment" in shown["cam: Where attention rests"]
+    assert "Enrichment" in shown["cam: Training against validation"]
+    assert "cam: More" not in shown, shown.get("cam: More")  # no metric is unknown
 
 
 def test_the_layout_is_written_only_when_it_changes(tmp_path):
@@ -52,36 +52,37 @@ def test_the_layout_is_written_only_when_it_changes(tmp_path):
     for names in [["cam/iou"], ["cam/iou"], ["cam/iou_random"], ["cam/iou", "cam/entropy"], []]:
         TensorBoardSink(logger).prepare("cam", names)
     first, second = layouts(read(logger))
-    assert list(first["cam: where attention rests"]) == ["iou"]
-    assert list(second["cam: where attention rests"]) == ["iou", "entropy"]
+    assert list(first["cam: Where attention rests"]) == ["Overlap (IoU)"]
+    assert list(second["cam: Where attention rests"]) == ["Overlap (IoU)", "Entropy"]
 
 
-def test_two_callbacks_share_the_layout_that_is_shown(tmp_path):
+def test_two_callbacks_share_one_layout(tmp_path):
     callbacks = [small(tag="one", strict=True), small(tag="two", strict=True)]
     _, events = fit_with_tensorboard(tmp_path, *callbacks, max_epochs=2)
     shown = layouts(events)[-1]
     assert {title.split(":")[0] for title in shown} == {"one", "two"}
 
 
-def test_a_run_of_its_own_has_a_layout_of_its_own(tmp_path):
+def test_each_run_has_its_own_layout(tmp_path):
     for version in range(2):
         logger = TensorBoardLogger(tmp_path, version=version)
         TensorBoardSink(logger).prepare("cam", [f"cam/{'iou' if version else 'entropy'}"])
         (shown,) = layouts(read(logger))
-        assert list(shown["cam: where attention rests"]) == ["iou" if version else "entropy"]
+        title = "Overlap (IoU)" if version else "Entropy"
+        assert list(shown["cam: Where attention rests"]) == [title]
 
 
-def test_the_users_prefix_stands_before_everything(tmp_path):
+def test_all_names_have_the_loggers_prefix(tmp_path):
     logger = TensorBoardLogger(tmp_path, name="tb", prefix="mine")
     fit(tmp_path, small(strict=True), logger=logger)
     events = read(logger)
     assert "mine-cam/entropy" in events.Tags()["scalars"]
     assert "mine-cam/timeline" in events.Tags()["images"]
-    (pattern,) = layouts(events)[-1]["mine-cam: where attention rests"]["entropy"]
+    (pattern,) = layouts(events)[-1]["mine-cam: Where attention rests"]["Entropy"]
     assert pattern.startswith("^mine")
 
 
-def test_an_animation_is_a_gif(tmp_path):
+def test_an_animation_is_logged_as_gif(tmp_path):
     logger = TensorBoardLogger(tmp_path)
     TensorBoardSink(logger).write([moving()], 3)
     (event,) = read(logger).Images("cam/animation")
@@ -90,7 +91,7 @@ def test_an_animation_is_a_gif(tmp_path):
     assert (event.step, event.height, event.width) == (3, 8, 9)
 
 
-def test_alerts_of_one_step_are_all_shown(tmp_path):
+def test_alerts_of_one_step_are_all_logged(tmp_path):
     logger = TensorBoardLogger(tmp_path)
     for step in (3, 4):
         sink = TensorBoardSink(logger)
@@ -103,8 +104,8 @@ def test_alerts_of_one_step_are_all_shown(tmp_path):
         assert all(make_ndarray(event.tensor_proto).item() == text for event in found)
 
 
-@pytest.mark.parametrize("name", NASTY.values(), ids=NASTY)
-def test_names_of_any_kind_are_harmless(tmp_path, name):
+@pytest.mark.parametrize("name", UNUSUAL_NAMES.values(), ids=UNUSUAL_NAMES)
+def test_unusual_names_can_be_logged(tmp_path, name):
     logger = TensorBoardLogger(tmp_path)
     sink = TensorBoardSink(logger)
     sink.write([picture(f"cam/{name}")], 0)
@@ -118,7 +119,7 @@ def test_names_of_any_kind_are_harmless(tmp_path, name):
 
 # TensorBoard's own bundle of bleach
 @pytest.mark.filterwarnings("ignore:html5lib's sanitizer is deprecated:DeprecationWarning")
-def test_markdown_of_names_is_shown_and_not_followed(tmp_path):
+def test_markdown_in_names_is_escaped(tmp_path):
     from tensorboard.plugin_util import markdowns_to_safe_html
 
     logger = TensorBoardLogger(tmp_path)
@@ -131,8 +132,8 @@ def test_markdown_of_names_is_shown_and_not_followed(tmp_path):
     assert page == f"<p>{message.replace('<i>', '&lt;i&gt;')}</p>"
 
 
-def test_a_tag_of_signs_is_no_pattern(tmp_path):
+def test_special_characters_in_the_tag_are_escaped_in_patterns(tmp_path):
     callback = CAMCallback(squares_probe(), tag="c.a+m", strict=True)
     _, events = fit_with_tensorboard(tmp_path, callback)
-    (pattern,) = layouts(events)[-1]["c.a+m: where attention rests"]["entropy"]
+    (pattern,) = layouts(events)[-1]["c.a+m: Where attention rests"]["Entropy"]
     assert pattern.startswith(r"^c\.a\+m/")

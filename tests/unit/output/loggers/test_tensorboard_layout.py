@@ -1,33 +1,27 @@
-"""Which curves share a chart, matched as TensorBoard matches them."""
+"""Which scalars share a chart, matched as TensorBoard matches them."""
 
 import re
 
 import pytest
 
+from lightning_cam.metrics.registry import GROUPS, METRICS, Metric
 from lightning_cam.output.loggers.tensorboard_layout import charts
-from lightning_cam.metrics.reliance import RELIANCE_METRICS
 
-_TODAY = [
-    *("zero_map_fraction", "evidence", "entropy", "border_mass", "center_x", "center_y"),
-    *("relevance_mass", "enrichment", "relevance_rank", "pointing_game", "iou"),
-    *("enrichment_random", "enrichment_center", "enrichment_untrained", "iou_center"),
-    *("jsd_previous", "jsd_first", "correlation_previous", "center_shift_first"),
-    *("prediction_flips", "label_confidence", *RELIANCE_METRICS),
+LOGGED = [name for metric in METRICS.values() for name in metric.logged_names]
+UNFLIPPED = [
+    f"unflipped/{name}"
+    for metric in METRICS.values()
+    if metric.kind == "movement"
+    for name in metric.logged_names
 ]
-_LATER = [
-    *("jsd_best", "jsd_average", "rank_correlation_first", "top_overlap_best"),
-    *("unflipped/jsd_first", "drift_first", "noise_floor", "faithfulness", "top_drop"),
-    *("random_drop", "surround_skill", "scramble_skill", "rim_gap_confidence"),
-    *("scrambled_confidence", "gap/enrichment", "gap/relevance_mass"),
-    *("enrichment_of/cat", "enrichment_of/a@b", "novelty_of/cat"),
-]
+FAMILIES = [*UNFLIPPED, "gap/enrichment", "gap/relevance_mass", "enrichment_of/cat"]
 
 
 def chart_of(name, found):
-    """Return the only category and title whose pattern TensorBoard would match with a name."""
+    """Return the only group and title whose pattern TensorBoard would match with a name."""
     hits = [
-        (category, title)
-        for category, some in found.items()
+        (group, title)
+        for group, some in found.items()
         for title, pattern in some.items()
         if re.match(pattern, name)
     ]
@@ -36,58 +30,95 @@ def chart_of(name, found):
 
 
 @pytest.mark.parametrize("tag", ["cam", "my/cam", "cam.x+(y)"])
-def test_every_curve_has_one_chart(tag):
-    names = [f"{tag}/{name}" for name in [*_TODAY, *_LATER, "unheard_of"]]
-    names += [f"{tag}/train/{name}" for name in [*_TODAY, "unflipped/jsd_first"]]
-    names += [f"{tag}/{name}/layercam@net.layer4" for name in _TODAY]
+def test_every_scalar_has_one_chart(tag):
+    names = [f"{tag}/{name}" for name in [*LOGGED, *FAMILIES, "enrichment_of/a@b", "unknown"]]
+    names += [f"{tag}/train/{name}" for name in [*LOGGED, "unflipped/jsd_first"]]
+    names += [f"{tag}/{name}/layercam@net.layer4" for name in LOGGED]
     names += [f"{tag}/train/enrichment/grad_cam@fused"]
     found = charts(tag, names)
     for name in names:
-        category, _ = chart_of(name, found)
-        assert category.startswith(f"{tag}: ")
+        group, _ = chart_of(name, found)
+        assert group.startswith(f"{tag}: ")
 
 
-def test_a_metric_stands_beside_its_baselines_and_on_all_probes():
+@pytest.mark.parametrize("name", [*LOGGED, *FAMILIES])
+def test_every_metric_of_the_catalog_is_in_its_group(name):
+    group, _ = chart_of(f"cam/{name}", charts("cam", [f"cam/{name}"]))
+    assert group != f"cam: {GROUPS['other']}"
+
+
+def test_a_metric_shares_its_chart_with_its_baselines_and_all_probes():
     names = ["cam/val/enrichment", "cam/train/enrichment", "cam/val/enrichment_random"]
     found = charts("cam", [*names, "cam/val/iou"])
     assert {chart_of(name, found) for name in names} == {
-        ("cam: where attention rests", "enrichment")
+        ("cam: Where attention rests", "Enrichment")
     }
-    assert chart_of("cam/val/iou", found)[1] == "iou"
+    assert chart_of("cam/val/iou", found)[1] == "Overlap (IoU)"
 
 
-def test_new_names_of_a_family_find_their_chart():
-    found = charts("cam", ["cam/jsd_first", "cam/top_drop"])
-    assert chart_of("cam/jsd_in_ten_years", found) == ("cam: how it moves", "jsd")
-    assert chart_of("cam/other_drop", found)[0] == "cam: does the model use the background"
+def test_metrics_with_a_common_chart_share_it():
+    found = charts("cam", ["cam/center_x", "cam/noise_floor"])
+    assert chart_of("cam/center_y", found)[1] == "Centre of the map"
+    assert chart_of("cam/drift_first", found) == ("cam: How attention moves", "Drift")
 
 
-def test_what_is_unheard_of_is_shown_too():
-    found = charts("cam", ["cam/novel", "cam/novel/layercam@l4"])
-    assert chart_of("cam/novel", found) == ("cam: more", "novel")
-    assert chart_of("cam/novel/layercam@l4", found) == ("cam: more", "novel")
+def test_all_references_of_a_movement_share_its_chart():
+    found = charts("cam", ["cam/jsd_first"])
+    for reference in ("previous", "first", "best", "average"):
+        assert chart_of(f"cam/jsd_{reference}", found)[1] == "Divergence (JSD)"
 
 
-def test_train_against_validation_has_its_own_charts():
-    found = charts("cam", ["cam/gap/enrichment", "cam/enrichment"])
-    assert chart_of("cam/gap/enrichment", found) == (
-        "cam: train against validation",
-        "gap/enrichment",
+def test_unflipped_movement_has_a_chart_of_its_own():
+    found = charts("cam", ["cam/jsd_first", "cam/unflipped/jsd_first"])
+    assert chart_of("cam/unflipped/jsd_previous", found)[1] == (
+        "Divergence (JSD), prediction unchanged"
     )
 
 
-def test_only_charts_with_curves_are_made_in_a_fixed_order():
+def test_classes_share_a_chart():
+    found = charts("cam", ["cam/enrichment_of/cat", "cam/enrichment_of/a@b"])
+    assert found == {
+        "cam: Where attention rests": {
+            "Enrichment by class": found["cam: Where attention rests"]["Enrichment by class"]
+        }
+    }
+
+
+def test_unknown_scalars_are_shown_too():
+    found = charts("cam", ["cam/novel", "cam/novel/layercam@l4"])
+    assert chart_of("cam/novel", found) == ("cam: More", "novel")
+    assert chart_of("cam/novel/layercam@l4", found) == ("cam: More", "novel")
+
+
+def test_registered_metrics_have_their_chart(monkeypatch):
+    mine = Metric("mine", "My title", "what it is", group="health", function=len)
+    monkeypatch.setitem(METRICS, "mine", mine)
+    assert chart_of("cam/mine", charts("cam", ["cam/mine"])) == (
+        "cam: Health of the maps",
+        "My title",
+    )
+
+
+def test_gaps_have_charts_of_their_own():
+    found = charts("cam", ["cam/gap/enrichment", "cam/enrichment"])
+    assert chart_of("cam/gap/enrichment", found) == (
+        "cam: Training against validation",
+        "Enrichment",
+    )
+
+
+def test_only_charts_with_scalars_are_made_in_the_order_of_the_catalog():
     found = charts("cam", ["cam/label_confidence", "cam/iou", "cam/enrichment", "cam/jsd_first"])
     assert [(c.removeprefix("cam: "), list(some)) for c, some in found.items()] == [
-        ("where attention rests", ["enrichment", "iou"]),
-        ("how it moves", ["jsd"]),
-        ("health", ["label_confidence"]),
+        ("Where attention rests", ["Enrichment", "Overlap (IoU)"]),
+        ("How attention moves", ["Divergence (JSD)"]),
+        ("Health of the maps", ["Label confidence"]),
     ]
     assert charts("cam", []) == {}
 
 
-def test_other_peoples_curves_are_left_out():
-    found = charts("cam", [f"cam/{name}" for name in _TODAY])
+def test_scalars_of_others_are_left_out():
+    found = charts("cam", [f"cam/{name}" for name in LOGGED])
     for name in ["val_loss", "camera/entropy", "train/cam/entropy", "cam/entropy/x/y"]:
         hits = [p for some in found.values() for p in some.values() if re.match(p, name)]
         assert hits == []

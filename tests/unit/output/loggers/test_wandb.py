@@ -4,11 +4,20 @@ import warnings
 
 import numpy as np
 import pytest
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
-from helpers.pictures import NASTY, moving, picture
-from PIL import Image
-from helpers.training import QUIET, decoded, events_of, fit, image_tags, png_files, small, squares_probe
+from helpers.pictures import UNUSUAL_NAMES, moving, picture
+from helpers.training import (
+    QUIET,
+    decoded,
+    events_of,
+    fit,
+    image_tags,
+    png_files,
+    small,
+    squares_probe,
+)
 from helpers.wandb_file import RunFile
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
+from PIL import Image
 
 from lightning_cam import Threshold
 from lightning_cam.output.loggers.wandb import WandbSink
@@ -28,8 +37,8 @@ def offline(folder, **kwargs):
     return WandbLogger(offline=True, save_dir=folder, project="p", settings=settings, **kwargs)
 
 
-def written(folder, *calls, **kwargs):
-    """Return what a run holds in which the sink was called."""
+def logged(folder, *calls, **kwargs):
+    """Return the run that a sink logged to, after some calls with it."""
     logger = offline(folder, **kwargs)
     sink = WandbSink(logger)
     for call in calls:
@@ -38,12 +47,12 @@ def written(folder, *calls, **kwargs):
     return RunFile(folder)
 
 
-# --- a training ----------------------------------------------------------------------------------
+# --- a training -----------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Three validations with an alert at the first, three loggers."""
+    """Return trainer, run and folder of three validations, an alert at the first, three loggers."""
     folder = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WANDB_MODE", "offline")
@@ -66,32 +75,35 @@ def trained(tmp_path_factory):
 
 
 def overlays(run):
-    """Return the overlays that were logged, one list of dicts a validation."""
+    """Return the overlays that were logged, one list of dicts per validation."""
     found = []
     for row in run.history:
-        pictures = [value for key, value in row.items() if key.startswith("cam/overlay")]
-        if pictures:
-            found.append(pictures)
+        images = [value for key, value in row.items() if key.startswith("cam/overlay")]
+        if images:
+            found.append(images)
     return found
 
 
-def test_a_training_leaves_pictures_and_scalars(trained):
+@pytest.mark.slow
+def test_a_training_logs_images_and_scalars(trained):
     _, run, _ = trained
     keys = {key for row in run.history for key in row}
     assert {"cam/timeline", "cam/entropy", "val_loss"} <= keys
-    assert [len(pictures) > 0 for pictures in overlays(run)] == [True] * 3
+    assert [len(images) > 0 for images in overlays(run)] == [True] * 3
     assert len(run.of("cam/timeline")) == len(run.of("cam/entropy")) == 3
 
 
-def test_pictures_stand_at_the_step_of_the_scalars(trained):
+@pytest.mark.slow
+def test_images_are_logged_at_the_step_of_the_scalars(trained):
     _, run, _ = trained
     steps = [row["trainer/global_step"] for row in run.history if "val_loss" in row]
-    pictures = [row["trainer/global_step"] for row in run.history if "cam/timeline" in row]
-    assert pictures == steps
+    images = [row["trainer/global_step"] for row in run.history if "cam/timeline" in row]
+    assert images == steps
     assert len(set(steps)) == 3
 
 
-def test_the_picture_files_lie_where_the_run_says(trained):
+@pytest.mark.slow
+def test_image_files_are_where_the_run_says(trained):
     _, run, _ = trained
     names = [name for media in run.of("cam/timeline") for name in media["filenames"]]
     assert len(names) == 3
@@ -101,14 +113,16 @@ def test_the_picture_files_lie_where_the_run_says(trained):
         assert decoded((run.folder / name).read_bytes()).ndim == 3
 
 
-def test_captions_begin_with_the_epoch_and_hold_names_as_they_are(trained):
+@pytest.mark.slow
+def test_captions_start_with_the_epoch_and_hold_unchanged_names(trained):
     _, run, _ = trained
-    captions = [p["captions"][0] for pictures in overlays(run) for p in pictures]
+    captions = [image["captions"][0] for images in overlays(run) for image in images]
     assert {caption.split(" · ")[0] for caption in captions} == {"epoch 0", "epoch 1", "epoch 2"}
     assert any("label <b>" in caption for caption in captions)
 
 
-def test_masks_can_be_switched_on(trained):
+@pytest.mark.slow
+def test_masks_are_logged_with_their_images(trained):
     _, run, _ = trained
     media = overlays(run)[0][0]
     (mask,) = media["all_masks"][0].values()
@@ -118,7 +132,8 @@ def test_masks_can_be_switched_on(trained):
     assert set(np.unique(pixels)) == {0, 1}
 
 
-def test_the_alert_is_sent_and_stands_in_the_summary(trained):
+@pytest.mark.slow
+def test_the_alert_is_sent_and_part_of_the_summary(trained):
     _, run, folder = trained
     (alert,) = run.alerts
     assert len(alert.title) < 64
@@ -129,17 +144,18 @@ def test_the_alert_is_sent_and_stands_in_the_summary(trained):
     assert len((folder / "tb" / "version_0" / "alerts.jsonl").read_text().splitlines()) == 1
 
 
-def test_every_logger_beside_it_is_served_too(trained):
+@pytest.mark.slow
+def test_other_loggers_get_the_images_too(trained):
     trainer, _, folder = trained
     assert "cam/timeline" in image_tags(events_of(trainer))
     assert any("cam/timeline" in name for name in png_files(folder / "tb"))
 
 
-# --- the sink alone ------------------------------------------------------------------------------
+# --- the sink alone -------------------------------------------------------------------------------
 
 
 def test_a_run_without_alerts_counts_none(tmp_path):
-    run = written(tmp_path, lambda sink: sink.prepare("cam", ["cam/entropy"]))
+    run = logged(tmp_path, lambda sink: sink.prepare("cam", ["cam/entropy"]))
     assert run.summary["cam/alerts/count"] == 0
     assert run.alerts == []
 
@@ -150,7 +166,7 @@ def test_alerts_are_counted(tmp_path):
             sink.prepare("cam", [])
             sink.alert("cam/alerts", text, step)
 
-    run = written(tmp_path, alerts)
+    run = logged(tmp_path, alerts)
     assert run.of("cam/alerts/count") == [1, 2]
     assert run.summary["cam/alerts/last"].startswith("two")
     assert run.summary["cam/alerts/count"] == 2
@@ -158,14 +174,14 @@ def test_alerts_are_counted(tmp_path):
     assert run.alerts[1].text == "two " * 40
 
 
-def test_pictures_of_a_group_are_one_list_of_one_size(tmp_path):
+def test_images_of_a_group_are_one_list_of_one_size(tmp_path):
     mask = np.ones((8, 9), bool)
     pictures = [
         picture("cam/overlay/a", group="cam/overlay", mask=mask),
         picture("cam/overlay/b", (12, 9, 3), group="cam/overlay", mask=None),
         picture("cam/timeline"),
     ]
-    run = written(tmp_path, lambda sink: sink.write(pictures, 7))
+    run = logged(tmp_path, lambda sink: sink.write(pictures, 7))
     (row,) = run.history
     assert row["trainer/global_step"] == 7
     media = row["cam/overlay"]
@@ -181,10 +197,10 @@ def test_pictures_of_a_group_are_one_list_of_one_size(tmp_path):
     assert row["cam/timeline"]["count"] == 1
 
 
-def test_colours_survive(tmp_path):
+def test_an_image_keeps_its_colours(tmp_path):
     red = picture()
     red.pixels[:] = (250, 10, 10)
-    run = written(tmp_path, lambda sink: sink.write([red], 0))
+    run = logged(tmp_path, lambda sink: sink.write([red], 0))
     (name,) = run.history[0]["cam/overlay/00"]["filenames"]
     seen = decoded((run.folder / name).read_bytes()).astype(int)
     assert np.abs(seen - [250, 10, 10]).max() < 8
@@ -192,7 +208,7 @@ def test_colours_survive(tmp_path):
 
 def test_long_lists_are_split(tmp_path):
     pictures = [picture(f"cam/overlay/{i:03}", group="cam/overlay") for i in range(110)]
-    run = written(tmp_path, lambda sink: sink.write(pictures, 0))
+    run = logged(tmp_path, lambda sink: sink.write(pictures, 0))
     (row,) = run.history
     assert {key: row[key]["count"] for key in row if key.startswith("cam")} == {
         "cam/overlay": 108,
@@ -200,8 +216,8 @@ def test_long_lists_are_split(tmp_path):
     }
 
 
-def test_an_animation_is_a_gif(tmp_path):
-    run = written(tmp_path, lambda sink: sink.write([moving()], 0))
+def test_an_animation_is_logged_as_gif(tmp_path):
+    run = logged(tmp_path, lambda sink: sink.write([moving()], 0))
     video = run.history[0]["cam/animation"]
     with Image.open(run.folder / video["path"]) as film:
         assert film.format == "GIF"
@@ -209,22 +225,22 @@ def test_an_animation_is_a_gif(tmp_path):
     assert video["caption"].startswith("epoch 2")
 
 
-def test_the_users_prefix_stands_before_everything(tmp_path):
+def test_all_names_have_the_loggers_prefix(tmp_path):
     def calls(sink):
         sink.prepare("cam", [])
         sink.write([picture()], 0)
         sink.alert("cam/alerts", "text", 0)
 
-    run = written(tmp_path, calls, prefix="mine")
+    run = logged(tmp_path, calls, prefix="mine")
     assert "mine-cam/overlay/00" in run.history[0]
     assert run.summary["mine-cam/alerts/count"] == 1
     assert not any(key.startswith("cam") for key in run.summary)
 
 
-def test_names_of_any_kind_are_harmless(tmp_path):
+def test_unusual_names_can_be_logged(tmp_path):
     root = tmp_path / "inside"
     root.mkdir()
-    names = list(NASTY.values())
+    names = list(UNUSUAL_NAMES.values())
 
     def calls(sink):
         sink.write([picture(f"cam/overlay/{name}", caption=name) for name in names], 0)
@@ -232,7 +248,7 @@ def test_names_of_any_kind_are_harmless(tmp_path):
         for step, name in enumerate(names):
             sink.alert("cam/alerts", name, step)
 
-    run = written(root, calls)
+    run = logged(root, calls)
     for row in run.history[:2]:
         keys = [key for key in row if isinstance(row[key], dict)]
         assert len(keys) == len(names)
@@ -246,13 +262,13 @@ def test_names_of_any_kind_are_harmless(tmp_path):
     assert list(tmp_path.iterdir()) == [root]
 
 
-def test_nothing_to_log_is_no_row(tmp_path):
-    assert written(tmp_path, lambda sink: sink.write([], 0)).history == []
+def test_without_images_no_row_is_logged(tmp_path):
+    assert logged(tmp_path, lambda sink: sink.write([], 0)).history == []
 
 
-def test_no_warning_of_w_and_b_is_caused(tmp_path, caplog):
+def test_logging_causes_no_warning_of_wandb(tmp_path, caplog):
     pictures = [picture(f"cam/overlay/{n}", (8 + n, 9, 3), group="cam/overlay") for n in range(3)]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        written(tmp_path, lambda sink: sink.write(pictures, 0))
+        logged(tmp_path, lambda sink: sink.write(pictures, 0))
     assert [record.message for record in caplog.records if record.levelname == "WARNING"] == []

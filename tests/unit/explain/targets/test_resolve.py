@@ -1,3 +1,5 @@
+"""`resolve_target`: what `targets=` accepts, and functions of the model's output."""
+
 from collections import namedtuple
 from dataclasses import dataclass
 
@@ -7,9 +9,6 @@ from helpers.nets import ConvNet, Returning
 
 from lightning_cam import compute_cams
 from lightning_cam.explain.targets import (
-    check_class_range,
-    as_class_indices,
-    class_scores,
     resolve_target,
 )
 
@@ -36,7 +35,7 @@ LOGITS = torch.randn(4, 3)
     ],
     ids=["tuple", "dict", "dataclass", "named tuple", "list"],
 )
-def test_models_of_any_output_give_the_same_maps(wrap):
+def test_logits_in_any_container_give_the_same_maps(wrap):
     net, images = ConvNet(), torch.rand(2, 3, 8, 8)
     expected = compute_cams(net, images, [0, 2], layers="b")
     result = compute_cams(Returning(net, wrap), images, [0, 2], layers="net.b")
@@ -44,7 +43,7 @@ def test_models_of_any_output_give_the_same_maps(wrap):
     assert torch.equal(result.logits, expected.logits)
 
 
-def test_a_model_without_logits_needs_a_function():
+def test_an_output_without_logits_needs_a_function():
     net = Returning(ConvNet(), lambda y: {"boxes": y[:, :, None]})
     images = torch.rand(2, 3, 8, 8)
     with pytest.raises(ValueError, match=r"\[boxes\].*function of the output"):
@@ -56,7 +55,7 @@ def test_a_model_without_logits_needs_a_function():
     assert result.classes.tolist() == [-1, -1]
 
 
-# --- what is asked ---
+# --- from arguments to targets --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -72,14 +71,14 @@ def test_a_model_without_logits_needs_a_function():
         ("prediction", LOGITS.argmax(1).tolist()),
     ],
 )
-def test_a_class_is_its_logit(given, classes):
+def test_class_indices_stand_for_their_logits(given, classes):
     scores = resolve_target(given, 4).scores(LOGITS, slice(0, 4))
     assert scores.classes.tolist() == classes
     assert scores.rows.tolist() == [0, 1, 2, 3]
     assert scores.values.tolist() == [LOGITS[i, c].item() for i, c in enumerate(classes)]
 
 
-def test_a_chunk_takes_its_rows_of_the_classes():
+def test_a_chunk_takes_the_classes_of_its_rows():
     target = resolve_target([0, 1, 2, 1, 0, 2], 6)
     scores = target.scores(LOGITS, slice(2, 6))
     assert scores.classes.tolist() == [2, 1, 0, 2]
@@ -107,13 +106,13 @@ def test_a_chunk_takes_its_rows_of_the_classes():
         ({"a": 1}, TypeError, "dict"),
     ],
 )
-def test_bad_targets_say_what_came(given, error, message):
+def test_wrong_targets_are_reported(given, error, message):
     with pytest.raises(error, match=message):
         resolve_target(given, 4)
 
 
 @pytest.mark.parametrize("given", [3, [0, 1, 2, 3], torch.tensor([99, 0, 0, 0])])
-def test_a_class_beyond_the_models_says_how_many_there_are(given):
+def test_a_class_index_that_is_too_high_is_reported(given):
     with pytest.raises(ValueError, match=r"class indices below 3.*got (3|99)"):
         compute_cams(ConvNet(), torch.rand(4, 3, 8, 8), given, layers="b")
 
@@ -129,88 +128,11 @@ def test_a_class_beyond_the_models_says_how_many_there_are(given):
         lambda out: out[:, :1],
     ],
 )
-def test_a_function_must_return_one_score_an_image(function):
+def test_a_function_must_return_one_score_per_image(function):
     with pytest.raises(ValueError, match=r"one score per image, shape \(4,\)"):
         compute_cams(ConvNet(), torch.rand(4, 3, 8, 8), function, layers="b")
 
 
-def test_a_function_that_cuts_the_graph_is_told_so():
+def test_a_function_that_detaches_its_score_is_reported():
     with pytest.raises(ValueError, match="does not depend on layer 'b'"):
         compute_cams(ConvNet(), torch.rand(2, 3, 8, 8), lambda out: out[:, 0].detach(), layers="b")
-
-
-# --- one binary logit ---
-
-
-@pytest.mark.parametrize("wrap", [lambda y: y, lambda y: y[:, 0]], ids=["(B, 1)", "(B,)"])
-def test_of_a_single_logit_class_zero_is_the_negative(wrap):
-    net, images = Returning(ConvNet(classes=1), wrap), torch.rand(4, 3, 8, 8)
-    one = compute_cams(net, images, 1, layers="net.b", method="hirescam")
-    zero = compute_cams(net, images, 0, layers="net.b", method="hirescam")
-    negated = compute_cams(
-        net, images, lambda out: -out.reshape(len(out)), layers="net.b", method="hirescam"
-    )
-    assert torch.equal(zero["hirescam", "net.b"], negated["hirescam", "net.b"])
-    assert not torch.equal(zero["hirescam", "net.b"], one["hirescam", "net.b"])
-    assert one.logits.shape == (4, 1)
-    with pytest.raises(ValueError, match="below 2"):
-        compute_cams(net, images, 2, layers="net.b")
-
-
-def test_ranges():
-    check_class_range(torch.tensor([0, 2]), 3)
-    check_class_range(torch.tensor([0, 1]), 1)
-    check_class_range(torch.tensor([], dtype=torch.long), 3)
-    with pytest.raises(ValueError, match="below 3"):
-        check_class_range(torch.tensor([3]), 3)
-    assert as_class_indices(torch.tensor([1, 2], dtype=torch.int8), 2).dtype == torch.long
-
-
-def test_a_single_logits_score_has_the_sign_of_its_class():
-    logits = torch.tensor([[2.0], [-1.0]])
-    assert class_scores(logits, torch.tensor([1, 0])).tolist() == [2.0, 1.0]
-    assert class_scores(logits, torch.tensor([0, 1])).tolist() == [-2.0, -1.0]
-
-
-# --- other questions ---
-
-
-def test_the_difference_is_to_the_closest_other_class():
-    logits = torch.tensor([[5.0, 1.0, 4.0], [0.0, 3.0, -9.0]])
-    scores = resolve_target("difference", 2).scores(logits, slice(0, 2))
-    assert scores.classes.tolist() == [0, 1]
-    assert scores.values.tolist() == [1.0, 3.0]
-
-
-def test_every_positive_label_has_a_map():
-    labels = torch.tensor([[1, 0, 1], [0, 0, 0], [0, 1, 0], [1, 1, 1]])
-    net, images = ConvNet(), torch.rand(4, 3, 8, 8)
-    result = compute_cams(net, images, labels, layers="b")
-    assert result.rows.tolist() == [0, 0, 2, 3, 3, 3]
-    assert result.classes.tolist() == [0, 2, 1, 0, 1, 2]
-    assert result.logits.shape == (4, 3)
-    for maps, row, label in zip(
-        result["gradcam", "b"], result.rows.tolist(), result.classes.tolist(), strict=True
-    ):
-        alone = compute_cams(net, images[row : row + 1], label, layers="b")
-        torch.testing.assert_close(maps, alone["gradcam", "b"][0])
-
-
-@pytest.mark.parametrize("chunk_size", [1, 2, 3])
-def test_several_maps_an_image_do_not_depend_on_chunks(chunk_size):
-    labels = torch.tensor([[1, 0, 1], [0, 0, 0], [0, 1, 0], [1, 1, 1]])
-    net, images = ConvNet(), torch.rand(4, 3, 8, 8)
-    whole = compute_cams(net, images, labels, layers="b")
-    parts = compute_cams(net, images, labels, layers="b", chunk_size=chunk_size)
-    torch.testing.assert_close(parts["gradcam", "b"], whole["gradcam", "b"])
-    assert parts.rows.tolist() == whole.rows.tolist()
-    assert parts.classes.tolist() == whole.classes.tolist()
-
-
-def test_a_segmentation_is_asked_for_the_pixels_of_a_class():
-    dense = torch.zeros(2, 3, 2, 2)
-    dense[0, 1] = torch.tensor([[5.0, 7.0], [0.0, -1.0]])
-    dense[0, 2] = torch.tensor([[0.0, 0.0], [3.0, 2.0]])
-    scores = resolve_target([1, 2], 2).scores(dense, slice(0, 2))
-    assert scores.values.tolist() == [12.0, 0.0]
-    assert resolve_target(2, 2).scores(dense, slice(0, 2)).values.tolist() == [5.0, 0.0]

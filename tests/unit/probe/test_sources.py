@@ -1,0 +1,62 @@
+"""`check_sources` and `probe_of_source`: what `CAMCallback(probe=...)` accepts."""
+
+import pytest
+import torch
+from helpers.datasets import Listed
+from torch.utils.data import DataLoader, TensorDataset
+
+from lightning_cam import Probe
+from lightning_cam.probe.sources import check_sources, probe_of_source
+
+PROBE = Probe(torch.rand(2, 3, 4, 4))
+
+
+def test_validation_data_is_the_default():
+    assert check_sources(None) == {"val": "val"}
+
+
+@pytest.mark.parametrize(
+    "source", [PROBE, "train", "val", Listed(), [1, 2], iter([1]), DataLoader(Listed())]
+)
+def test_a_single_source_is_accepted(source):
+    assert check_sources(source) == {"val": source}
+
+
+def test_several_sources_keep_their_names_and_order():
+    sources = {"train": "train", "far": PROBE}
+    assert list(check_sources(sources).items()) == list(sources.items())
+
+
+@pytest.mark.parametrize(
+    ("probe", "error", "match"),
+    [
+        ({}, ValueError, "at least one probe, got an empty dict"),
+        ("test", ValueError, "expected probe 'train' or 'val', got 'test'"),
+        ({"a": "valid"}, ValueError, "got 'valid'"),
+        (
+            torch.rand(2, 3, 4, 4),
+            TypeError,
+            r"got a Tensor. Wrap tensors: Probe\(images, targets\)",
+        ),
+        ({"a": 3}, TypeError, "expected probe 'a' as a Probe, .* got a int"),
+    ],
+)
+def test_other_values_are_rejected(probe, error, match):
+    with pytest.raises(error, match=match):
+        check_sources(probe)
+
+
+def test_a_probe_is_its_own_source():
+    assert probe_of_source(PROBE, size=1, seed=0) is PROBE
+
+
+def test_datasets_and_loaders_are_sampled_alike():
+    of_data = probe_of_source(Listed(), size=6, seed=3)
+    of_loader = probe_of_source(DataLoader(Listed(), batch_size=2), size=6, seed=3)
+    assert len(of_data) == 6
+    assert of_data.fingerprint == of_loader.fingerprint
+    assert of_data.ids != probe_of_source(Listed(), size=6, seed=4).ids
+
+
+def test_a_smaller_dataset_gives_a_smaller_probe():
+    assert len(probe_of_source(TensorDataset(torch.rand(3, 3, 4, 4)), size=32, seed=0)) == 3
