@@ -35,7 +35,7 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(RUN) -m benchmarks.speed --json benchmarks/results/speed-cpu.json
-	$(RUN) -m benchmarks.speed.page
+	$(RUN) -m benchmarks.pages speed
 
 clean:
 	rm -rf $(VENV) runs dist .mypy_cache .ruff_cache .pytest_cache

@@ -1,1 +1,1 @@
-"""Measurements: ratios with both sides in one process, never absolute times."""
+"""Measurements of cost and of how well alerts work; each command takes `--quick` and `--json`."""

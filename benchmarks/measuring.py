@@ -1,4 +1,4 @@
-"""How things are measured here: interleaved, repeated, as ratios with their spread."""
+"""How times and memory are measured: in turns, repeated, as ratios with their spread."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import importlib.metadata
 import io
-import json
+import math
 import multiprocessing
 import platform
 import statistics
@@ -24,15 +24,31 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of <malloc.h>
 
 @dataclass(frozen=True)
 class Ratio:
-    """One side's time over the other's, pair by pair."""
+    """Times of one call divided by those of another, pair by pair.
+
+    Attributes:
+        median: of all pairs.
+        low: lower quartile.
+        high: upper quartile.
+        pairs: number of pairs.
+    """
 
     median: float
     low: float
     high: float
     pairs: int
 
-    def __str__(self) -> str:
-        return f"{self.median:.3f} ({self.low:.3f}–{self.high:.3f}, {self.pairs} pairs)"
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Ratio:
+        """Return the median and the quartiles of some ratios."""
+        if len(values) == 1:
+            return cls(values[0], values[0], values[0], 1)
+        low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+        return cls(statistics.median(values), low, high, len(values))
+
+    def text(self, digits: int = 2) -> str:
+        """Return the median with the quartiles."""
+        return f"{self.median:.{digits}f} ({self.low:.{digits}f} to {self.high:.{digits}f})"
 
 
 def ratios(
@@ -45,7 +61,7 @@ def ratios(
 ) -> tuple[dict[str, Ratio], float]:
     """Return time(side) / time(reference) of several sides, and the reference's median seconds.
 
-    A round times each once; who begins changes from round to round.
+    In each round every call is timed once; the order rotates from round to round.
     """
     calls = [reference, *sides.values()]
     for call in calls * warmup:
@@ -58,8 +74,21 @@ def ratios(
             seconds[which] = seconds_of(calls[which], synchronize)
         rounds.append(seconds)
     quotients = zip(*([one / each[0] for one in each[1:]] for each in rounds), strict=True)
-    found = {name: spread(some) for name, some in zip(sides, quotients, strict=True)}
+    found = {name: Ratio.of(some) for name, some in zip(sides, quotients, strict=True)}
     return found, statistics.median(each[0] for each in rounds)
+
+
+def seconds_by_size(
+    calls: Mapping[int, Callable[[], object]],
+    repeats: int,
+    synchronize: Callable[[], None] = lambda: None,
+) -> dict[int, list[float]]:
+    """Return the times of calls of several sizes, taken in turns."""
+    seconds: dict[int, list[float]] = {size: [] for size in calls}
+    for _ in range(repeats):
+        for size, call in calls.items():
+            seconds[size].append(seconds_of(call, synchronize))
+    return seconds
 
 
 def seconds_of(call: Callable[[], object], synchronize: Callable[[], None] = lambda: None) -> float:
@@ -71,16 +100,14 @@ def seconds_of(call: Callable[[], object], synchronize: Callable[[], None] = lam
     return time.perf_counter() - start
 
 
-def spread(values: Sequence[float]) -> Ratio:
-    """Return the median and the quartiles of some quotients."""
-    if len(values) < 2:
-        return Ratio(values[0], values[0], values[0], 1)
-    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
-    return Ratio(statistics.median(values), low, high, len(values))
+def exponent(points: Sequence[tuple[float, float]]) -> float:
+    """Return the exponent of a power law fitted to points (size, time)."""
+    sizes, times = ([math.log(value) for value in values] for values in zip(*points, strict=True))
+    return statistics.linear_regression(sizes, times).slope
 
 
 def memory_of(field: str) -> int:
-    """Return a KiB figure of this process, as Linux counts it: `VmRSS` now, `VmHWM` at most."""
+    """Return the memory of this process in KiB: `VmRSS` now, `VmHWM` at most."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(field))
 
@@ -93,59 +120,50 @@ def saved_bytes(state: object) -> int:
 
 
 def keep_memory() -> None:
-    """Let the C library keep what is freed, as it does by itself after some training steps.
+    """Let the C library keep freed memory, as it does by itself after some training steps.
 
-    Else the floor is too high: a large batch's activations are new pages each time, which may take
-    as long as the computation.
+    Otherwise the reference is too slow: the activations of a large batch are new pages each time,
+    which may take as long as the computation.
     """
-    for what in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
-        _mallopt(what, 2**31 - 1)
+    for option in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
+        _mallopt(option, 2**31 - 1)
 
 
-def _mallopt(what: int, value: int) -> None:
-    """Tell the C library how to hold memory, where it is glibc."""
+def _mallopt(option: int, value: int) -> None:
+    """Set an option of glibc's allocator, where the C library is glibc."""
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(what, value)
+        ctypes.CDLL(None).mallopt(option, value)
+
+
+def peak_memory(build: Callable[[], Callable[[], object]]) -> float:
+    """Return the MiB by which a call raises a new process's peak, without model and inputs.
+
+    Args:
+        build: makes model and inputs and returns the call to measure; importable by name.
+    """
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    context = multiprocessing.get_context("spawn")
+    child = context.Process(target=_peak_in_child, args=(build, sender))
+    child.start()
+    before, after = receiver.recv()
+    child.join()
+    return float(after - before) / 1024
 
 
 def _peak_in_child(build: Callable[[], Callable[[], object]], pipe: Any) -> None:
     torch.set_num_threads(2)
-    # Tensors as mappings of their own: the peak is what is alive, whatever the heap looks like.
+    # Each tensor is a mapping of its own: the peak is what is alive, whatever is on the heap.
     _mallopt(_MMAP_THRESHOLD, 2**17)
     call = build()
-    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # forget the peak of building
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # reset the peak
     before = memory_of("VmRSS")
     call()
     pipe.send((before, memory_of("VmHWM")))
 
 
-def peak_memory(build: Callable[[], Callable[[], object]]) -> float:
-    """Return the MiB by which a call raises a fresh process's peak, model and inputs built before.
-
-    Args:
-        build: makes everything and returns the call to be measured; importable by name.
-    """
-    here, there = multiprocessing.Pipe(duplex=False)
-    context = multiprocessing.get_context("spawn")
-    child = context.Process(target=_peak_in_child, args=(build, there))
-    child.start()
-    before, after = here.recv()
-    child.join()
-    return float(after - before) / 1024
-
-
-def processor() -> str:
-    """Return the CPU's name, as Linux knows it."""
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-        return next(iter(names), "CPU")
-    return platform.processor() or "CPU"
-
-
-def environment(device: str) -> dict[str, str]:
-    """Return machine, versions and date, to stand beside every figure."""
-    name = torch.cuda.get_device_name() if device == "cuda" else processor()
+def environment(device: str = "cpu") -> dict[str, str]:
+    """Return machine, versions and day, to be stored with every result."""
+    name = torch.cuda.get_device_name() if device == "cuda" else _cpu_name()
     versions = {
         package: importlib.metadata.version(package)
         for package in ("torch", "torchvision", "lightning")
@@ -158,9 +176,9 @@ def environment(device: str) -> dict[str, str]:
     }
 
 
-def write_json(path: str | None, content: dict[str, Any]) -> None:
-    """Write results where `--json` says, if it does."""
-    if path:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        print(f"wrote {path}")
+def _cpu_name() -> str:
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        return next(iter(names), "CPU")
+    return platform.processor() or "CPU"

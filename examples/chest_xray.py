@@ -1,15 +1,15 @@
-"""Several findings on a chest film: a DenseNet-121 with a map for every finding.
+"""Several labels per image: a DenseNet-121 on chest films, with one map per finding.
 
-Drawn films stand in for real ones. A label is a row of 0 and 1, and the callback explains each
-positive finding by a map of its own. Run it with ``python examples/chest_xray.py``; with the
-ChestX-ray14 files on disk, ``python examples/chest_xray.py --chestxray14 FOLDER`` trains on them.
+The films are drawn. A label is a row of 0 and 1, and the callback explains each positive finding by
+a map of its own. Run it with ``python examples/chest_xray.py``; with the ChestX-ray14 files on
+disk, ``python examples/chest_xray.py --chestxray14 FOLDER`` trains on them.
 
 For your own data, change these lines:
 
 - ``ChestXray14``: how your table names the images and their findings. Items are dicts with
-  ``image`` and ``label``, and with ``mask`` where the findings are outlined.
+  ``image`` and ``label``, and with ``mask`` where there are outlines of the findings.
 - ``Findings.__init__``: ``densenet121(weights="DEFAULT")`` with its classifier replaced, for a
-  network that has seen ImageNet. The films have three equal channels for that reason.
+  pretrained network. The films have three equal channels for that reason.
 - ``layers``: ``"auto"`` alone for films of 224 pixels and more.
 """
 
@@ -43,7 +43,7 @@ FINDINGS_14 = (
 
 
 class ChestXray14(Dataset[dict[str, Any]]):
-    """The NIH's ChestX-ray14 as it is unpacked: ``images_*/images/*.png`` and its CSV files.
+    """ChestX-ray14 of the NIH as it is unpacked: ``images_*/images/*.png`` and CSV files.
 
     Args:
         folder: holds ``Data_Entry_2017.csv`` (or ``..._v2020.csv``), ``train_val_list.txt`` and
@@ -64,7 +64,7 @@ class ChestXray14(Dataset[dict[str, Any]]):
         with table.open() as file:
             found = {row["Image Index"]: row["Finding Labels"] for row in csv.DictReader(file)}
         listed = (folder / "train_val_list.txt").read_text().split()
-        # By patient, the number before the underscore: one patient has many alike images.
+        # By patient, the number before the underscore: images of one patient are similar.
         names = [n for n in listed if (int(n.split("_")[0]) % 10 == 0) == (split == "val")]
         if split == "boxed":
             names = sorted(set(self.boxes) - set(listed))
@@ -102,7 +102,7 @@ def _boxes(path: Path) -> dict[str, list[tuple[float, ...]]]:
 
 
 class Findings(LightningModule):
-    """DenseNet-121 with a logit for each finding; rare findings weigh more in the loss."""
+    """DenseNet-121 with one logit per finding; rare findings have larger weights in the loss."""
 
     def __init__(self, labels: Tensor, learning_rate: float = 1e-3) -> None:
         super().__init__()
@@ -118,22 +118,22 @@ class Findings(LightningModule):
         return logits
 
     def training_step(self, batch: dict[str, Tensor]) -> Tensor:
-        """Weighted binary cross-entropy of one batch."""
+        """Return the weighted binary cross-entropy of a batch."""
         loss: Tensor = self.loss(self(batch["image"]), batch["label"])
         return loss
 
     def validation_step(self, batch: dict[str, Tensor]) -> None:
-        """Mean area under the ROC curves."""
+        """Log the mean area under the ROC curves."""
         self.auroc.update(self(batch["image"]), batch["label"].long())
         self.log("val_auroc", self.auroc, prog_bar=True, batch_size=len(batch["label"]))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW."""
+        """Return AdamW."""
         return torch.optim.AdamW(self.parameters(), lr=self.learning_rate)
 
 
 def make_sets(folder: Path | None, seed: int, *, quick: bool) -> tuple[Any, Any, Any]:
-    """Return training, validation and probe data sets: the real ones where there is a folder."""
+    """Return datasets for training, validation and the probe: ChestX-ray14 if a folder is given."""
     if folder is not None:
         parts = [ChestXray14(folder, split) for split in ("train", "val", "boxed")]
         return parts[0], parts[1], parts[2]
@@ -142,13 +142,13 @@ def make_sets(folder: Path | None, seed: int, *, quick: bool) -> tuple[Any, Any,
 
 
 def main() -> None:
-    """Train and say what the maps show."""
+    """Train and print what the maps show."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--chestxray14", type=Path, metavar="FOLDER", help="the unpacked files")
     parser.add_argument("--epochs", type=int, default=3, help="passes over the training films")
     parser.add_argument("--seed", type=int, default=0, help="of films, weights and order")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of the runs")
-    parser.add_argument("--quick", action="store_true", help="a few steps, to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="run a few steps only")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # set num_workers
     torch.manual_seed(options.seed)
@@ -176,9 +176,9 @@ def main() -> None:
     for name in (f"cam/enrichment{end}" for end in ("", finer, "_untrained", "_center")):
         print(f"{name:52} {metrics[name]:.2f}")
     print(
-        "\nenrichment is attention on the findings, relative to their area. The mask of a film is"
-        "\nof all its findings together, so a map of one of two can count as right on the other."
-        f"\nSee a map for each finding: tensorboard --logdir {options.out}"
+        "\nenrichment is attention on the findings, relative to their area. A film has one mask for"
+        "\nall its findings, so a map of one finding also counts as correct on another one."
+        f"\nA map of each finding: tensorboard --logdir {options.out}"
     )
 
 

@@ -1,16 +1,16 @@
-"""A small set of vehicle crops and the overfitting it hides: attention on train against validation.
+"""Overfitting on a small set of vehicle crops: attention on training and on validation images.
 
 The same network is trained twice, on few and on many crops, for about as many steps. The callback
-watches a probe of the training images and one of the validation images side by side. Run it with
+evaluates a probe of the training images and one of the validation images. Run it with
 ``python examples/crops.py``; see ``scenes.py`` for the images.
 
 For your own data, change these lines:
 
-- ``make_sets``: your datasets. Items are (image, label) or (image, label, mask); with masks or
-  boxes of the vehicles there are more metrics, without them the rest is still logged.
+- ``make_sets``: your datasets. Items are (image, label) or (image, label, mask); metrics that need
+  masks or boxes are left out where there are none.
 - ``Classifier.__init__``: your network, e.g.
   ``torchvision.models.resnet18(weights="DEFAULT", num_classes=...)``.
-- ``RUNS``: one run with your epochs.
+- ``RUNS``: one run with your number of epochs.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from torch.utils.data import DataLoader
 from lightning_cam import CAMCallback
 
 Batch = tuple[Tensor, Tensor, Tensor]
-RUNS = {"few": (8, 60), "many": (160, 12)}  # images of each class, epochs
-LOOKS = 6  # in each run
+RUNS = {"few": (8, 60), "many": (160, 12)}  # images per class, epochs
+EVALUATIONS = 6  # of each run
 
 
 class Result(NamedTuple):
-    """What one run ended with: the trainer's last metrics and how many images it saw."""
+    """The number of training images of a run, and its last metrics."""
 
     images: int
     metrics: dict[str, float]
@@ -53,12 +53,12 @@ class Classifier(LightningModule):
         self.learning_rate = learning_rate
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of a batch of images."""
+        """Return the logits of a batch of images."""
         logits: Tensor = self.net(images)
         return logits
 
     def training_step(self, batch: Batch) -> Tensor:
-        """Cross-entropy of one batch."""
+        """Return the cross-entropy of a batch."""
         images, labels, _ = batch
         logits = self(images)
         accuracy = (logits.argmax(dim=1) == labels).float().mean()
@@ -66,13 +66,13 @@ class Classifier(LightningModule):
         return functional.cross_entropy(logits, labels)
 
     def validation_step(self, batch: Batch) -> None:
-        """Accuracy of one batch."""
+        """Log the accuracy of a batch."""
         images, labels, _ = batch
         accuracy = (self(images).argmax(dim=1) == labels).float().mean()
         self.log("val_acc", accuracy, prog_bar=True, batch_size=len(labels))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW with a one-cycle schedule that steps after every batch."""
+        """Return AdamW with a one-cycle schedule that steps after every batch."""
         rate, steps = self.learning_rate, int(self.trainer.estimated_stepping_batches)
         optimizer = torch.optim.AdamW(self.parameters(), lr=rate, weight_decay=0.05)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=rate, total_steps=steps)
@@ -93,13 +93,13 @@ def run(name: str, seed: int, out: Path, *, quick: bool = False) -> Result:
         {"train": "train", "val": "val"},
         probe_size=48,
         interventions_every=1,
-        alerts=(),  # here the two probes are compared, and nothing is warned of
+        alerts=(),  # no rules: this example only compares the two probes
     )
     trainer = Trainer(
         callbacks=[callback],
         logger=TensorBoardLogger(out, name=name),
         max_epochs=epochs,
-        check_val_every_n_epoch=max(1, epochs // LOOKS),
+        check_val_every_n_epoch=max(1, epochs // EVALUATIONS),
         accelerator="cpu",
         num_sanity_val_steps=0,
         log_every_n_steps=1,
@@ -111,8 +111,8 @@ def run(name: str, seed: int, out: Path, *, quick: bool = False) -> Result:
     return Result(len(train), {k: float(v) for k, v in trainer.callback_metrics.items()})
 
 
-def told(name: str, result: Result) -> str:
-    """One run in a few lines: what training images show beside what validation images show."""
+def table(name: str, result: Result) -> str:
+    """Return a run's metrics on training and validation images, and their gap, as a table."""
     metrics = result.metrics
     rows = {"accuracy": [metrics["train_acc"], metrics["val_acc"]]}
     for metric in ("enrichment", "pointing_game", "relevance_rank", "background_confidence"):
@@ -127,20 +127,21 @@ def told(name: str, result: Result) -> str:
 
 
 def main() -> None:
-    """Train both runs and say what they show."""
+    """Train both runs and print their metrics."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--seed", type=int, default=0, help="of data, weights and order")
     parser.add_argument("--out", type=Path, default=Path("runs/crops"), help="folder of the runs")
-    parser.add_argument("--quick", action="store_true", help="a few steps, to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="run a few steps only")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # data in memory
     results = {name: run(name, options.seed, options.out, quick=options.quick) for name in RUNS}
-    print("\n".join(told(name, result) for name, result in results.items()))
+    print("\n".join(table(name, result) for name, result in results.items()))
     print(
-        "\nWhere the gap is far from 0, training images are looked at in another way than new ones."
-        "\nbackground_confidence is the probability of the label with the vehicle painted over:"
-        "\nabove chance (0.17), an image is known by its background."
-        f"\nSee the pictures: tensorboard --logdir {options.out}"
+        "\ngap                    training minus validation: far from 0, attention on training"
+        "\n                       images differs from attention on new ones"
+        "\nbackground_confidence  probability of the label with the vehicle inpainted: above chance"
+        "\n                       (0.17), the network recognises the background"
+        f"\nimages                 tensorboard --logdir {options.out}"
     )
 
 

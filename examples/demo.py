@@ -1,4 +1,4 @@
-"""Two trainings of one network: one takes a shortcut, and the callback shows it.
+"""Two trainings of a network: one learns a shortcut, and the callback finds it.
 
 Run it with ``make demo`` or ``python examples/demo.py``. See ``digits.py`` for the data.
 """
@@ -26,20 +26,19 @@ from lightning_cam import CAMCallback
 EPOCHS = 10
 RUNS = {"shortcut": 0.95, "balanced": 0.0}
 
-
 Alert = dict[str, Any]  # a line of alerts.jsonl
 
 
 class Result(NamedTuple):
-    """What one training gave.
+    """The results of one training.
 
     Attributes:
-        name: Of the run.
-        accuracy: On the validation images.
-        shuffled_accuracy: On the same digits, each in front of a random background.
-        enrichment: The callback's metric after every epoch.
-        alerts: What the callback warned of.
-        folder: Where the event file lies.
+        name: of the run.
+        accuracy: on the validation images.
+        shuffled_accuracy: on the same digits, each in front of a random background.
+        enrichment: the callback's metric after every epoch.
+        alerts: raised by the callback.
+        folder: of the event file.
     """
 
     name: str
@@ -50,18 +49,18 @@ class Result(NamedTuple):
     folder: Path
 
 
-class Notes(Callback):
-    """Keeps and prints what the callback logged at each validation."""
+class MetricsPrinter(Callback):
+    """Keeps and prints the metric of the callback at each validation."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.enrichment: list[float] = []
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Read the metrics of this validation, which are complete by now."""
+        """Read the metrics of this validation: here they are complete."""
         metrics = trainer.callback_metrics
         self.enrichment.append(float(metrics["cam/enrichment"]))
-        pl_module.print(  # above the bar, where there is one
+        pl_module.print(  # above the progress bar, where there is one
             f"{self.name}  epoch {trainer.current_epoch}/{(trainer.max_epochs or 1) - 1}"
             f"  accuracy {float(metrics['val_acc']):4.0%}"
             f"  cam/enrichment {self.enrichment[-1]:.2f}"
@@ -72,14 +71,11 @@ def run(name: str, correlation: float, seed: int, out: Path, epochs: int = EPOCH
     """Train once and write an event file into ``out/name``, in place of an earlier one.
 
     Args:
-        name: Of the run and of its folder.
-        correlation: How often the background gives the class away, see ``digits.py``.
-        seed: Decides data, weights and order.
-        out: Folder of all runs.
-        epochs: Passes over the training images.
-
-    Returns:
-        The accuracies and the enrichment over the epochs.
+        name: of the run and of its folder.
+        correlation: probability that the background is the class's own, see ``digits.py``.
+        seed: of data, weights and order.
+        out: folder of all runs.
+        epochs: passes over the training images.
     """
     folder = out / name
     stale = ("events.out.tfevents.*", "hparams.yaml", "alerts.jsonl", "report.html")
@@ -89,12 +85,12 @@ def run(name: str, correlation: float, seed: int, out: Path, epochs: int = EPOCH
     torch.manual_seed(seed)
     loaders = make_loaders(correlation, seed)
     module = DigitsModule()
-    notes = Notes(name)
+    printer = MetricsPrinter(name)
     trainer = Trainer(
-        callbacks=[CAMCallback(), notes],  # that is all there is to configure
+        callbacks=[CAMCallback(), printer],  # nothing to configure
         logger=TensorBoardLogger(out, name="", version=name),
         max_epochs=epochs,
-        accelerator="cpu",  # a small network, and the same figures on every machine
+        accelerator="cpu",  # the network is small, and the numbers are the same on every machine
         num_sanity_val_steps=0,
         log_every_n_steps=len(loaders.train),
         enable_checkpointing=False,
@@ -106,14 +102,14 @@ def run(name: str, correlation: float, seed: int, out: Path, epochs: int = EPOCH
         name,
         accuracy(module, loaders.val),
         accuracy(module, loaders.shuffled),
-        tuple(notes.enrichment),
+        tuple(printer.enrichment),
         alerts_in(folder),
         folder,
     )
 
 
 def alerts_in(folder: Path) -> tuple[Alert, ...]:
-    """What the callback told on a run, in order."""
+    """Return the alerts of a run, in order."""
     file = folder / "alerts.jsonl"
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     return tuple(json.loads(line) for line in lines)
@@ -121,20 +117,20 @@ def alerts_in(folder: Path) -> tuple[Alert, ...]:
 
 @torch.inference_mode()
 def accuracy(module: DigitsModule, loader: DataLoader[Sample]) -> float:
-    """Share of a loader's images that are classified as labelled."""
+    """Return the share of a loader's images that are classified as labelled."""
     module.eval()
-    hits = [module(images).argmax(dim=1) == labels for images, labels, _ in loader]
-    return float(torch.cat(hits).float().mean())
+    correct = [module(images).argmax(dim=1) == labels for images, labels, _ in loader]
+    return float(torch.cat(correct).float().mean())
 
 
-def told(result: Result) -> str:
-    """The first alert that an intervention confirmed, in a few words."""
+def first_confirmed(result: Result) -> str:
+    """Return the epoch of the first alert that interventions confirmed, as text."""
     confirmed = [alert for alert in result.alerts if alert["verdict"] == "confirmed"]
     return f"confirmed at epoch {confirmed[0]['epoch']}" if confirmed else "none"
 
 
 def table(results: list[Result]) -> str:
-    """Both runs side by side, with a sentence on each column."""
+    """Return a table of both runs, and an explanation of each column."""
     shown = list(dict.fromkeys((0, 2, 4, len(results[0].enrichment) - 1)))
     shown = [epoch for epoch in shown if epoch < len(results[0].enrichment)]
     epochs = "".join(f"{f'epoch {epoch}':>9}" for epoch in shown)
@@ -144,7 +140,7 @@ def table(results: list[Result]) -> str:
         path = "".join(f"{result.enrichment[epoch]:9.2f}" for epoch in shown)
         lines.append(
             f"{result.name:10}{result.accuracy:9.0%}{result.shuffled_accuracy:10.0%}   "
-            f"{'':11}{path}   {told(result)}"
+            f"{'':11}{path}   {first_confirmed(result)}"
         )
     return "\n".join(
         [
@@ -153,32 +149,32 @@ def table(results: list[Result]) -> str:
             "accuracy    on validation images made like the training images.",
             "shuffled    the same digits, each on a random background: a shortcut is of no use.",
             "enrichment  attention on the digit, relative to its area: 1 is spread evenly,",
-            "            above 1 the network looks at the digit, below 1 it looks elsewhere.",
-            "alert       attention off the digit, or a score that hangs on the background;",
-            "            confirmed when the answer really changes with the background.",
+            "            above 1 attention is on the digit, below 1 off the digit.",
+            "alert       attention is off the digit, or the score depends on the background;",
+            "            confirmed where other backgrounds change the prediction.",
         ]
     )
 
 
 def quiet() -> None:
-    """Leave out Lightning's tips and device list; warnings and what the callback says stay."""
+    """Hide Lightning's tips and list of devices, but no warning and no line of the callback."""
 
     def wanted(record: logging.LogRecord) -> bool:
         ours = record.getMessage().startswith("lightning_cam")
         return ours or record.levelno >= logging.WARNING
 
-    # Of Lightning's packages the one imported last prints for all of them.
+    # Of Lightning's two packages the one imported last prints for both.
     for package in ("lightning.pytorch", "pytorch_lightning"):
         for handler in logging.getLogger(package).handlers:
             handler.addFilter(wanted)
-    # The images lie in memory: workers would only cost time.
+    # The images are in memory: workers would only cost time.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     # Lightning's own use of an older torch name.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
 
 
 def main() -> None:
-    """Train both runs and say what they show."""
+    """Train both runs and print a table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--seed", type=int, default=0, help="of data, weights and order")
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder of the runs")
@@ -187,7 +183,7 @@ def main() -> None:
     if options.epochs < 1:
         parser.error(f"expected --epochs of 1 or more, got {options.epochs}")
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # a line an epoch also into a pipe
+        sys.stdout.reconfigure(line_buffering=True)  # one line per epoch, in a pipe too
     quiet()
     start = time.perf_counter()
     results = [

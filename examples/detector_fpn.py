@@ -1,7 +1,7 @@
-"""A detector's feature pyramid while it trains: which level does a box's score come from?
+"""Maps at each level of a detector's feature pyramid: which level is a box read from?
 
-A small Faster R-CNN learns to find shapes on photographs. For each box of the probe the callback
-explains the score of the detection that fits it, at every level of the pyramid. Run it with
+A small Faster R-CNN learns to detect shapes on photographs. For each box of the probe the callback
+explains the score of the detection that matches it, at every level of the pyramid. Run it with
 ``python examples/detector_fpn.py``; see ``scenes.py`` for the images.
 
 For your own data, change these lines:
@@ -9,7 +9,7 @@ For your own data, change these lines:
 - ``make_network``: your detector, e.g.
   ``torchvision.models.detection.fasterrcnn_resnet50_fpn(weights="DEFAULT")``. The module's
   ``forward`` takes a batch (B, 3, H, W), so that the probe's images can be explained together.
-- ``make_probe``: your images, boxes and one class an image, all images of one size.
+- ``make_probe``: your images, boxes and one class per image; all images have the same size.
 - ``LEVELS``: the pyramid's outputs by name; ``fpn[0]`` is the finest.
 """
 
@@ -61,7 +61,7 @@ class Pyramid(nn.Module):
 
 
 def make_network(classes: int, side: int) -> FasterRCNN:
-    """Return a Faster R-CNN with few proposals, which reads small boxes from the fine level."""
+    """Return a Faster R-CNN with few proposals, which pools small boxes from the fine level."""
     return FasterRCNN(
         Pyramid(),
         classes,
@@ -78,7 +78,7 @@ def make_network(classes: int, side: int) -> FasterRCNN:
 
 
 class Detector(LightningModule):
-    """Trains a torchvision detector; the share of objects that it finds is `val_recall`."""
+    """Trains a torchvision detector; `val_recall` is the share of objects that are detected."""
 
     def __init__(self, network: nn.Module, learning_rate: float = 3e-3) -> None:
         super().__init__()
@@ -97,18 +97,18 @@ class Detector(LightningModule):
         return torch.stack(list(losses.values())).sum()
 
     def validation_step(self, batch: Batch) -> None:
-        """Share of the objects with a detection of their class on them."""
+        """Log the share of objects that a detection of their class matches."""
         images, objects = batch
-        hits = []
+        detected = []
         for wanted, found in zip(objects, self(torch.stack(tuple(images))), strict=True):
             fits = box_iou(wanted["boxes"], found["boxes"]) >= FOUND_IOU
             fits &= (wanted["labels"][:, None] == found["labels"]) & (found["scores"] > FOUND_SCORE)
-            hits.append(fits.any(dim=1).float())
-        recall = torch.cat(hits)
+            detected.append(fits.any(dim=1).float())
+        recall = torch.cat(detected)
         self.log("val_recall", recall.mean(), prog_bar=True, batch_size=len(recall))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW with a one-cycle schedule that steps after every batch."""
+        """Return AdamW with a one-cycle schedule that steps after every batch."""
         rate, steps = self.learning_rate, int(self.trainer.estimated_stepping_batches)
         optimizer = torch.optim.AdamW(self.parameters(), lr=rate)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=rate, total_steps=steps)
@@ -116,7 +116,7 @@ class Detector(LightningModule):
 
 
 def make_probe(scenes: ShapeScenes) -> Probe:
-    """Return scenes of one shape each: a probe's image has one class, and boxes of that class."""
+    """Return a probe of scenes with one shape each, since an image of a probe has one class."""
     images, objects = zip(*(scenes[index] for index in range(len(scenes))), strict=True)
     return Probe(
         torch.stack(images),
@@ -132,12 +132,12 @@ def collate(items: Sequence[tuple[Tensor, dict[str, Tensor]]]) -> Batch:
 
 
 def main() -> None:
-    """Train and say what each level of the pyramid shows."""
+    """Train and print the metrics of each level of the pyramid."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--epochs", type=int, default=5, help="passes over the training images")
     parser.add_argument("--seed", type=int, default=0, help="of images, weights and order")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of the runs")
-    parser.add_argument("--quick", action="store_true", help="a few steps, to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="run a few steps only")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # data in memory
     torch.manual_seed(options.seed)
@@ -169,10 +169,10 @@ def main() -> None:
         share = 1 - metrics[f"cam/zero_map_fraction{suffix}"]
         print(f"{level:10}{share:18.0%}{metrics[f'cam/enrichment{suffix}']:12.2f}")
     print(
-        "\nA box is read from one level, by its size; its map at the other one is flat. Where no"
-        "\ndetection fits a box yet, all of its maps are. enrichment is attention within the box,"
-        "\nrelative to its area; it is nan as long as no map is anything but flat."
-        f"\nSee it: tensorboard --logdir {options.out}"
+        "\nA box is pooled from one level, which its size decides; its map at the other level is"
+        "\nflat. Where no detection matches a box, its maps are flat at both levels. enrichment is"
+        "\nattention within the box, relative to its area; nan where all maps are flat."
+        f"\nImages: tensorboard --logdir {options.out}"
     )
 
 

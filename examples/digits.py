@@ -1,9 +1,9 @@
 """Handwritten digits on photographs: data and network of the demo.
 
-Everything comes from the scikit-learn wheel: 1,797 handwritten digits and two photographs. Each of
-the ten classes owns one region of the photographs (sky, roofs, petals, ...). With a high
-``correlation`` the background gives the class away and a network can ignore the digit; with
-``correlation=0`` the background says nothing and the digit is all there is.
+The scikit-learn wheel has all of it: 1,797 handwritten digits and two photographs. Each of the ten
+classes has its own region of the photographs (sky, roofs, petals, ...). With a high
+``correlation`` the background predicts the class and a network can ignore the digit; with
+``correlation=0`` the background is independent of the class.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ OUTLINE = 2
 TRAIN_DIGITS = 1_400
 MEAN, STD = (0.44, 0.40, 0.36), (0.38, 0.35, 0.37)
 
-# One box a class: photograph, then top, left, bottom, right in pixels. The boxes do not overlap
-# and differ in colour and texture, so that a background is easier to learn than a digit.
+# One box per class: photograph, then top, left, bottom, right in pixels. The boxes do not overlap
+# and differ in colour and texture, so that backgrounds are easier to learn than digits.
 REGIONS = (
     ("china.jpg", 0, 0, 120, 96),  # blue sky
     ("china.jpg", 0, 440, 120, 640),  # white sky
@@ -50,22 +50,22 @@ Sample = tuple[Tensor, int, tv_tensors.Mask]
 class DigitsOnPhotos(Dataset[Sample]):
     """Digits pasted on crops of two photographs, with exact foreground masks.
 
-    All pixels are made once, from ``seed`` alone. Two data sets that differ only in
-    ``correlation`` hold the same digits at the same places: only the backgrounds differ.
-    The mask of an item is true exactly where the digit replaced the photograph.
+    All pixels are made once, from ``seed`` alone. Two datasets that differ only in ``correlation``
+    have the same digits at the same places: only the backgrounds differ. The mask of an item is
+    true exactly where the digit replaced the photograph.
 
     Args:
-        split: ``"train"`` or ``"val"``. The two share no digit and no crop, though crops of one
-            region overlap.
-        correlation: Probability that the background comes from the region of the image's class.
+        split: ``"train"`` or ``"val"``. They share no digit and no crop, though crops of one region
+            overlap.
+        correlation: probability that the background is of the region of the image's class.
             Otherwise the region is drawn from all ten, so that 0 means independent of the class.
-        seed: Decides the split, the places and the backgrounds.
+        seed: of the split, the places and the backgrounds.
 
     Attributes:
-        targets: Class index of every image.
-        regions: Index of the region behind every image.
-        classes: Names of the classes.
-        transform: Turns a ``uint8`` image into a normalised float image.
+        targets: class index of every image.
+        regions: index of the region behind every image.
+        classes: names of the classes.
+        transform: turns a ``uint8`` image into a normalised float image.
     """
 
     classes = tuple(str(digit) for digit in range(10))
@@ -85,7 +85,7 @@ class DigitsOnPhotos(Dataset[Sample]):
         chosen = order[:TRAIN_DIGITS] if split == "train" else order[TRAIN_DIGITS:]
         count = len(chosen)
 
-        # Every draw is made whether it is used or not, so that `correlation` moves nothing else.
+        # Everything is drawn whether it is used or not, so that `correlation` changes nothing else.
         rng = np.random.default_rng([seed, split == "train"])
         size = drawn.shape[-1]
         corners = rng.integers(0, IMAGE_SIZE - size + 1, size=(count, 2))
@@ -111,11 +111,11 @@ class DigitsOnPhotos(Dataset[Sample]):
         self._images, self._masks = torch.stack(images), torch.stack(masks)
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Return the number of images."""
         return len(self.targets)
 
     def __getitem__(self, index: int) -> Sample:
-        """Normalised image, label and mask of the digit's pixels."""
+        """Return the normalised image, the label and the mask of the digit's pixels."""
         image, mask = self.transform(
             tv_tensors.Image(self._images[index]), tv_tensors.Mask(self._masks[index])
         )
@@ -123,10 +123,9 @@ class DigitsOnPhotos(Dataset[Sample]):
 
 
 def _render_digits() -> tuple[Tensor, Tensor, npt.NDArray[np.int64]]:
-    """Enlarge the 8x8 digits: white strokes with a black outline, visible on any background.
+    """Return grey values, drawn pixels (strokes and outline) and labels of the enlarged digits.
 
-    Returns:
-        Grey values, the pixels that are drawn (strokes and outline), and the labels.
+    White strokes with a black outline are visible on any background.
     """
     data = load_digits()
     small = torch.from_numpy(data.images).float().div(16).unsqueeze(1)
@@ -140,7 +139,7 @@ def _render_digits() -> tuple[Tensor, Tensor, npt.NDArray[np.int64]]:
 
 
 def _crop(photos: dict[str, Tensor], region: int, split: Split, share: float) -> Tensor:
-    """Copy the crop that lies at ``share`` in [0, 1) of those a split may take from a region."""
+    """Return the crop at the position ``share``, 0 to 1, among those of a split in a region."""
     name, top, left, bottom, right = REGIONS[region]
     columns = right - left - IMAGE_SIZE + 1
     count = (bottom - top - IMAGE_SIZE + 1) * columns
@@ -152,7 +151,7 @@ def _crop(photos: dict[str, Tensor], region: int, split: Split, share: float) ->
 
 
 class Loaders(NamedTuple):
-    """Loaders of one run."""
+    """The loaders of one run; `shuffled` has the validation digits on random backgrounds."""
 
     train: DataLoader[Sample]
     val: DataLoader[Sample]
@@ -160,15 +159,12 @@ class Loaders(NamedTuple):
 
 
 def make_loaders(correlation: float, seed: int = 0, batch_size: int = 32) -> Loaders:
-    """Make the loaders of one run.
+    """Return the loaders of one run.
 
     Args:
-        correlation: Strength of the shortcut in the training and validation images.
-        seed: Decides the data and the order of the training batches.
-        batch_size: Size of the training batches.
-
-    Returns:
-        Training and validation loaders, and the validation digits on shuffled backgrounds.
+        correlation: strength of the shortcut in the training and validation images.
+        seed: of the data and the order of the training batches.
+        batch_size: of the training batches.
     """
     train = DigitsOnPhotos("train", correlation, seed)
     val = DigitsOnPhotos("val", correlation, seed)
@@ -197,7 +193,7 @@ class ResidualBlock(nn.Module):
             )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Add the block's correction to its input."""
+        """Return the block's output for feature maps (B, C, H, W)."""
         inner = functional.relu(self.bn1(self.conv1(features)))
         return functional.relu(self.bn2(self.conv2(inner)) + self.skip(features))
 
@@ -205,12 +201,12 @@ class ResidualBlock(nn.Module):
 class SmallResNet(nn.Module):
     """Small residual network: stem, three stages, global average pooling, linear head.
 
-    The last stage stays at a quarter of the image's size (16x16 for 64x64): its maps are fine
-    enough to part the digit from its surroundings.
+    The last stage is at a quarter of the image's size (16x16 for 64x64), fine enough for maps that
+    separate the digit from its surroundings.
 
     Args:
-        classes: Number of classes.
-        width: Channels of the first stage; the later ones have two and four times as many.
+        classes: number of classes.
+        width: channels of the first stage; the later ones have two and four times as many.
     """
 
     def __init__(self, classes: int = 10, width: int = 16) -> None:
@@ -226,7 +222,7 @@ class SmallResNet(nn.Module):
         self.head = nn.Linear(4 * width, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of a batch of images."""
+        """Return the logits of a batch of images."""
         features = self.layer3(self.layer2(self.layer1(self.stem(images))))
         logits: Tensor = self.head(features.mean(dim=(2, 3)))
         return logits
@@ -236,8 +232,8 @@ class DigitsModule(LightningModule):
     """Trains :class:`SmallResNet` with AdamW and one cycle of the learning rate.
 
     Args:
-        learning_rate: Peak of the cycle.
-        weight_decay: Weight decay of AdamW.
+        learning_rate: largest of the cycle.
+        weight_decay: of AdamW.
     """
 
     def __init__(self, learning_rate: float = 3e-3, weight_decay: float = 0.05) -> None:
@@ -247,25 +243,25 @@ class DigitsModule(LightningModule):
         self.net = SmallResNet()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of a batch of images."""
+        """Return the logits of a batch of images."""
         logits: Tensor = self.net(images)
         return logits
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        """Cross-entropy of one batch; the mask is not used."""
+        """Return the cross-entropy of a batch; the mask is not used."""
         images, labels, _ = batch
         loss = functional.cross_entropy(self(images), labels)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor]) -> None:
-        """Accuracy of one batch."""
+        """Log the accuracy of a batch."""
         images, labels, _ = batch
         accuracy = (self(images).argmax(dim=1) == labels).float().mean()
         self.log("val_acc", accuracy, prog_bar=True, batch_size=len(labels))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW with a one-cycle schedule that steps after every batch."""
+        """Return AdamW with a one-cycle schedule that steps after every batch."""
         optimizer = torch.optim.AdamW(
             self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay
         )

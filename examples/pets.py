@@ -1,13 +1,13 @@
 """Oxford-IIIT Pet: 37 breeds of cats and dogs, with the data set's trimaps as masks.
 
-``python examples/pets.py --download`` fetches 800 MB from the data set's home once, into
-``--data``; without it the files must be there. ``--pretrained`` fetches ImageNet weights, which
-spare many epochs. With all 3,680 training images you want a GPU.
+``python examples/pets.py --download`` downloads 800 MB once, into ``--data``; without it the files
+must be there. ``--pretrained`` downloads ImageNet weights, which save many epochs. For all 3,680
+training images a GPU is recommended.
 
 For your own data, change these lines:
 
-- ``Pets``: your dataset. What counts is that an item holds the image, the label and, as a
-  ``tv_tensors.Mask``, the object, and that the transform is given both at once.
+- ``Pets``: your dataset. Items hold the image, the label and the object's mask as a
+  ``tv_tensors.Mask``; the transform gets image and mask in one call.
 - ``Breeds.__init__``: your network.
 """
 
@@ -38,7 +38,7 @@ TO_FLOAT = {tv_tensors.Image: torch.float32, "others": None}  # a mask keeps its
 
 
 class Pets(OxfordIIITPet):
-    """Photographs of pets with their breed and a mask of the pet, outline included.
+    """Photographs of pets with their breed and a mask of the pet, including its outline.
 
     Args:
         root: folder that holds ``oxford-iiit-pet``.
@@ -57,7 +57,7 @@ class Pets(OxfordIIITPet):
         )
 
     def __getitem__(self, index: int) -> Item:
-        """Return image, breed and mask, cropped alike."""
+        """Return image, breed and mask, cropped in the same way."""
         photo, (breed, trimap) = super().__getitem__(index)
         image = tv_tensors.Image(v2.functional.pil_to_tensor(photo.convert("RGB")))
         mask = tv_tensors.Mask(v2.functional.pil_to_tensor(trimap)[0] != BACKGROUND)
@@ -66,7 +66,7 @@ class Pets(OxfordIIITPet):
 
 
 class Breeds(LightningModule):
-    """ResNet-18 with a logit for each breed."""
+    """ResNet-18 with one logit per breed."""
 
     def __init__(self, classes: int, *, pretrained: bool = False) -> None:
         super().__init__()
@@ -74,28 +74,28 @@ class Breeds(LightningModule):
         self.net.fc = nn.Linear(self.net.fc.in_features, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of a batch of images."""
+        """Return the logits of a batch of images."""
         logits: Tensor = self.net(images)
         return logits
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        """Cross-entropy of one batch; the mask is not used."""
+        """Return the cross-entropy of a batch; the mask is not used."""
         images, labels, _ = batch
         return functional.cross_entropy(self(images), labels)
 
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor]) -> None:
-        """Accuracy of one batch."""
+        """Log the accuracy of a batch."""
         images, labels, _ = batch
         accuracy = (self(images).argmax(dim=1) == labels).float().mean()
         self.log("val_acc", accuracy, prog_bar=True, batch_size=len(labels))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW."""
+        """Return AdamW."""
         return torch.optim.AdamW(self.parameters(), lr=3e-4, weight_decay=0.05)
 
 
 def main() -> None:
-    """Train and say what the maps show."""
+    """Train and print what the maps show."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--data", type=Path, default=Path("data"), help="holds oxford-iiit-pet")
     parser.add_argument("--download", action="store_true", help="fetch the data set, 800 MB")
@@ -111,7 +111,7 @@ def main() -> None:
             for split in ("trainval", "test")
         )
     except RuntimeError as error:
-        sys.exit(f"{error} Looked in {options.data.resolve()}; --data says where else.")
+        sys.exit(f"{error} It is not in {options.data.resolve()}; --data names another folder.")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     torch.manual_seed(0)
     trainer = Trainer(
@@ -134,9 +134,9 @@ def main() -> None:
     for name in ("enrichment", "enrichment_center", "enrichment_untrained", "bg_gap_confidence"):
         print(f"{name:20} {metrics.get(f'cam/{name}', float('nan')):.2f}")
     print(
-        "\nPets sit in the middle of their photographs: enrichment tells something where it is"
-        "\nabove enrichment_center, what a fixed spot in the middle would get."
-        f"\nSee it: tensorboard --logdir {options.out}"
+        "\nPets are in the middle of their photographs: compare enrichment with enrichment_center,"
+        "\nthat of a fixed spot in the middle."
+        f"\nImages: tensorboard --logdir {options.out}"
     )
 
 

@@ -1,7 +1,7 @@
 """Images drawn by code, so that the examples need no download: vehicles, chest films, shapes.
 
-Every image comes with the exact mask (or the boxes) of what was drawn. The backgrounds of vehicles
-and shapes are crops of the two photographs in the scikit-learn wheel.
+Every image has the exact mask, or the boxes, of what was drawn. The backgrounds of vehicles and
+shapes are crops of the two photographs in the scikit-learn wheel.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Points = Sequence[tuple[float, float]]
 SUBPIXEL = 4  # bits after the point in OpenCV's coordinates
 
 # The upper outline of each kind on a unit square, x to the right and y down, front on the left.
-# Wheels, lower body and windows are the same for all: the roof line is what tells them apart.
+# Wheels, lower body and windows are the same for all: only the roof line differs.
 ROOFS: dict[str, Points] = {
     "sedan": ((0.22, 0.46), (0.36, 0.26), (0.64, 0.26), (0.80, 0.46)),
     "hatchback": ((0.22, 0.46), (0.36, 0.26), (0.84, 0.26), (0.96, 0.46)),
@@ -76,7 +76,7 @@ class VehicleCrops(Dataset[tuple[Tensor, int, tv_tensors.Mask]]):
 
 
 class ChestFilms(Dataset[dict[str, Any]]):
-    """Drawn frontal chest films with none to four findings each: no patients, no anatomy lesson.
+    """Drawn frontal chest films with none to four findings each, without anatomical accuracy.
 
     Args:
         count: number of films.
@@ -120,7 +120,7 @@ class ShapeScenes(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         count: number of images.
         seed: of everything drawn.
         side: height and width in pixels.
-        most: shapes on an image at most.
+        most: largest number of shapes per image.
     """
 
     classes = ("background", *SHAPES)
@@ -138,7 +138,7 @@ class ShapeScenes(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         return len(self._pixels)
 
     def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the image and what is on it."""
+        """Return the image, and the boxes and labels of its shapes."""
         boxes = torch.tensor([box for box, _ in self._found[index]], dtype=torch.float32)
         labels = torch.tensor([label for _, label in self._found[index]])
         image = v2.functional.to_dtype(as_image(self._pixels[index]), torch.float32, scale=True)
@@ -146,7 +146,7 @@ class ShapeScenes(Dataset[tuple[Tensor, dict[str, Tensor]]]):
 
 
 def normalised(mean: Sequence[float], std: Sequence[float]) -> v2.Compose:
-    """Return the transform of an image, and of its mask along with it, that networks are fed."""
+    """Return a transform that normalises an image and leaves its mask as it is."""
     to_float = {tv_tensors.Image: torch.float32, "others": None}  # a mask keeps its type
     return v2.Compose([v2.ToDtype(to_float, scale=True), v2.Normalize(mean, std)])
 
@@ -233,7 +233,7 @@ def _draw_film(present: Any, rng: np.random.Generator, side: int) -> tuple[Pixel
         shade = _finding(finding, center, size, rng, side)
         if wanted:
             film += shade
-            mask |= shade > 20  # noqa: PLR2004 - where an eye can tell
+            mask |= shade > 20  # noqa: PLR2004 - where it is visible
     film = cv2.GaussianBlur(film, (0, 0), 0.6) + rng.normal(0, 5, film.shape)
     return film.clip(0, 255).astype(np.uint8), mask.astype(np.uint8)
 

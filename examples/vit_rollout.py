@@ -1,15 +1,15 @@
-"""A vision transformer: attention rollout beside Grad-CAM, while it trains.
+"""A vision transformer: attention rollout beside Grad-CAM, during training.
 
-Rollout follows the attention matrices through all blocks and asks for no class. Grad-CAM at the
-last block's tokens asks for the label. Run it with ``python examples/vit_rollout.py``; the digits
-on photographs are the demo's, see ``digits.py``.
+Rollout multiplies the attention matrices of all blocks and does not depend on the class. Grad-CAM
+at the last block's tokens explains the label. Run it with ``python examples/vit_rollout.py``; the
+digits on photographs are those of the demo, see ``digits.py``.
 
 For your own data, change these lines:
 
 - ``Transformer.__init__``: your network, e.g. ``torchvision.models.vit_b_16(weights="DEFAULT")``
   or ``timm.create_model("vit_tiny_patch16_224", pretrained=True, num_classes=...)``.
 - ``make_loaders``: your loaders of (image, label) or (image, label, mask).
-- ``method``: ``"rollout"`` needs a plain transformer; without it, as for Swin, keep the others.
+- ``METHODS``: leave ``"rollout"`` out where the network is no plain transformer, such as Swin.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ METHODS = ("gradcam", "rollout", "gradient_attention")
 
 
 class Transformer(LightningModule):
-    """A small vision transformer on patches of 8 pixels: 8x8 tokens and a class token."""
+    """A small vision transformer with patches of 8 pixels: 8x8 tokens and a class token."""
 
     def __init__(self, classes: int = 10, learning_rate: float = 1e-3) -> None:
         super().__init__()
@@ -46,28 +46,28 @@ class Transformer(LightningModule):
             mlp_dim=192,
             num_classes=classes,
         )
-        # torchvision starts the head at zero: its first gradients, and so the first maps, are flat.
+        # torchvision initialises the head with zeros: the first gradients and maps would be flat.
         torch.nn.init.trunc_normal_(self.net.heads[-1].weight, std=0.02)
         self.learning_rate = learning_rate
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of a batch of images."""
+        """Return the logits of a batch of images."""
         logits: Tensor = self.net(images)
         return logits
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        """Cross-entropy of one batch; the mask is not used."""
+        """Return the cross-entropy of a batch; the mask is not used."""
         images, labels, _ = batch
         return functional.cross_entropy(self(images), labels)
 
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor]) -> None:
-        """Accuracy of one batch."""
+        """Log the accuracy of a batch."""
         images, labels, _ = batch
         accuracy = (self(images).argmax(dim=1) == labels).float().mean()
         self.log("val_acc", accuracy, prog_bar=True, batch_size=len(labels))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW with a one-cycle schedule that steps after every batch."""
+        """Return AdamW with a one-cycle schedule that steps after every batch."""
         rate, steps = self.learning_rate, int(self.trainer.estimated_stepping_batches)
         optimizer = torch.optim.AdamW(self.parameters(), lr=rate, weight_decay=0.05)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=rate, total_steps=steps)
@@ -75,12 +75,12 @@ class Transformer(LightningModule):
 
 
 def main() -> None:
-    """Train and say what the three kinds of maps show."""
+    """Train and print the metrics of the three methods."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--epochs", type=int, default=8, help="passes over the training images")
     parser.add_argument("--seed", type=int, default=0, help="of data, weights and order")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of the runs")
-    parser.add_argument("--quick", action="store_true", help="a few steps, to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="run a few steps only")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # data in memory
     torch.manual_seed(options.seed)
@@ -105,9 +105,9 @@ def main() -> None:
         print(f"{title:46}{enrichment:12.2f}{metrics[name]:10.2f}")
     print(
         "\nenrichment  attention on the digit, relative to its area: 1 is spread evenly"
-        "\nentropy     0 is one patch, 1 all patches alike: rollout averages over heads and blocks,"
-        "\n            so its maps are broad, and they are the same whatever the label"
-        f"\nsee it      tensorboard --logdir {options.out}"
+        "\nentropy     0 for one patch, 1 where all patches are equal: rollout averages over heads"
+        "\n            and blocks, so its maps are spread out; they do not depend on the label"
+        f"\nimages      tensorboard --logdir {options.out}"
     )
 
 

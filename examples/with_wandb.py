@@ -1,4 +1,4 @@
-"""The demo's shortcut in Weights & Biases: curves, pictures and the alert, offline by default.
+"""The demo's shortcut in Weights & Biases: curves, images and alerts, offline by default.
 
 Run it with ``python examples/with_wandb.py``; nothing leaves the machine and no account is needed.
 ``--online`` sends the run to your account, and ``wandb sync`` sends an offline one later.
@@ -6,8 +6,8 @@ Run it with ``python examples/with_wandb.py``; nothing leaves the machine and no
 For your own data, change these lines:
 
 - ``make_loaders`` and ``DigitsModule``: your loaders and your module.
-- ``WandbLogger(...)``: your project's name; other loggers of the trainer get the pictures too.
-- ``CAMCallback()``: what to watch; the arguments do not depend on the logger.
+- ``WandbLogger(...)``: your project's name; other loggers of the trainer get the images too.
+- ``CAMCallback()``: its arguments do not depend on the logger.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from lightning_cam import CAMCallback
 
 
 def main() -> None:
-    """Train once and say where the run lies."""
+    """Train once and print the folder of the run."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--online", action="store_true", help="send the run to your account")
     parser.add_argument("--epochs", type=int, default=4, help="passes over the training images")
     parser.add_argument("--seed", type=int, default=0, help="of data, weights and order")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of the runs")
-    parser.add_argument("--quick", action="store_true", help="a few steps, to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="run a few steps only")
     options = parser.parse_args()
     if not options.online:
         os.environ["WANDB_MODE"] = "offline"
@@ -57,10 +57,12 @@ def main() -> None:
     folder = Path(run.dir).parent
     run.finish()
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    pictures = list((folder / "files" / "media" / "images" / "cam").rglob("*.*"))
+    images = list((folder / "files" / "media" / "images" / "cam").rglob("*.*"))
     print(f"\nval_acc {metrics['val_acc']:.2f}  cam/enrichment {metrics['cam/enrichment']:.2f}")
-    print(f"{len(pictures)} pictures and the curves lie in {folder}")
-    print(f"see them    {'in your browser' if options.online else f'wandb sync {folder}'}")
+    print(f"{len(images)} images and the curves are in {folder}")
+    print(
+        f"to see them {'open the run in a browser' if options.online else f'wandb sync {folder}'}"
+    )
 
 
 if __name__ == "__main__":

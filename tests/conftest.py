@@ -1,4 +1,4 @@
-"""The same numbers and the same two cores for every test."""
+"""The same random numbers and a single thread for every test."""
 
 import random
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-torch.set_num_threads(1)  # tiny nets; two workers share two cores
+torch.set_num_threads(1)  # small networks; two workers share two cores
 hypothesis.settings.register_profile(
     "repeatable", deadline=None, derandomize=True, max_examples=40, database=None
 )

@@ -1,1 +1,1 @@
-"""How well do the default alerts tell a run that learns the background from one that does not?"""
+"""How well the default alerts distinguish runs that learn the background from others."""

@@ -1,16 +1,15 @@
-"""Train many small runs with a known truth; report how well the default alerts tell them apart.
+"""Train many small runs whose truth is known, and measure how well the default alerts find it.
 
-    python -m benchmarks.shortcut --json benchmarks/results/shortcut.json
+    python -m benchmarks.shortcut --json benchmarks/results/shortcut-cpu.json
     python -m benchmarks.shortcut --data FOLDER [FOLDER ...]   # the same on your own data
     python -m benchmarks.shortcut --quick
 
 A folder holds train/<class>/*, val/<class>/*, masks/val/<class>/*.png and shuffled/<class>/*: like
-val, with backgrounds that tell nothing. A run's truth is the accuracy that it loses on those.
+val, with uninformative backgrounds. The truth of a run is the accuracy that it loses on those.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import multiprocessing
@@ -21,36 +20,20 @@ from typing import Any
 
 import torch
 
-from benchmarks.measuring import environment, write_json
-from benchmarks.shortcut import evaluate, judge, plans
+from benchmarks.measuring import environment
+from benchmarks.pages import parser_of, write_json
+from benchmarks.shortcut import evaluate, plans, tables
+from benchmarks.shortcut.replay_rules import replay_rules
 from benchmarks.shortcut.runs import Plan, Run, as_json, from_json, run
-from lightning_cam.monitor.config import Options
-
-_SHORT = (
-    ("alert_roc_area", "alert: area under the ROC curve"),
-    ("alert_roc_area_any_time", "  where alerts that clear again count too"),
-    ("true_alarm_rate", "bad runs alerted"),
-    ("alerted_in_first_third", "bad runs alerted in the first third"),
-    ("share_of_training_at_alert", "share of the training passed at the alert"),
-    ("false_alarm_rate", "clean runs alerted"),
-)
-_LONG = (
-    ("runs_with_an_alert", "long clean runs alerted"),
-    ("alerts_per_100_epochs", "false alarms per 100 clean epochs"),
-)
+from lightning_cam.monitor.config import MonitorConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="benchmarks.shortcut",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    """Train what is not there yet, and write the figures."""
+    parser = parser_of("benchmarks.shortcut", __doc__)
     parser.add_argument("--data", type=Path, nargs="+", default=[], help="folders of your own")
-    parser.add_argument("--json", type=Path, help="write the figures there")
-    parser.add_argument("--quick", action="store_true", help="a few short runs")
     parser.add_argument("--tune", action="store_true", help="the runs that limits were chosen on")
-    parser.add_argument("--seeds", type=int, default=3, help="runs of each folder and network")
+    parser.add_argument("--seeds", type=int, default=3, help="runs per folder and network")
     parser.add_argument(
         "--epochs", type=int, help="of runs on folders; by default enough for 300 steps, 12 to 60"
     )
@@ -69,25 +52,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"benchmarks.shortcut: {error}", file=sys.stderr)
         return 2
     figures = figures_of(runs)
-    print(text(figures))
-    if args.json:
-        write_json(
-            args.json,
-            {"command": _command(arguments), "environment": environment("cpu"), **figures},
-        )
+    print(f"\n{tables.alerts(figures)}\n\n{tables.by_metric(figures)}")
+    known = {"command": _command(arguments), "environment": environment()}
+    write_json(args.json, {**known, **figures})
     return 0
 
 
 def _command(arguments: Sequence[str] | None) -> str:
-    """Return what was typed, without where finished runs were kept."""
-    words = list(arguments or sys.argv[1:])
+    """Return the command line without `--keep`."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
     if "--keep" in words:
         del words[words.index("--keep") : words.index("--keep") + 2]
     return " ".join(["python -m benchmarks.shortcut", *words])
 
 
 def _finished(wanted: Sequence[Plan], workers: int, keep: Path | None) -> Iterator[Run]:
-    """Yield the runs as they finish, those that are kept already at once."""
+    """Yield the runs as they finish, first those of the file `keep`."""
     known: dict[str, Run] = {}
     if keep is not None and keep.exists():
         runs = [from_json(json.loads(line)) for line in keep.read_text().splitlines()]
@@ -96,11 +76,11 @@ def _finished(wanted: Sequence[Plan], workers: int, keep: Path | None) -> Iterat
     left = [plan for plan in wanted if str(plan) not in known]
     with _runner(workers) as finished:
         for n, each in enumerate(finished(run, left), 1):
-            told = {mode: [a["epoch"] for a in alerts] for mode, alerts in each.alerts.items()}
+            epochs = {mode: [a["epoch"] for a in alerts] for mode, alerts in each.alerts.items()}
             print(
                 f"{n:4}/{len(left)}  {Path(each.plan.data).name:18} {each.plan.correlation:4.2f}  "
                 f"{each.plan.network:9} seed {each.plan.seed:<4} accuracy {each.accuracy:4.0%}  "
-                f"lost {each.loss:4.0%}  alerted at {told}",
+                f"lost {each.loss:4.0%}  alerts at {epochs}",
                 flush=True,
             )
             if keep is not None:
@@ -111,7 +91,7 @@ def _finished(wanted: Sequence[Plan], workers: int, keep: Path | None) -> Iterat
 
 @contextlib.contextmanager
 def _runner(workers: int) -> Iterator[Callable[..., Iterable[Run]]]:
-    """Yield a `map` over processes with one thread each, which do not slow each other down."""
+    """Yield a `map` over processes of one thread each, which do not slow each other down."""
     if not workers:
         yield map
         return
@@ -121,25 +101,16 @@ def _runner(workers: int) -> Iterator[Callable[..., Iterable[Run]]]:
 
 
 def alerts_of(each: Run, mode: str) -> list[int]:
-    """Return the validations at which the default rules alert.
-
-    The same as the callback's own alerts, but runs that were kept are judged by today's rules.
-    """
-    every = each.plan.every or Options().interventions_every
-    return [look for look, _ in judge.alerts_of(each.metrics[mode], evaluate.rules_of(mode), every)]
+    """Return the evaluations at which today's default rules raise alerts."""
+    every = each.plan.every or MonitorConfig().interventions_every
+    return [n for n, _ in replay_rules(each.metrics[mode], evaluate.rules_of(mode), every)]
 
 
 def figures_of(runs: Sequence[Run]) -> dict[str, Any]:
     """Return all figures: of runs with and without a shortcut, and of long clean ones."""
-    short = [each for each in runs if not each.plan.steady]
-    long = [each for each in runs if each.plan.steady]
     return {
-        "shortcut": evaluate.summary(short, alerts_of),
-        "endurance": evaluate.endurance(long, alerts_of),
-        "by_data": {
-            name: evaluate.summary([r for r in short if r.plan.data == name], alerts_of)
-            for name in dict.fromkeys(each.plan.data for each in short)
-        },
+        "shortcut": evaluate.summary([each for each in runs if not each.plan.steady], alerts_of),
+        "long_runs": evaluate.long_runs([each for each in runs if each.plan.steady], alerts_of),
         "runs": [_line(each) for each in runs],
     }
 
@@ -152,29 +123,6 @@ def _line(each: Run) -> dict[str, Any]:
         "alerted_at": {mode: alerts_of(each, mode) for mode in evaluate.METRICS},
         "score": {mode: evaluate.alert_score(each, mode) for mode in evaluate.METRICS},
     }
-
-
-def text(results: dict[str, Any]) -> str:
-    """Return the figures as a table for people."""
-    short, long = results["shortcut"], results["endurance"]
-    modes = list(evaluate.METRICS)
-    known = (
-        f"{short['runs']} runs: {short['bad']} lose more than {evaluate.BAD:.0%}, "
-        f"{short['clean']} at most {evaluate.CLEAN:.0%}"
-    )
-    lines = ["", f"{known}; {long['runs']} long clean runs, {long['epochs']} epochs", ""]
-    lines.append(f"{'':44}{'with masks':>12}{'without':>12}")
-    for figures, titles in ((short, _SHORT), (long, _LONG)):
-        lines += [_row(title, [figures[mode][key] for mode in modes]) for key, title in titles]
-    for mode in modes:
-        lines += ["", f"metric ({mode}): area under the ROC curve, rank correlation with the loss"]
-        for name, each in short[mode]["metrics"].items():
-            lines.append(f"  {name:24}{each['roc_area']:8.2f}{each['rank_correlation']:8.2f}")
-    return "\n".join(lines)
-
-
-def _row(title: str, values: Sequence[float]) -> str:
-    return f"{title:44}" + "".join(f"{value:12.2f}" for value in values)
 
 
 if __name__ == "__main__":

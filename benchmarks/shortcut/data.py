@@ -1,4 +1,4 @@
-"""Images whose class can be read from the object, and with some probability also from a cue."""
+"""Images whose class follows from the object, and with some probability also from a cue."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _STRIPE = 4
 
 @dataclass(frozen=True)
 class Splits:
-    """One run's data: `train`, `val` made alike, and `shuffled`, `val` with cues that tell nothing.
+    """The data of a run: `train`, `val` of the same kind, and `val` with uninformative cues.
 
-    Items are a normalised image, its label and a mask; a folder's training images have none.
+    Items are a normalized image, its label and a mask, which is empty where a folder has none.
     """
 
     train: Any
@@ -39,14 +39,14 @@ class Splits:
 
 
 class WithMasks(TensorDataset):
-    """Images, labels and masks, the latter marked as such."""
+    """Images, labels and masks of type `tv_tensors.Mask`."""
 
     def __getitem__(self, index: int) -> tuple[Tensor, int, Tensor]:
         image, label, mask = super().__getitem__(index)
         return image, int(label), tv_tensors.Mask(mask)
 
 
-# name: objects, scenes behind them, what the shortcut is
+# name: objects, backgrounds, kind of cue
 RECIPES: dict[str, tuple[Callable[[], Any], Callable[[], Any], Cue]] = {
     "digits-photos": (sources.digits, sources.photographs, "scene"),
     "garments-textures": (sources.garments, sources.textures, "scene"),
@@ -66,12 +66,12 @@ RECIPES: dict[str, tuple[Callable[[], Any], Callable[[], Any], Cue]] = {
 def make_splits(
     name: str, correlation: float, seed: int, train: int = _TRAIN, val: int = _VAL
 ) -> Splits:
-    """Make one run's data of a recipe.
+    """Return the data of a run by a recipe.
 
     Args:
         name: one of `RECIPES`.
-        correlation: probability that an image's cue is its class's; else it is any class's.
-        seed: decides objects, places and cues.
+        correlation: probability that an image has the cue of its class, else that of a random one.
+        seed: of objects, positions and cues.
         train: number of training images.
         val: number of validation images.
     """
@@ -84,8 +84,8 @@ def make_splits(
         ("val", order[-val:], correlation),
         ("shuffled", order[-val:], 0.0),
     ):
-        draw = torch.Generator().manual_seed(2 * seed + (part == "train"))
-        parts[part] = _composed(ink[chosen], labels[chosen], scenes(), cue, strength, draw)
+        generator = torch.Generator().manual_seed(2 * seed + (part == "train"))
+        parts[part] = _composed(ink[chosen], labels[chosen], scenes(), cue, strength, generator)
     return Splits(**parts, classes=sources.CLASSES)
 
 
@@ -95,16 +95,16 @@ def _composed(
     scenes: tuple[Tensor, ...],
     cue: Cue,
     correlation: float,
-    draw: torch.Generator,
+    generator: torch.Generator,
 ) -> WithMasks:
-    """Return objects at random places; every draw is made whether it is used or not."""
+    """Return objects at random positions; all random numbers are drawn whether used or not."""
     count, side, size = len(labels), sources.SIDE, ink.shape[2]
-    own = torch.rand(count, generator=draw) < correlation
-    other = torch.randint(sources.CLASSES, (count,), generator=draw)
+    own = torch.rand(count, generator=generator) < correlation
+    other = torch.randint(sources.CLASSES, (count,), generator=generator)
     cues = torch.where(own, labels, other)
-    free = torch.randint(sources.CLASSES, (count,), generator=draw)
-    corners = torch.randint(side - size + 1, (count, 2), generator=draw).tolist()
-    crops = torch.rand(count, 2, generator=draw).tolist()
+    free = torch.randint(sources.CLASSES, (count,), generator=generator)
+    corners = torch.randint(side - size + 1, (count, 2), generator=generator).tolist()
+    crops = torch.rand(count, 2, generator=generator).tolist()
     drawn = F.max_pool2d((ink > 0.1).float(), 2 * _OUTLINE + 1, stride=1, padding=_OUTLINE) > 0
     images, masks = [], []
     for i, (top, left) in enumerate(corners):
@@ -127,7 +127,7 @@ def _crop(scene: Tensor, at: list[float]) -> Tensor:
 
 
 def _mark(image: Tensor, cue: Cue, label: int) -> None:
-    """Paint the class's colour into a corner, along the bottom, or around the image."""
+    """Paint the colour of a class into a corner, along the bottom, or around the image."""
     color = torch.tensor(colorsys.hsv_to_rgb(label / sources.CLASSES, 0.9, 0.9)).view(3, 1, 1)
     if cue == "patch":
         image[:, 1 : 1 + _PATCH, 1 : 1 + _PATCH] = color

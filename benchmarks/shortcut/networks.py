@@ -1,4 +1,4 @@
-"""Two small architectures: a residual network, and a plain one of another shape."""
+"""Two small architectures: a residual network and a plain one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _unit(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 
 class Block(nn.Module):
-    """Two convolutions with a connection around them."""
+    """Two convolutions with a residual connection."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -23,14 +23,14 @@ class Block(nn.Module):
         self.second = nn.Sequential(
             nn.Conv2d(outputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs)
         )
-        self.around = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+        self.shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        return F.relu(self.second(self.first(features)) + self.around(features))
+        return F.relu(self.second(self.first(features)) + self.shortcut(features))
 
 
 def residual(classes: int) -> nn.Module:
-    """Return a residual network: 12×12 cells at its end for images of 48×48."""
+    """Return a residual network with maps of 12×12 for images of 48×48."""
     return nn.Sequential(
         _unit(3, 16, 2),
         Block(16, 16, 1),
@@ -43,7 +43,7 @@ def residual(classes: int) -> nn.Module:
 
 
 def plain(classes: int) -> nn.Module:
-    """Return a stack of convolutions and poolings with a hidden layer behind: 6×6 cells."""
+    """Return convolutions, poolings and a hidden layer, with maps of 6×6 for images of 48×48."""
     return nn.Sequential(
         _unit(3, 24, 2),
         _unit(24, 32),

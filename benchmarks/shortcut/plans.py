@@ -1,4 +1,4 @@
-"""Which runs: those that the defaults were tuned on, those that are reported, and a quick look."""
+"""The runs: those that the limits were tuned on, those that are reported, and quick ones."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ TUNED_ON = tuple(RECIPES)[:8]
 HELD_OUT = tuple(RECIPES)[8:]
 _CORRELATIONS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0)
 _LONG = 100
-_STEPS = 300  # that a run on a folder should have at least
+_STEPS = 300  # of a run on a folder, at least
 _FEWEST_EPOCHS, _MOST_EPOCHS = 12, 60
 
 
 def tuning() -> list[Plan]:
-    """Return runs that limits were chosen on, with interventions at every look."""
+    """Return the runs that limits were chosen on, with interventions at every evaluation."""
     return [
         Plan(data, correlation, network, seed, every=1)
         for data, correlation, network, seed in itertools.product(
@@ -31,7 +31,7 @@ def tuning() -> list[Plan]:
 
 
 def reported(long_seeds: int = 2) -> list[Plan]:
-    """Return runs that no limit was chosen on: other data and other seeds, default callbacks."""
+    """Return runs that no limit was chosen on: other data and other seeds, default options."""
     other_data = itertools.product(HELD_OUT, _CORRELATIONS, NETWORKS, (20,))
     other_seeds = itertools.product(TUNED_ON, (0.0, 0.6, 0.85, 1.0), ("residual",), (21,))
     plans = [Plan(*choice) for choice in (*other_data, *other_seeds)]
@@ -43,14 +43,14 @@ def reported(long_seeds: int = 2) -> list[Plan]:
 
 
 def quick() -> list[Plan]:
-    """Return a few short runs that show that everything works, and hardly more."""
+    """Return a few short runs, which show that everything works."""
     plans = [
-        Plan(data, correlation, "residual", 20, epochs=8, train=480)
-        for data, correlation in itertools.product(("shapes-photos", "digits-stripe"), (0.0, 1.0))
+        Plan("shapes-photos", correlation, "residual", 20, epochs=4, train=160, val=60)
+        for correlation in (0.0, 1.0)
     ]
     return [
         *plans,
-        Plan("shapes-patch", 0.0, "plain", 300, epochs=20, train=160, val=120, steady=True),
+        Plan("shapes-patch", 0.0, "plain", 300, epochs=6, train=160, val=60, steady=True),
     ]
 
 
@@ -58,9 +58,9 @@ def of_folders(folders: Sequence[Path], seeds: int, epochs: int | None = None) -
     """Return runs of the user's own data: each folder with both networks and several seeds.
 
     Args:
-        folders: see `data.folder_splits`.
-        seeds: runs of each folder and network.
-        epochs: passes over the training images; by default enough to learn something.
+        folders: in the layout of `data.folder_splits`.
+        seeds: runs per folder and network.
+        epochs: passes over the training images; by default at least 300 steps.
     """
     choices = itertools.product(folders, NETWORKS, range(seeds))
     return [

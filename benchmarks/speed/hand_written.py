@@ -1,4 +1,4 @@
-"""What people write today: a Lightning callback around pytorch-grad-cam and `add_image`."""
+"""What users write themselves: a callback with pytorch-grad-cam and `add_image`."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from lightning_cam import Probe
 
 
 class HandWritten(pl.Callback):
-    """Draws the probe's overlays at every validation; measures nothing.
+    """Draws overlays of a probe at every validation, without any metric.
 
-    The images for display are prepared once, and the maps are made in one batch.
+    The images for display are prepared once, and the maps are computed in one batch.
     """
 
     def __init__(self, probe: Probe, layer: str) -> None:
         assert probe.targets is not None
         self.images = probe.images
-        self.shown = probe.images.permute(0, 2, 3, 1).numpy()
+        self.displayed = probe.images.permute(0, 2, 3, 1).numpy()
         self.targets = [ClassifierOutputTarget(int(target)) for target in probe.targets]
         self.layer = layer
         self.due = True
@@ -35,6 +35,6 @@ class HandWritten(pl.Callback):
             maps = cam(self.images.to(pl_module.device), self.targets)
         pl_module.zero_grad()
         logger: Any = trainer.logger
-        for n, (image, heat) in enumerate(zip(self.shown, maps, strict=True)):
-            picture = show_cam_on_image(image, heat, use_rgb=True)
-            logger.experiment.add_image(f"cam/{n}", picture, trainer.global_step, dataformats="HWC")
+        for n, (image, heat) in enumerate(zip(self.displayed, maps, strict=True)):
+            overlay = show_cam_on_image(image, heat, use_rgb=True)
+            logger.experiment.add_image(f"cam/{n}", overlay, trainer.global_step, dataformats="HWC")

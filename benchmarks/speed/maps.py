@@ -1,4 +1,4 @@
-"""Maps against one inference forward of the same images, at once or in parts: time and memory."""
+"""Maps against one inference forward of the same images: time and peak memory."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import asdict
 from typing import Any
 
 from benchmarks.measuring import ratios
-from benchmarks.speed.bench import LAYERS, Bench, Case, forward_of, maps_of, memory
+from benchmarks.speed.bench import LAYERS, Bench, Case, forward_of, maps_of
 
 _PLAN = ((16, "fp32", 9), (1, "fp32", 25), (64, "fp32", 3), (16, "bf16", 3))  # batch, dtype, pairs
-_SLOW = "vit_b_16"  # its large batches say nothing that the small ones do not
+_SLOW = "vit_b_16"  # left out in large batches, where it behaves as in small ones
 
 
 def cases(bench: Bench) -> Iterator[tuple[Case, int]]:
-    """Yield what is measured and how often."""
+    """Yield what is measured, and how often."""
     if bench.quick:
         yield Case("resnet18", 2, "fp32", bench.device, 64), 2
         return
@@ -27,32 +27,23 @@ def cases(bench: Bench) -> Iterator[tuple[Case, int]]:
                 yield Case(model, batch, dtype), pairs
 
 
-def measure(bench: Bench) -> list[dict[str, Any]]:
-    """Return a row a case; `time` and `memory` are multiples of the forward's."""
-    rows = []
+def measure(bench: Bench) -> Iterator[dict[str, Any]]:
+    """Yield a row per case; `time` and `memory` are multiples of the forward's."""
     for case, pairs in cases(bench):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            floor = forward_of(case)
-            sides = {"maps": maps_of(case), "parts": forward_of(case, parts=True)}
-        found, seconds = ratios(sides, floor, pairs=pairs, synchronize=bench.synchronize, warmup=1)
-        del sides, floor
-        least = memory(bench, forward_of, case)
-        row = {
+            forward = forward_of(case)
+            sides = {"maps": maps_of(case), "chunks": forward_of(case, chunked=True)}
+        found, seconds = ratios(sides, forward, pairs=pairs, synchronize=bench.synchronize)
+        del sides, forward
+        forward_mib = bench.peak(forward_of, case)
+        yield {
             "model": case.model,
             "batch": case.batch,
             "dtype": case.dtype,
             "forward_s": seconds,
-            "forward_mib": least,
+            "forward_mib": forward_mib,
             "time": asdict(found["maps"]),
-            "forward_in_parts": asdict(found["parts"]),
-            "memory": memory(bench, maps_of, case) / least,
+            "forward_in_chunks": asdict(found["chunks"]),
+            "memory": bench.peak(maps_of, case) / forward_mib,
         }
-        rows.append(row)
-        print(
-            f"{case.model:<14} {case.batch:>3} {case.dtype}  time {found['maps']!s:<32} "
-            f"forward in parts {found['parts'].median:.3f}  "
-            f"memory {row['memory']:.3f}  forward {seconds:.3f} s",
-            flush=True,
-        )
-    return rows

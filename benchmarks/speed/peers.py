@@ -1,9 +1,9 @@
-"""Other packages' Grad-CAM of the same images, layer and targets; compared before timed."""
+"""Grad-CAM by other packages for the same images, layer and targets; compared, then timed."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from benchmarks.measuring import ratios
-from benchmarks.speed.bench import Bench, Case, forward_of, maps_of, memory
+from benchmarks.speed.bench import Bench, Case, forward_of, maps_of
 
-_CLOSE = 1e-3  # of each map's maximum
+_TOLERANCE = 1e-3  # of each map's maximum
 _PAIRS = 5
 
 # Our layer and theirs. torchcam and captum read (B, C, h, w) only: for Swin they get the module
-# that permutes to it; ViT has none. What follows DenseNet's `features` is a ReLU in place, which
-# falsifies grad-cam's and torchcam's maps there, so all take the layer before.
-_AT = {
+# that permutes to it; ViT has none. DenseNet's `features` is followed by a ReLU in place, which
+# falsifies the maps of grad-cam and torchcam, so all take the layer before.
+_LAYERS = {
     "resnet18": ("layer4", "layer4"),
     "resnet50": ("layer4", "layer4"),
     "densenet121": ("features.denseblock4", "features.denseblock4"),
@@ -28,6 +28,8 @@ _AT = {
     "swin_t": ("norm", "permute"),
     "vit_b_16": ("encoder.layers.encoder_layer_11.ln_1", None),
 }
+
+Build = Callable[..., Callable[[], Tensor]]
 
 
 def gradcam_of(case: Case, layer: str) -> Callable[[], Tensor]:
@@ -77,7 +79,7 @@ def captum_of(case: Case, layer: str) -> Callable[[], Tensor]:
 
 
 def scaled(maps: Tensor, size: int = 0) -> Tensor:
-    """Return maps as pytorch-grad-cam does: from 0 to 1, enlarged where `size` says so."""
+    """Return maps as pytorch-grad-cam does: from 0 to 1, enlarged to `size` where given."""
     from pytorch_grad_cam.utils.image import scale_cam_image
 
     target = (size, size) if size else None
@@ -85,65 +87,56 @@ def scaled(maps: Tensor, size: int = 0) -> Tensor:
 
 
 def difference(case: Case, layer: str, theirs: Tensor) -> float:
-    """Return how far another's maps are from ours, in units of each map's maximum."""
+    """Return the largest difference between their maps and ours, in units of a map's maximum."""
     ours = maps_of(case, layer)()
-    enlarged = theirs.shape[-1] == case.side
-    both = (scaled(scaled(ours, case.side)), theirs) if enlarged else (scaled(ours), scaled(theirs))
-    return float((both[0] - both[1]).abs().max())
+    is_enlarged = theirs.shape[-1] == case.side
+    if is_enlarged:
+        return float((scaled(scaled(ours, case.side)) - theirs).abs().max())
+    return float((scaled(ours) - scaled(theirs)).abs().max())
 
 
-def builders(case: Case) -> dict[str, tuple[Callable[..., Callable[[], Tensor]], str]]:
-    """Return those that can look at this network, with the layer that they are given."""
-    ours, theirs = _AT[case.model]
-    found: dict[str, tuple[Callable[..., Callable[[], Tensor]], str]] = {}
-    found["grad-cam"] = (gradcam_of, theirs or ours)
+def builders(case: Case) -> dict[str, tuple[Build, str]]:
+    """Return the packages that support a network, with the layer that they are given."""
+    ours, theirs = _LAYERS[case.model]
+    found: dict[str, tuple[Build, str]] = {"grad-cam": (gradcam_of, theirs or ours)}
     if theirs:
         found |= {"torchcam": (torchcam_of, theirs), "captum": (captum_of, theirs)}
     return found
 
 
-def measure(bench: Bench) -> list[dict[str, Any]]:
-    """Return a row a network and package; what differs by more than 1e-3 is not timed.
+def measure(bench: Bench) -> Iterator[dict[str, Any]]:
+    """Yield a row per network and package; maps that differ by more than 1e-3 are not timed.
 
-    `enlarged` is our maps at the images' size, which is what grad-cam's are.
+    `lightning_cam, enlarged` is our maps at the size of the images, as grad-cam's are.
     """
     warnings.simplefilter("ignore")
     quick = Case("resnet18", 2, "fp32", bench.device, 64)
-    models = [quick] if bench.quick else [Case(model, 16, "fp32", bench.device) for model in _AT]
-    return [row for case in models for row in _of(bench, case)]
+    for case in [quick] if bench.quick else [Case(m, 16, "fp32", bench.device) for m in _LAYERS]:
+        yield from _rows(bench, case)
 
 
-def _of(bench: Bench, case: Case) -> list[dict[str, Any]]:
-    ours = _AT[case.model][0]
-    sides: dict[str, Callable[[], Tensor]] = {
-        "lightning_cam": maps_of(case, ours),
-        "lightning_cam, enlarged": maps_of(case, ours, case.side),
+def _rows(bench: Bench, case: Case) -> Iterator[dict[str, Any]]:
+    layer = _LAYERS[case.model][0]
+    builds: dict[str, tuple[Any, ...]] = {
+        "lightning_cam": (maps_of, case, layer),
+        "lightning_cam, enlarged": (maps_of, case, layer, case.side),
     }
-    built: dict[str, tuple[Any, ...]] = {
-        "lightning_cam": (maps_of, case, ours),
-        "lightning_cam, enlarged": (maps_of, case, ours, case.side),
-    }
-    apart: dict[str, float] = {}
-    for name, (build, layer) in builders(case).items():
-        call = build(case, layer)
-        apart[name] = difference(case, ours, call())
-        if apart[name] <= _CLOSE:
-            sides[name], built[name] = call, (build, case, layer)
+    calls = {name: build(*args) for name, (build, *args) in builds.items()}
+    differences: dict[str, float] = {}
+    for name, (build, their_layer) in builders(case).items():
+        call = build(case, their_layer)
+        differences[name] = difference(case, layer, call())
+        if differences[name] <= _TOLERANCE:
+            calls[name], builds[name] = call, (build, case, their_layer)
     times, _ = ratios(
-        sides, forward_of(case), pairs=bench.pairs(_PAIRS), synchronize=bench.synchronize
+        calls, forward_of(case), pairs=bench.pairs(_PAIRS), synchronize=bench.synchronize
     )
-    del sides
-    least = memory(bench, forward_of, case)
-    rows = []
-    for name in [*built, *(name for name in apart if name not in built)]:
-        row: dict[str, Any] = {"model": case.model, "layer": ours, "batch": case.batch}
-        row |= {"package": name, "difference": apart.get(name, 0.0)}
+    del calls
+    forward_mib = bench.peak(forward_of, case)
+    for name in dict.fromkeys([*builds, *differences]):
+        row: dict[str, Any] = {"model": case.model, "layer": layer, "batch": case.batch}
+        row |= {"package": name, "difference": differences.get(name, 0.0)}
         if name in times:
-            peak = memory(bench, *built[name]) / least
-            row |= {"time": asdict(times[name]), "memory": peak}
-            words = f"time {times[name]!s:<32} memory {peak:.2f}"
-        else:
-            words = f"other maps, by {apart[name]:.3f}: not timed"
-        rows.append(row)
-        print(f"{case.model:<14} {name:<24} {words}", flush=True)
-    return rows
+            memory = bench.peak(*builds[name]) / forward_mib
+            row |= {"time": asdict(times[name]), "memory": memory}
+        yield row

@@ -1,11 +1,11 @@
-"""The demo's digits from Lightning's command line: all settings in YAML, the callback's too.
+"""The demo's digits by LightningCLI: all settings in YAML, those of the callback included.
 
-In this folder: ``python main.py fit --config config.yaml``. Any setting can be changed behind it,
+In this folder: ``python main.py fit --config config.yaml``. Arguments after it change settings,
 e.g. ``--trainer.max_epochs 3``; ``--trainer.callbacks.help lightning_cam.CAMCallback`` lists those
 of the callback. It needs ``pip install "jsonargparse[signatures]"``.
 
-For your own data, change these lines: ``Digits`` is your ``LightningDataModule`` and
-``DigitsModule`` your ``LightningModule``; in ``config.yaml`` the names under ``init_args``.
+For your own data, change these lines: replace ``Digits`` by your ``LightningDataModule`` and
+``DigitsModule`` by your ``LightningModule``, and the names under ``init_args`` in ``config.yaml``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # the demo's data; not needed for your own
+sys.path.insert(0, str(Path(__file__).parents[1]))  # of ``digits.py``; not for your own code
 
 from digits import DigitsModule, Sample, make_loaders
 from lightning.pytorch import LightningDataModule
@@ -25,8 +25,8 @@ class Digits(LightningDataModule):
     """Digits on photographs.
 
     Args:
-        correlation: how often the background gives the class away, 0 to 1.
-        seed: decides the split, the places and the backgrounds.
+        correlation: probability that the background is of the region of the class.
+        seed: of the split, the places and the backgrounds.
     """
 
     def __init__(self, correlation: float = 0.95, seed: int = 0) -> None:

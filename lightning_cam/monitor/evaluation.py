@@ -58,7 +58,7 @@ class Evaluation:
             is defined for no image. Those of further methods and layers end in
             `/<method>@<layer>`; with two probes the second one's also hold `gap/<metric>`.
         per_image: metrics of the first map by name, (N,) on the CPU, one value per map.
-        evidence: metrics of interventions, empty where none were made.
+        evidence: metrics of interventions that are defined, empty where none were made.
         worst: ids of the images whose maps are furthest off the object.
         alerts: raised by this evaluation.
         diagnostics: what slow panels show, empty at most evaluations.

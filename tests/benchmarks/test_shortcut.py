@@ -1,4 +1,4 @@
-"""The measurement of the alerts: its data, its figures, the command on a folder."""
+"""The benchmark of the alerts: its data, its figures, and its command on a folder."""
 
 import json
 import math
@@ -11,10 +11,10 @@ import torch
 from benchmarks.shortcut import evaluate
 from benchmarks.shortcut.__main__ import main
 from benchmarks.shortcut.data import folder_splits, make_splits
-from benchmarks.shortcut.judge import alerts_of
-from benchmarks.shortcut.plans import HELD_OUT, TUNED_ON, reported, tuning
+from benchmarks.shortcut.plans import HELD_OUT, TUNED_ON, quick, reported, tuning
+from benchmarks.shortcut.replay_rules import replay_rules
 from benchmarks.shortcut.runs import Plan, Run, as_json, from_json, run
-from lightning_cam.monitor.alerts import RELIANCE
+from lightning_cam.monitor.alerts import BACKGROUND_LIMIT
 
 OFFLINE = ["digits-photos", "digits-patch", "shapes-photos", "digits-stripe", "digits-border"]
 
@@ -37,36 +37,37 @@ def test_without_correlation_shuffled_images_are_the_validation_images():
     assert all(torch.equal(a[0], b[0]) for a, b in zip(splits.val, splits.shuffled, strict=True))
 
 
-def test_reported_runs_share_no_seed_with_the_tuned_ones():
+def test_reported_runs_share_no_data_and_seed_with_the_tuned_ones():
     tuned = {(plan.data, plan.seed) for plan in tuning()}
     assert not tuned & {(plan.data, plan.seed) for plan in reported()}
     assert not set(TUNED_ON) & set(HELD_OUT)
     assert len([plan for plan in reported() if not plan.steady]) >= 40
 
 
-def course(*values):
+def history(*values):
     return [{"background_reliance": v, "enrichment": 2.0} for v in values]
 
 
 def run_of(loss, *values, epochs=12):
-    metrics = {"masks": course(*values), "blind": []}
+    metrics = {"masks": history(*values), "blind": []}
     return Run(
         Plan("x", 0, "plain", 0, epochs), 0.9, 0.9 - loss, metrics, {"masks": [], "blind": []}
     )
 
 
-def test_the_alerts_score_is_what_held_for_the_patience_in_multiples_of_the_limit():
+def test_the_score_is_the_value_that_lasted_in_multiples_of_the_limit():
     run = run_of(0.5, 0, 0, 0, 0, 0, 0, 0, 0, 0.9, 0.4, 0.6, 0.1)
-    assert evaluate.alert_score(run, "masks") == pytest.approx(0.4 / RELIANCE)
+    assert evaluate.alert_score(run, "masks") == pytest.approx(0.4 / BACKGROUND_LIMIT)
     early = run_of(0.0, *[0.8] * 4, *[0.0] * 8)
     assert evaluate.alert_score(early, "masks") == 0
-    assert evaluate.alert_score(early, "masks", standing=False) == pytest.approx(0.8 / RELIANCE)
+    at_any_time = evaluate.alert_score(early, "masks", at_the_end=False)
+    assert at_any_time == pytest.approx(0.8 / BACKGROUND_LIMIT)
 
 
-def test_figures_of_runs_that_are_told_apart_perfectly():
+def test_figures_of_runs_that_are_distinguished_perfectly():
     runs = [run_of(0.5, *[0.6] * 12), run_of(0.3, *[0.5] * 12), run_of(0.0, *[0.0] * 12)]
-    looks = {0.5: [2], 0.3: [6], 0.0: []}
-    found = evaluate.summary(runs, lambda r, mode: looks[round(r.loss, 2)])["masks"]
+    alerts = {0.5: [2], 0.3: [6], 0.0: []}
+    found = evaluate.summary(runs, lambda r, mode: alerts[round(r.loss, 2)])["masks"]
     assert found["alert_roc_area"] == 1
     assert found["true_alarm_rate"] == 1
     assert found["alerted_in_first_third"] == 0.5
@@ -74,13 +75,13 @@ def test_figures_of_runs_that_are_told_apart_perfectly():
     assert found["metrics"]["background_reliance"]["rank_correlation"] == pytest.approx(1)
 
 
-def test_endurance_counts_runs_and_alerts():
+def test_false_alarms_of_long_runs_are_counted():
     runs = [run_of(0.0, *[0.0] * 12, epochs=50), run_of(0.0, *[0.0] * 12, epochs=50)]
-    found = evaluate.endurance(runs, lambda r, mode: [3, 7] if r is runs[0] else [])
+    found = evaluate.long_runs(runs, lambda r, mode: [3, 7] if r is runs[0] else [])
     assert found["masks"] == {"runs_with_an_alert": 1, "alerts_per_100_epochs": 2.0}
 
 
-def test_runs_survive_json():
+def test_runs_are_restored_from_json():
     run = run_of(0.5, 0.1, math.nan)
     again = from_json(json.loads(json.dumps(as_json(run))))
     assert again.plan == run.plan
@@ -89,17 +90,17 @@ def test_runs_survive_json():
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two classes that only their backgrounds tell apart: the objects are alike."""
-    draw = np.random.default_rng(0)
+    """Two classes that differ in their backgrounds only."""
+    rng = np.random.default_rng(0)
     for part, count in (("train", 40), ("val", 16), ("shuffled", 16)):
         for label, name in enumerate(("cat", "dog")):
             place = tmp_path / part / name
             place.mkdir(parents=True)
             (tmp_path / "masks/val" / name).mkdir(parents=True, exist_ok=True)
             for i in range(count // 2):
-                color = label if part != "shuffled" else draw.integers(2)
+                color = label if part != "shuffled" else rng.integers(2)
                 image = np.full((40, 40, 3), (40, 160)[color], np.uint8)
-                image = (image + draw.integers(0, 30, image.shape)).astype(np.uint8)
+                image = (image + rng.integers(0, 30, image.shape)).astype(np.uint8)
                 image[14:26, 14:26] = 230
                 cv2.imwrite(str(place / f"{i}.png"), image)
                 if part == "val":
@@ -118,6 +119,7 @@ def test_a_folder_is_read_with_its_masks(folder):
     assert 0.05 < float(mask.float().mean()) < 0.15
 
 
+@pytest.mark.slow
 def test_the_command_on_a_folder_finds_the_background(folder, capsys, tmp_path):
     out = tmp_path / "figures.json"
     arguments = ["--data", str(folder), "--seeds", "1", "--epochs", "30", "--workers", "0"]
@@ -126,18 +128,49 @@ def test_the_command_on_a_folder_finds_the_background(folder, capsys, tmp_path):
     assert len(figures["runs"]) == 2
     assert all(run["lost"] > 0.2 for run in figures["runs"])
     assert figures["shortcut"]["masks"]["true_alarm_rate"] == 1
-    assert "bad runs alerted" in capsys.readouterr().out
+    assert "lose more than 20 points and are alerted" in capsys.readouterr().out
 
 
-def test_a_folder_without_masks_is_refused_in_one_line(folder, capsys):
+def test_a_folder_without_masks_is_refused(folder, capsys):
     (folder / "masks/val/cat/3.png").unlink()
     assert main(["--data", str(folder), "--seeds", "1", "--workers", "0"]) == 2
     assert "expected a mask" in capsys.readouterr().err
 
 
-def test_what_is_judged_again_is_what_the_callback_said():
+@pytest.mark.slow
+def test_replayed_rules_raise_the_alerts_of_the_callback():
     finished = run(Plan("digits-border", 1.0, "plain", 5, epochs=5, train=320, val=100))
     for mode in evaluate.METRICS:
         live = [(alert["epoch"], alert["metric"]) for alert in finished.alerts[mode]]
-        assert sorted(alerts_of(finished.metrics[mode], evaluate.rules_of(mode))) == sorted(live)
+        assert sorted(replay_rules(finished.metrics[mode], evaluate.rules_of(mode))) == sorted(live)
     assert finished.alerts["masks"]
+
+
+@pytest.mark.slow
+@pytest.mark.ddp
+def test_the_quick_command_runs_in_several_processes(tmp_path):
+    out, kept = tmp_path / "figures.json", tmp_path / "runs.jsonl"
+    assert main(["--quick", "--workers", "2", "--json", str(out), "--keep", str(kept)]) == 0
+    figures = json.loads(out.read_text())
+    assert len(figures["runs"]) == len(quick()) == len(kept.read_text().splitlines())
+    assert figures["command"] == f"python -m benchmarks.shortcut --quick --workers 2 --json {out}"
+    assert main(["--quick", "--keep", str(kept)]) == 0  # nothing is left to train
+
+
+def test_a_kept_run_is_not_trained_again(tmp_path, capsys):
+    kept = tmp_path / "runs.jsonl"
+    metrics = {mode: history(*[0.0] * 8) for mode in evaluate.METRICS}
+    runs = [Run(plan, 0.9, 0.9, metrics, {mode: [] for mode in metrics}) for plan in quick()]
+    kept.write_text("".join(json.dumps(as_json(each)) + "\n" for each in runs))
+    assert main(["--quick", "--keep", str(kept), "--workers", "0"]) == 0
+    assert f"{len(runs) - 1} runs, 0 lose more than 20 points" in capsys.readouterr().out
+
+
+def test_replayed_interventions_count_when_they_are_due_or_a_rule_asks():
+    rules = evaluate.rules_of("blind")
+    values = [0.0] * 6 + [0.5 + 0.01 * n for n in range(8)]
+    recorded = [{"entropy": 0.5, "rim_reliance": value} for value in values]
+    # Due at evaluation 10 only; then the rule asks for the next one.
+    assert replay_rules(recorded, rules) == [(11, "rim_reliance")]
+    assert replay_rules(recorded, rules, every=1) == [(7, "rim_reliance")]
+    assert replay_rules([recorded[-1]] * 20, rules) == []  # repeated values are counted once

@@ -1,43 +1,56 @@
-"""The commands run, and what they compare is the same work; no times are asserted."""
+"""The parts of the speed benchmark run, and what they compare is the same work."""
 
 import importlib.util
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks.measuring import ratios, spread
-from benchmarks.speed.bench import Bench, Case, maps_of
-from benchmarks.speed.growth import exponent
+from benchmarks.pages import read_json
+from benchmarks.speed.__main__ import PARTS, main
+from benchmarks.speed.bench import LAYERS, Bench, Case, maps_of
 from benchmarks.speed.peers import builders, difference
+from benchmarks.speed.stall import HAND_WRITTEN, IN_PLACE, OURS
+from lightning_cam import compute_cams
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore"),  # other packages' own
-]
+pytestmark = pytest.mark.filterwarnings("ignore")  # of other packages
 
-
-def test_each_side_is_timed_as_often_and_divided_by_its_own_round():
-    calls = []
-    sides = {name: (lambda name=name: calls.append(name)) for name in ("one", "two")}
-    found, _ = ratios(sides, lambda: calls.append("floor"), pairs=3, warmup=1)
-    assert [calls.count(name) for name in ("one", "two", "floor")] == [4, 4, 4]
-    assert calls[3:] == ["floor", "one", "two", "one", "two", "floor", "two", "floor", "one"]
-    assert found["one"].pairs == 3
+_QUICK = {"maps"}
+_MODULES = {"grad-cam": "pytorch_grad_cam"}
 
 
-def test_a_spread_is_the_median_and_the_quartiles():
-    found = spread([3.0, 1.0, 2.0, 5.0, 4.0])
-    assert (found.low, found.median, found.high) == (2.0, 3.0, 4.0)
+def marked(names):
+    return [
+        pytest.param(name, marks=() if name in _QUICK else (pytest.mark.slow,)) for name in names
+    ]
 
 
-def test_an_exponent_is_the_slope():
-    assert exponent([(x, 3 * x**1.5) for x in (1.0, 2.0, 8.0)]) == pytest.approx(1.5)
+@pytest.mark.parametrize("part", marked(PARTS))
+def test_a_part_runs_and_is_written_beside_the_others(part, tmp_path, capsys):
+    if part in ("peers", "stall") and importlib.util.find_spec("pytorch_grad_cam") is None:
+        pytest.skip("pytorch_grad_cam is not installed")
+    file = tmp_path / "speed.json"
+    file.write_text(json.dumps({"unknown": 1, "maps": {"rows": []}}))
+    main(["--quick", "--part", part, "--json", str(file)])
+    results = read_json(file)
+    assert set(results) == {"maps", part}
+    assert results[part]["rows"]
+    assert results[part]["command"].endswith(f"--part {part} --quick")
+    assert "| --- |" in capsys.readouterr().out
 
 
+def test_the_help_names_all_parts(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = capsys.readouterr().out
+    assert all(word in text for word in [*PARTS, "--quick", "--json", "--device"])
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("package", ["grad-cam", "torchcam", "captum"])
-def test_peers_do_the_same_work(package):
-    modules = {"grad-cam": "pytorch_grad_cam"}
-    if importlib.util.find_spec(modules.get(package, package)) is None:
+def test_other_packages_compute_the_same_maps(package):
+    if importlib.util.find_spec(_MODULES.get(package, package)) is None:
         pytest.skip(f"{package} is not installed")
     case = Case("resnet18", 2, side=64)
     build, layer = builders(case)[package]
@@ -46,29 +59,33 @@ def test_peers_do_the_same_work(package):
     assert difference(case, "layer4", theirs.flip(0)) > 0.1
 
 
-def test_our_side_is_not_the_floor():
+def test_our_call_computes_maps():
     maps = maps_of(Case("resnet18", 2, side=64))()
     assert maps.shape == (2, 2, 2)
     assert torch.isfinite(maps).all()
 
 
-def test_quick_growth_runs(tmp_path):
-    from benchmarks.speed.__main__ import main
-
-    file = tmp_path / "speed.json"
-    threads = torch.get_num_threads()
-    try:
-        main(["--quick", "--part", "growth", "--json", str(file)])
-    finally:
-        torch.set_num_threads(threads)
-    part = json.loads(file.read_text(encoding="utf-8"))["growth"]
-    assert [row["what"] for row in part["rows"]] == ["images", "layers", "methods", "validations"]
-    assert part["command"].endswith("--quick")
+@pytest.mark.slow
+@pytest.mark.parametrize("model", LAYERS)
+def test_the_layer_is_the_automatic_choice(model):
+    network, images, targets = Case(model, 1).build()
+    ((_, layer),) = compute_cams(network, images, targets).maps
+    assert layer == LAYERS[model]
 
 
-def test_quick_stall_runs():
-    from benchmarks.speed.stall import BY_HAND, IN_PLACE, OURS, measure
-
+def test_quick_measures_little():
+    assert Bench().pairs(9) == 9
     assert Bench(quick=True).pairs(9) == 2
-    rows = measure(Bench(quick=True))
-    assert {row["side"] for row in rows} == {OURS, IN_PLACE, BY_HAND}
+    assert Bench(quick=True).peak(lambda: None) == 1.0
+
+
+def test_the_committed_results_have_all_parts_and_callbacks():
+    results = read_json(Path(__file__).parents[2] / "benchmarks/results/speed-cpu.json")
+    assert tuple(results) == PARTS
+    assert {row["side"] for row in results["stall"]["rows"]} == {OURS, IN_PLACE, HAND_WRITTEN}
+    assert [row["what"] for row in results["growth"]["rows"]] == [
+        "images",
+        "layers",
+        "methods",
+        "validations",
+    ]

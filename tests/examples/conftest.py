@@ -1,4 +1,4 @@
-"""Quiet, quick runs of the examples."""
+"""Fixtures that keep Lightning's messages and progress bars out of the output."""
 
 import logging
 
@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def _silent_lightning():
-    """Keep Lightning's lines about devices out of the failures' reports."""
+    """Turn off Lightning's lines about devices."""
     logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -17,7 +17,7 @@ def _silent_lightning():
 
 @pytest.fixture(autouse=True)
 def _no_progress_bar(monkeypatch):
-    """Keep the bars out of what the examples print."""
+    """Turn off progress bars, which would be part of what the examples print."""
     from lightning.pytorch.trainer.connectors.callback_connector import _CallbackConnector
 
     monkeypatch.setattr(_CallbackConnector, "_configure_progress_bar", lambda *_: None)

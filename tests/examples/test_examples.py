@@ -1,4 +1,4 @@
-"""Every example runs as a user starts it, in a few steps, and tells what it logged."""
+"""Every example runs as a script with `--quick`, logs metrics and prints them."""
 
 import re
 import runpy
@@ -16,7 +16,7 @@ sys.path.insert(0, str(EXAMPLES))
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
-    pytest.mark.filterwarnings("ignore:CAMCallback. cam/"),  # alerts are the point of some
+    pytest.mark.filterwarnings("ignore:CAMCallback. cam/"),  # some are about alerts
     pytest.mark.filterwarnings("ignore:The number of training batches"),
     pytest.mark.filterwarnings("ignore:Found .* module.* in eval mode"),
 ]
@@ -33,19 +33,21 @@ def events_in(folder):
     return EventAccumulator(str(file), size_guidance={"images": 0}).Reload()
 
 
-def test_crops_compares_train_and_validation(tmp_path, monkeypatch, capsys):
+@pytest.mark.slow
+def test_crops_compares_training_and_validation(tmp_path, monkeypatch, capsys):
     run("crops.py", monkeypatch, "--quick", "--out", tmp_path)
-    told = capsys.readouterr().out
-    assert "few: 12 training images" in told
-    assert re.search(r"enrichment( +-?\d+\.\d\d){3}\n", told)
+    printed = capsys.readouterr().out
+    assert "few: 12 training images" in printed
+    assert re.search(r"enrichment( +-?\d+\.\d\d){3}\n", printed)
     scalars = events_in(tmp_path / "few").Tags()["scalars"]
     assert {"cam/train/enrichment", "cam/val/enrichment", "cam/gap/enrichment"} <= {*scalars}
 
 
-def test_crops_learnt_by_heart_are_known_by_their_background(tmp_path, monkeypatch):
+@pytest.mark.slow
+def test_a_network_that_overfits_crops_knows_them_by_their_background(tmp_path, monkeypatch):
     import crops
 
-    monkeypatch.setattr(crops, "LOOKS", 1)
+    monkeypatch.setattr(crops, "EVALUATIONS", 1)
     metrics = crops.run("few", 0, tmp_path).metrics
     assert metrics["train_acc"] > 0.9
     assert metrics["val_acc"] < 0.4
@@ -54,18 +56,19 @@ def test_crops_learnt_by_heart_are_known_by_their_background(tmp_path, monkeypat
     assert metrics["cam/val/background_confidence"] < 0.3
 
 
+@pytest.mark.slow
 def test_chest_xray_has_a_map_for_each_finding(tmp_path, monkeypatch, capsys):
     run("chest_xray.py", monkeypatch, "--quick", "--out", tmp_path)
-    told = capsys.readouterr().out
-    assert "val_auroc" in told
-    assert "cam/enrichment/gradcam@net.features.denseblock3" in told
+    printed = capsys.readouterr().out
+    assert "val_auroc" in printed
+    assert "cam/enrichment/gradcam@net.features.denseblock3" in printed
     tags = " ".join(events_in(tmp_path).Tags()["images"])
     assert "nodule" in tags
     assert "effusion" in tags
 
 
 def chest_files(folder):
-    """Write a folder as the ChestX-ray14 archive unpacks; patient 10 is for validation."""
+    """Write a folder like the unpacked ChestX-ray14 archive; patient 10 is for validation."""
     names = [f"000000{patient:02d}_00{n}.png" for patient in (1, 2, 10, 20, 31) for n in range(3)]
     (folder / "images_001" / "images").mkdir(parents=True)
     draw = np.random.default_rng(0)
@@ -83,13 +86,13 @@ def chest_files(folder):
     return names
 
 
-def test_chestxray14_is_read_as_it_is_unpacked(tmp_path):
+def test_chestxray14_reads_the_unpacked_archive(tmp_path):
     names = chest_files(tmp_path)
     data = runpy.run_path(str(EXAMPLES / "chest_xray.py"))["ChestXray14"]
     train, val, boxed = (data(tmp_path, split, side=128) for split in ("train", "val", "boxed"))
     assert train.names == names[:6]
     assert val.names == names[6:12]  # by patient
-    assert boxed.names == names[13:]  # none that is trained on
+    assert boxed.names == names[13:]  # none of the training images
     item = boxed[0]
     assert item["image"].shape == (3, 128, 128)
     assert [name for name, is_ in zip(boxed.classes, item["label"], strict=True) if is_] == [
@@ -101,8 +104,9 @@ def test_chestxray14_is_read_as_it_is_unpacked(tmp_path):
     assert (int(rows.min()), int(rows.max())) == (64, 95)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:No (positive|negative) samples in targets")  # 14 findings
-def test_chest_xray_runs_on_the_real_layout(tmp_path, monkeypatch, capsys):
+def test_chest_xray_runs_on_a_folder_of_chestxray14(tmp_path, monkeypatch, capsys):
     chest_files(tmp_path / "nih")
     out = tmp_path / "runs"
     run("chest_xray.py", monkeypatch, "--quick", "--chestxray14", tmp_path / "nih", "--out", out)
@@ -110,21 +114,39 @@ def test_chest_xray_runs_on_the_real_layout(tmp_path, monkeypatch, capsys):
     assert "Effusion" in " ".join(events_in(out).Tags()["images"])
 
 
-def test_vit_rollout_stands_beside_gradcam(tmp_path, monkeypatch, capsys):
+@pytest.mark.slow
+def test_plain_loop_monitors_without_a_trainer(tmp_path, monkeypatch, capsys):
+    run("plain_loop.py", monkeypatch, "--quick", "--out", tmp_path)
+    printed = capsys.readouterr().out
+    assert re.search(r"^epoch 1  accuracy +\d+%  cam/enrichment \d+\.\d\d$", printed, re.MULTILINE)
+    assert f"report      {tmp_path / 'report.html'}\n" in printed
+    assert (tmp_path / "lightning_cam" / "cam.jsonl").exists()
+
+
+def test_the_monitor_takes_at_most_ten_lines_of_the_plain_loop():
+    code = (EXAMPLES / "plain_loop.py").read_text(encoding="utf-8").split('"""', 2)[2]
+    words = re.compile(r"monitor|evaluation|alert|enrichment|lightning_cam", re.IGNORECASE)
+    used = [line for line in code.splitlines() if words.search(line) and '"""' not in line]
+    assert 0 < len(used) <= 10, used
+
+
+@pytest.mark.slow
+def test_vit_rollout_logs_rollout_beside_gradcam(tmp_path, monkeypatch, capsys):
     run("vit_rollout.py", monkeypatch, "--quick", "--out", tmp_path)
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for method in ("gradcam", "rollout@attention", "gradient_attention@attention"):
-        assert re.search(rf"^{method} +\d\.\d\d +\d\.\d\d$", told, re.MULTILINE), method
+        assert re.search(rf"^{method} +\d\.\d\d +\d\.\d\d$", printed, re.MULTILINE), method
 
 
-def test_detector_fpn_shows_each_level(tmp_path, monkeypatch, capsys):
+@pytest.mark.slow
+def test_detector_fpn_prints_each_level(tmp_path, monkeypatch, capsys):
     run("detector_fpn.py", monkeypatch, "--quick", "--out", tmp_path)
-    told = capsys.readouterr().out
-    assert re.search(r"^fpn\[0\] +\d+% ", told, re.MULTILINE)
-    assert re.search(r"^fpn\[1\] +\d+% ", told, re.MULTILINE)
+    printed = capsys.readouterr().out
+    assert re.search(r"^fpn\[0\] +\d+% ", printed, re.MULTILINE)
+    assert re.search(r"^fpn\[1\] +\d+% ", printed, re.MULTILINE)
 
 
-def test_detector_fpn_reads_small_boxes_from_the_fine_level(monkeypatch):
+def test_detector_fpn_pools_small_boxes_from_the_fine_level(monkeypatch):
     example = runpy.run_path(str(EXAMPLES / "detector_fpn.py"))
     torch.manual_seed(0)
     network = example["make_network"](4, 96)
@@ -137,20 +159,21 @@ def test_detector_fpn_reads_small_boxes_from_the_fine_level(monkeypatch):
     assert large.max() == 0
 
 
-def test_wandb_stays_offline_and_keeps_the_pictures(tmp_path, monkeypatch, capsys):
+@pytest.mark.slow
+def test_wandb_stays_offline_and_stores_the_images(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("WANDB_SILENT", "true")
-    monkeypatch.setenv("WANDB_MODE", "online")  # what a machine at work is set to
+    monkeypatch.setenv("WANDB_MODE", "online")  # the example must override it
     run("with_wandb.py", monkeypatch, "--quick", "--out", tmp_path)
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     (folder,) = (tmp_path / "wandb").glob("offline-run-*")
-    assert f"wandb sync {folder}" in told
+    assert f"wandb sync {folder}" in printed
     images = len([*(folder / "files/media/images").rglob("overlay*.jpg")])
     assert images
-    assert int(re.search(r"(\d+) pictures", told).group(1)) >= images
+    assert int(re.search(r"(\d+) images", printed).group(1)) >= images
 
 
 def pets_files(folder):
-    """Write a folder of the layout of Oxford-IIIT Pet, two breeds of four pets a split."""
+    """Write a folder laid out like Oxford-IIIT Pet: two breeds of four pets in each split."""
     root = folder / "oxford-iiit-pet"
     trimaps = root / "annotations" / "trimaps"
     trimaps.mkdir(parents=True)
@@ -173,7 +196,8 @@ def pets_files(folder):
     return folder
 
 
-def test_pets_takes_the_trimaps_as_masks(tmp_path, monkeypatch, capsys):
+@pytest.mark.slow
+def test_pets_uses_the_trimaps_as_masks(tmp_path, monkeypatch, capsys):
     quick = ["--side", "64", "--epochs", "1", "--workers", "0", "--out", tmp_path / "runs"]
     run("pets.py", monkeypatch, "--data", pets_files(tmp_path), *quick)
     assert re.search(r"enrichment +\d\.\d\d", capsys.readouterr().out)
@@ -183,11 +207,11 @@ def test_pets_takes_the_trimaps_as_masks(tmp_path, monkeypatch, capsys):
     image, breed, mask = data[0]
     assert (image.shape, breed, mask.shape) == ((3, 80, 80), 0, (80, 80))
     rows, columns = mask.nonzero(as_tuple=True)
-    assert (int(rows.min()), int(rows.max())) == (20, 59)  # the outline is of the pet
+    assert (int(rows.min()), int(rows.max())) == (20, 59)  # the outline belongs to the pet
     assert (int(columns.min()), int(columns.max())) == (20, 59)
 
 
-def test_pets_says_where_it_looked(tmp_path, monkeypatch):
+def test_pets_names_the_folder_without_data(tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match=re.escape(str(tmp_path))):
         run("pets.py", monkeypatch, "--data", tmp_path)
 
@@ -197,7 +221,7 @@ def test_pets_says_where_it_looked(tmp_path, monkeypatch):
     sorted(p for p in EXAMPLES.rglob("*.py") if p.stem not in ("demo", "digits", "picture")),
     ids=lambda path: path.stem,
 )
-def test_every_example_is_described_and_says_what_to_change(path):
+def test_every_example_is_in_the_readme_and_lists_what_to_change(path):
     name = str(path.relative_to(EXAMPLES))
     assert f"({name})" in (EXAMPLES / "README.md").read_text(encoding="utf-8")
     if path.stem != "scenes":

@@ -1,4 +1,4 @@
-"""Quiet, quick runs for the integration tests."""
+"""One thread and no messages of Lightning for the integration tests."""
 
 import logging
 
@@ -8,7 +8,7 @@ import torch
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
-    """Tiny tensors gain nothing from a second thread and wait for it where cores are shared."""
+    """Small tensors gain nothing from a second thread, and wait for it where cores are shared."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -17,7 +17,7 @@ def _one_thread():
 
 @pytest.fixture(autouse=True)
 def _silent_lightning():
-    """Keep Lightning's lines about devices out of the failures' reports."""
+    """Turn off Lightning's lines about devices."""
     names = ("lightning.pytorch.utilities.rank_zero", "pytorch_lightning.utilities.rank_zero")
     levels = {name: logging.getLogger(name).level for name in names}
     for name in names:

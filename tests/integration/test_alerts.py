@@ -1,4 +1,4 @@
-"""Alerts in a run: where they are told, what they do, and that they come once."""
+"""Alerts in a training: where they are reported, once, and what their actions do."""
 
 import json
 
@@ -6,8 +6,9 @@ import pytest
 import torch
 from helpers.training import (
     QUIET,
-    Ledger,
+    MetricsLog,
     Module,
+    Squares,
     fit,
     fit_with_tensorboard,
     loader,
@@ -16,7 +17,7 @@ from helpers.training import (
     small,
 )
 
-from lightning_cam import Threshold
+from lightning_cam import Probe, Threshold
 
 pytestmark = QUIET
 ALWAYS = Threshold("entropy", below=2.0, patience=1, warmup=0)
@@ -26,17 +27,18 @@ def alerting(**options):
     return small(**{"alerts": [ALWAYS], "on_alert": (), **options})
 
 
-def told(folder):
+def reported(folder):
+    """Return the lines of all `alerts.jsonl` below a folder."""
     files = folder.rglob("alerts.jsonl")
     return [json.loads(line) for path in files for line in path.read_text().splitlines()]
 
 
-def test_an_alert_is_told_once_everywhere(tmp_path):
+def test_an_alert_is_reported_once_everywhere(tmp_path):
     callback = alerting(on_alert="warn")
     with pytest.warns(UserWarning, match="cam/entropy is") as caught:
         _, events = fit_with_tensorboard(tmp_path, callback, max_epochs=3)
     assert len([w for w in caught if "cam/entropy" in str(w.message)]) == 1
-    (alert,) = told(tmp_path)
+    (alert,) = reported(tmp_path)
     assert (alert["metric"], alert["epoch"], alert["limit"]) == ("entropy", 0, 2.0)
     assert alert["verdict"] in ("confirmed", "contradicted")
     assert alert["evidence"]["background_confidence"] is not None
@@ -49,7 +51,7 @@ def test_an_alert_can_stop_the_training(tmp_path):
     assert trainer.current_epoch == 1
 
 
-def test_an_alert_can_keep_a_checkpoint(tmp_path):
+def test_an_alert_can_save_a_checkpoint(tmp_path):
     fit(tmp_path, alerting(on_alert="checkpoint"), max_epochs=2)
     (path,) = tmp_path.rglob("alert-entropy-*.ckpt")
     assert "state_dict" in torch.load(path, weights_only=True)
@@ -65,24 +67,24 @@ def test_an_alert_can_call_a_function_and_several_actions(tmp_path):
 
 def test_an_action_that_fails_costs_a_warning(tmp_path):
     def broken(*_):
-        raise RuntimeError("the pager is down")
+        raise RuntimeError("the mail server is down")
 
-    with pytest.warns(UserWarning, match="the pager is down"):
+    with pytest.warns(UserWarning, match="the mail server is down"):
         trainer = fit(tmp_path, alerting(on_alert=broken), max_epochs=2)
     assert trainer.current_epoch == 2
 
 
-def test_rules_remember_over_a_resume(tmp_path):
+def test_rules_keep_their_state_over_a_resume(tmp_path):
     callback, module = alerting(), Module()
     trainer = fit(tmp_path, callback, module=module, max_epochs=2)
     trainer.save_checkpoint(tmp_path / "last.ckpt")
     fit(tmp_path, alerting(), module=Module(), max_epochs=4, ckpt_path=tmp_path / "last.ckpt")
-    assert len(told(tmp_path)) == 1
+    assert len(reported(tmp_path)) == 1
 
 
-def test_no_rules_no_alerts(tmp_path):
+def test_without_rules_there_are_no_alerts(tmp_path):
     fit(tmp_path, small(alerts=()), max_epochs=2)
-    assert told(tmp_path) == []
+    assert reported(tmp_path) == []
 
 
 def test_a_rule_of_an_unknown_metric_fails_before_the_first_batch(tmp_path):
@@ -96,27 +98,37 @@ def test_a_rule_of_an_unknown_metric_fails_before_the_first_batch(tmp_path):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"alerts": ["enrichment"]}, TypeError, "rules such as Level"),
+        ({"alerts": ["enrichment"]}, TypeError, "rules such as Threshold"),
         ({"on_alert": "sotp"}, ValueError, "Did you mean 'stop'"),
-        ({"interventions_every": -1}, ValueError, "interventions_every as a whole number of 0"),
+        ({"interventions_every": -1}, ValueError, "interventions_every as an integer of 0"),
     ],
 )
-def test_bad_choices_fail_at_once(options, error, message):
+def test_wrong_arguments_are_refused_at_once(options, error, message):
     with pytest.raises(error, match=message):
         small(**options)
 
 
-def test_interventions_come_at_their_own_cadence(tmp_path):
+def test_interventions_are_run_at_their_own_cadence(tmp_path):
     _, events = fit_with_tensorboard(tmp_path, small(interventions_every=3), max_epochs=8)
-    asked = [0, 1, 2, 3, 4, 6]  # the first ones all, then every third
-    assert scalar_steps(events, "cam/background_confidence") == [4 * n + 3 for n in asked]
+    due = [0, 1, 2, 3, 4, 6]  # the first five, then every third
+    assert scalar_steps(events, "cam/background_confidence") == [4 * n + 3 for n in due]
     assert len(events.Scalars("cam/enrichment")) == 8
 
 
-def test_between_two_rounds_monitors_see_the_last_answer(tmp_path):
-    ledger = Ledger()
-    fit(tmp_path, small(interventions_every=5), ledger, max_epochs=7)
-    seen = ledger.of("cam/background_confidence")
+def test_between_interventions_other_callbacks_see_the_last_values(tmp_path):
+    log = MetricsLog()
+    fit(tmp_path, small(interventions_every=5), log, max_epochs=7)
+    seen = log.of("cam/background_confidence")
     assert len(set(seen[:6])) > 1
     assert seen[6] == seen[5]
-    assert ledger.of("cam/entropy")[6] != ledger.of("cam/entropy")[5]
+    assert log.of("cam/entropy")[6] != log.of("cam/entropy")[5]
+
+
+def test_an_alert_says_that_masks_are_estimated(tmp_path):
+    data = Squares(8, side=32)
+    rule = Threshold("entropy", above=-1.0, patience=1, warmup=0)
+    callback = small(probe=Probe(data.images, data.targets), estimate_masks=True, alerts=[rule])
+    with pytest.warns(UserWarning, match="estimated masks"):
+        fit(tmp_path, callback, train=loader(Squares(side=32)), val=loader(Squares(side=32)))
+    (alert,) = reported(tmp_path)
+    assert alert["estimated"] is True

@@ -1,4 +1,4 @@
-"""Two, three and four processes, gloo: all compute, rank zero writes, nobody waits for ever."""
+"""Several processes over gloo: all compute, rank 0 writes, none waits for ever."""
 
 import json
 import math
@@ -11,35 +11,32 @@ import pytest
 import torch
 from helpers.ddp_run import PROCESSES
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch import nn
 
-from lightning_cam import _lightning
-from lightning_cam.runtime.sharding import sharing
-from lightning_cam.runtime.distributed import Share, DistributedContext
+pytestmark = [pytest.mark.slow, pytest.mark.ddp]
 
-_SCRIPT = Path(__file__).with_name("ddp_run.py")
-_HANGS = 600  # seconds; each scenario ends its own processes after 120
+_TIMEOUT = 600  # seconds; each scenario kills its own processes after 120
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Return where all scenarios left their files, run after each other by one interpreter."""
+    """Run all scenarios after each other and return the folder with their files."""
     found = tmp_path_factory.mktemp("processes")
     subprocess.run(  # noqa: S603 - our own script
-        [sys.executable, str(_SCRIPT), str(found), *PROCESSES],
+        [sys.executable, "-m", "helpers.ddp_run", str(found), *PROCESSES],
         check=True,
         capture_output=True,
-        timeout=_HANGS,
+        timeout=_TIMEOUT,
+        cwd=Path(__file__).parents[1],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     return found
 
 
-def diaries(folder, scenario):
-    """Return what each rank saw; a rank that hung left nothing."""
+def ranks_of(folder, scenario):
+    """Return what each rank logged."""
     found = [json.loads(path.read_text()) for path in sorted((folder / scenario).glob("rank*"))]
     assert not (folder / scenario / "hung").exists()
-    assert [each["world"] for each in found] == [PROCESSES[scenario]] * PROCESSES[scenario]
+    assert [each["world_size"] for each in found] == [PROCESSES[scenario]] * PROCESSES[scenario]
     return found
 
 
@@ -53,11 +50,11 @@ _PAIRS = [
 
 
 @pytest.mark.parametrize(("many", "single"), _PAIRS)
-def test_several_processes_see_what_one_sees(folder, many, single):
-    (one,) = diaries(folder, single)
-    for rank in diaries(folder, many):
-        assert len(rank["entries"]) == len(one["entries"]) == 3
-        for ours, theirs in zip(rank["entries"], one["entries"], strict=True):
+def test_several_processes_log_what_one_logs(folder, many, single):
+    (one,) = ranks_of(folder, single)
+    for rank in ranks_of(folder, many):
+        assert len(rank["metrics"]) == len(one["metrics"]) == 3
+        for ours, theirs in zip(rank["metrics"], one["metrics"], strict=True):
             assert ours.keys() == theirs.keys()
             assert ours == pytest.approx(theirs, rel=2e-6, abs=1e-6, nan_ok=True)
         for ours, theirs in zip(rank["maps"], one["maps"], strict=True):
@@ -65,18 +62,18 @@ def test_several_processes_see_what_one_sees(folder, many, single):
 
 
 def test_a_sharded_model_gives_the_maps_of_a_whole_one(folder):
-    (sharded,), (whole,) = diaries(folder, "sharded, one"), diaries(folder, "one")
+    (sharded,), (whole,) = ranks_of(folder, "sharded, one"), ranks_of(folder, "one")
     for ours, theirs in zip(sharded["maps"], whole["maps"], strict=True):
         assert torch.allclose(torch.tensor(ours), torch.tensor(theirs), rtol=0, atol=1e-5)
-    missing = whole["entries"][0].keys() - sharded["entries"][0].keys()
+    missing = whole["metrics"][0].keys() - sharded["metrics"][0].keys()
     assert {name.rpartition("_")[2] for name in missing} == {"untrained"}
 
 
 @pytest.mark.parametrize("scenario", PROCESSES)
-def test_every_rank_knows_the_same_and_comes_to_the_end(folder, scenario):
-    first, *others = diaries(folder, scenario)
+def test_every_rank_has_the_same_metrics_and_finishes(folder, scenario):
+    first, *others = ranks_of(folder, scenario)
     for other in others:
-        assert str(first["entries"]) == str(other["entries"])  # as text, where NaN is itself
+        assert str(first["metrics"]) == str(other["metrics"])  # as text, where NaN equals NaN
         assert first["maps"] == other["maps"]
         assert first["probe"] == other["probe"]
     assert first["epochs"] == (1 if scenario == "alerts" else 3)
@@ -86,45 +83,47 @@ _FAILURES = ["fails before", "fails inside", "fails after", "fails twice"]
 
 
 @pytest.mark.parametrize("scenario", _FAILURES)
-def test_a_failure_on_one_rank_costs_one_warning_and_that_look(folder, scenario):
-    zero, one = diaries(folder, scenario)
-    assert [("this rank is tired" in words, "skipped a look" in words) for words in zero["warned"]]
-    assert (len(zero["warned"]), one["warned"]) == (1, [])
-    before, sick, after = (entry["cam/entropy"] for entry in zero["entries"])
-    assert sick == before != after
+def test_a_failure_on_one_rank_costs_one_warning_and_that_evaluation(folder, scenario):
+    zero, one = ranks_of(folder, scenario)
+    (message,) = zero["warnings"]
+    assert "this rank is tired" in message
+    assert "skipped an evaluation" in message
+    assert one["warnings"] == []
+    before, failed, after = (metrics["cam/entropy"] for metrics in zero["metrics"])
+    assert failed == before != after
     assert math.isfinite(after)
 
 
-def test_a_rank_without_memory_takes_smaller_chunks_and_nobody_notices(folder):
-    zero, _ = diaries(folder, "little memory")
-    (one,) = diaries(folder, "one")
-    assert zero["warned"] == []
+def test_a_rank_that_runs_out_of_memory_takes_smaller_chunks(folder):
+    zero, _ = ranks_of(folder, "little memory")
+    (one,) = ranks_of(folder, "one")
+    assert zero["warnings"] == []
     assert torch.allclose(torch.tensor(zero["maps"][-1]), torch.tensor(one["maps"][-1]), atol=1e-5)
 
 
-def test_what_an_alert_does_takes_every_rank_or_none(folder):
-    zero, _ = diaries(folder, "alerts")
-    assert [words for words in zero["warned"] if "no mail from here" in words]
-    assert [words for words in zero["warned"] if "FileExistsError" in words]
-    assert len(zero["warned"]) == 2
-    assert len(zero["entries"]) == 1  # every one of them stopped
+def test_the_actions_of_an_alert_are_taken_on_every_rank_or_fail_on_all(folder):
+    zero, _ = ranks_of(folder, "alerts")
+    assert [message for message in zero["warnings"] if "no mail from rank 1" in message]
+    assert [message for message in zero["warnings"] if "FileExistsError" in message]
+    assert len(zero["warnings"]) == 2
+    assert len(zero["metrics"]) == 1  # every rank stopped
 
 
 def test_a_logger_that_is_down_costs_one_warning(folder):
-    zero, one = diaries(folder, "two probes, logger down")
-    assert (len(zero["warned"]), one["warned"]) == (1, [])
+    zero, one = ranks_of(folder, "two probes, logger down")
+    assert (len(zero["warnings"]), one["warnings"]) == (1, [])
 
 
 @pytest.mark.parametrize("many", ["two", "four"])
-def test_rank_zero_alone_writes_one_set_of_files(folder, many):
+def test_only_rank_0_writes_files(folder, many):
     reference = folder / "one"
-    assert pictures(folder / many) == pictures(reference)
-    assert set(pictures(folder / many)[1].values()) == {3}
+    assert images_in(folder / many) == images_in(reference)
+    assert set(images_in(folder / many)[1].values()) == {3}
     assert written(folder / many) == written(reference)
 
 
-def pictures(folder):
-    """Return how many event files there are, and how many pictures stand under each tag."""
+def images_in(folder):
+    """Return the number of event files, and of images by tag."""
     files = list(folder.rglob("events.out.*"))
     counts = {}
     for file in files:
@@ -135,40 +134,8 @@ def pictures(folder):
 
 
 def written(folder):
-    """Return the other files, and the number of lines of the record."""
+    """Return the other files, and the number of lines in the record."""
     record = (folder / "tb/version_0/lightning_cam/cam.jsonl").read_text().splitlines()
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     kept = {name for name in names if "events.out" not in name and "rank" not in name}
     return kept, len(record)
-
-
-# --- the parts -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("count", [1, 2, 7, 32])
-@pytest.mark.parametrize("size", [1, 2, 3, 4, 50])
-def test_shares_are_equally_long_and_hold_every_item_once(count, size):
-    shares = [DistributedContext(rank, size).share(count) for rank in range(size)]
-    assert len({share.stop - share.start for share in shares}) == 1
-    own = [list(range(count))[share.rows][share.skipped :] for share in shares]
-    assert [item for part in own for item in part] == list(range(count))
-
-
-def test_a_team_that_works_alike_counts_the_first_ones_work():
-    assert DistributedContext(0, 2, alike=True).share(5) == Share(0, 5, 0)
-    assert DistributedContext(1, 2, alike=True).share(5).skipped == 5
-
-
-def test_whole_models_are_run_apart():
-    assert sharing(nn.Linear(2, 2), 4) == "apart"
-
-
-def test_flat_shards_are_refused_at_setup():
-    class FSDPStrategy:
-        pass
-
-    class Trainer:
-        strategy = FSDPStrategy()
-
-    with pytest.raises(ValueError, match="ModelParallelStrategy"):
-        _lightning.check_strategy(Trainer())

@@ -1,4 +1,4 @@
-"""The page in a real browser, from a file: it draws, it listens, it asks nobody for anything."""
+"""The report in a browser, opened from a file: drawing, controls, and no requests."""
 
 import contextlib
 import shutil
@@ -11,6 +11,8 @@ from lightning_cam.monitor import Alert
 from lightning_cam.output.report import write_report
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 _FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
 
@@ -29,20 +31,20 @@ def browser():
 
 @contextlib.contextmanager
 def opened(browser, path, width=1280, scheme="light", **context):
-    """Open a page; when it is left, nothing may have gone wrong and nothing have left it."""
+    """Open a page; afterwards assert that there were no errors, dialogs and requests."""
     context = browser.new_context(
         viewport={"width": width, "height": 800}, color_scheme=scheme, **context
     )
     page = context.new_page()
-    told, asked = [], []
-    page.on("console", lambda message: told.append(message.text))
-    page.on("pageerror", lambda error: told.append(str(error)))
-    page.on("dialog", lambda dialog: (told.append(dialog.message), dialog.dismiss()))
-    page.on("request", lambda request: asked.append(request.url))
+    messages, requests = [], []
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.on("dialog", lambda dialog: (messages.append(dialog.message), dialog.dismiss()))
+    page.on("request", lambda request: requests.append(request.url))
     page.goto(path.as_uri())
     yield page
-    assert told == []
-    assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
+    assert messages == []
+    assert [url for url in requests if not url.startswith("data:")] == [path.as_uri()]
     context.close()
 
 
@@ -55,14 +57,14 @@ def folder(tmp_path_factory):
 def one(folder):
     names = ["cat", "dog", "owl"]
     run = Run(folder / "one", probe_of(6, class_names=names), method=["gradcam", "layercam"])
-    run.looks(3)
-    told = Alert("cam", "enrichment", 0.4, 1.0, 3, 39, "confirmed", {"bg_gap": 0.5}, ("00",))
-    run.look(3, [told])
+    run.evaluate_epochs(3)
+    alert = Alert("cam", "enrichment", 0.4, 1.0, 3, 39, "confirmed", {"bg_gap": 0.5}, ("00",))
+    run.evaluate(3, [alert])
     return write_report([folder / "one"])
 
 
 def pixels(page, which="#grid canvas"):
-    """Return what is drawn on the first canvas, as one number and the greatest opacity."""
+    """Return the sum of a canvas's pixels and its largest opacity."""
     return page.evaluate(
         """which => {
             const canvas = document.querySelector(which);
@@ -101,7 +103,7 @@ def test_the_slider_and_the_arrow_keys_move_the_epoch(browser, one):
         assert page.locator("#now").text_content() == "epoch 3"
 
 
-def test_playing_runs_to_the_end_and_stops(browser, one):
+def test_play_stops_at_the_last_epoch(browser, one):
     with opened(browser, one) as page:
         page.locator("#play").click()
         assert page.locator("#play").get_attribute("aria-label") == "Pause"
@@ -109,7 +111,7 @@ def test_playing_runs_to_the_end_and_stops(browser, one):
         assert page.locator("#now").text_content() == "epoch 3"
 
 
-def test_the_choices_change_the_pictures(browser, one):
+def test_the_options_change_the_images(browser, one):
     with opened(browser, one) as page:
         first, opacity = pixels(page)
         assert opacity == pytest.approx(0.7 * 255, abs=2)
@@ -129,7 +131,7 @@ def test_the_choices_change_the_pictures(browser, one):
         assert "weak maps stay pale" in page.locator("#scale-note").text_content()
 
 
-def test_heat_is_drawn_as_the_callback_draws_it(browser, folder):
+def test_maps_are_drawn_as_the_callback_draws_them(browser, folder):
     import numpy as np
     import torch
     from helpers.recorded_run import SIDE
@@ -137,9 +139,9 @@ def test_heat_is_drawn_as_the_callback_draws_it(browser, folder):
     from lightning_cam.output.record import read_run
     from lightning_cam.render import overlay
 
-    Run(folder / "heat", probe_of(1, masks=False), alpha=1.0).look(0)
+    Run(folder / "heat", probe_of(1, masks=False), alpha=1.0).evaluate(0)
     (record,) = read_run(folder / "heat")
-    maps = torch.from_numpy(record.looks[0].maps[0].values())
+    maps = torch.from_numpy(record.evaluations[0].maps[0].values())
     black = torch.zeros(1, 3, SIDE, SIDE)
     with opened(browser, write_report([folder / "heat"])) as page:
         size = page.evaluate("document.querySelector('#grid canvas').width")
@@ -156,7 +158,7 @@ def test_heat_is_drawn_as_the_callback_draws_it(browser, folder):
     assert np.abs(found - wanted).mean() < 1.0
 
 
-def test_a_sample_opens_large_with_its_course_and_closes_by_key(browser, one):
+def test_a_sample_opens_large_with_its_timeline_and_closes_by_key(browser, one):
     with opened(browser, one) as page:
         page.locator("#grid .open").nth(1).click()
         assert page.locator("#large").is_visible()
@@ -204,7 +206,7 @@ def test_classes_sort_by_a_click_and_by_the_keyboard(browser, one):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
-def test_it_fits_the_screen_in_both_schemes(browser, one, width, scheme):
+def test_the_page_fits_the_screen_in_both_colour_schemes(browser, one, width, scheme):
     with opened(browser, one, width, scheme) as page:
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         ink, paper = page.evaluate(
@@ -215,11 +217,11 @@ def test_it_fits_the_screen_in_both_schemes(browser, one, width, scheme):
         assert light == ([False, True] if scheme == "light" else [True, False])
 
 
-def test_two_runs_stand_side_by_side_at_their_own_times(browser, one, folder):
-    Run(folder / "two", probe_of(5, class_names=["cat", "dog", "owl"])).looks(2)
+def test_two_runs_are_shown_side_by_side(browser, one, folder):
+    Run(folder / "two", probe_of(5, class_names=["cat", "dog", "owl"])).evaluate_epochs(2)
     with opened(browser, write_report([folder / "one", folder / "two"])) as page:
         assert page.locator("#grid li").count() == 6
-        assert page.locator("#grid .shot canvas").count() == 11
+        assert page.locator("#grid .item canvas").count() == 11
         assert page.locator("#grid .gone").count() == 1
         chart = page.locator(".chart", has=page.get_by_role("heading", name="Enrichment")).first
         assert chart.locator("path.line.run-0").count() == 1
@@ -229,9 +231,9 @@ def test_two_runs_stand_side_by_side_at_their_own_times(browser, one, folder):
         assert page.locator("#large .column").count() == 2
 
 
-def test_several_probes_are_chosen_from(browser, folder):
-    Run(folder / "many", probe_of(2), tag="cam/train").looks(2)
-    Run(folder / "many", probe_of(3, masks=False), tag="cam/val").looks(1)
+def test_one_of_several_probes_is_chosen(browser, folder):
+    Run(folder / "many", probe_of(2), tag="cam/train").evaluate_epochs(2)
+    Run(folder / "many", probe_of(3, masks=False), tag="cam/val").evaluate_epochs(1)
     with opened(browser, write_report([folder / "many"])) as page:
         assert page.locator("#grid li").count() == 2
         page.locator("#probe").select_option("1")
@@ -240,15 +242,18 @@ def test_several_probes_are_chosen_from(browser, folder):
         assert page.locator("#time").is_disabled()
 
 
-def test_several_labels_and_no_labels_have_their_tiles(browser, folder):
-    Run(folder / "labels", probe_of(3, several=True)).looks(2)
+def test_images_with_several_labels_and_with_none(browser, folder):
+    Run(folder / "labels", probe_of(3, multi_label=True)).evaluate_epochs(2)
     with opened(browser, write_report([folder / "labels"])) as page:
         assert page.locator("#grid li").count() == 5
-        assert page.locator("#grid .said").first.text_content().split()[0] in ("found", "missed")
-    Run(folder / "nothing", probe_of(3, masks=False, labels=False)).looks(2)
+        assert page.locator("#grid .prediction").first.text_content().split()[0] in (
+            "found",
+            "missed",
+        )
+    Run(folder / "nothing", probe_of(3, masks=False, labels=False)).evaluate_epochs(2)
     with opened(browser, write_report([folder / "nothing"])) as page:
-        assert page.locator("#grid .said.wrong").count() == 0
-        assert "%" in page.locator("#grid .said").first.text_content()
+        assert page.locator("#grid .prediction.wrong").count() == 0
+        assert "%" in page.locator("#grid .prediction").first.text_content()
 
 
 def test_an_empty_run_says_so(browser, folder):
@@ -256,18 +261,18 @@ def test_an_empty_run_says_so(browser, folder):
 
     Recorder(folder / "empty", "cam").begin(probe_of(2), 2, {})
     with opened(browser, write_report([folder / "empty"])) as page:
-        assert page.locator("#now").text_content() == "no validation yet"
-        assert "No pictures were recorded." in page.locator("#grid").text_content()
+        assert page.locator("#now").text_content() == "no evaluation yet"
+        assert "No images were recorded." in page.locator("#grid").text_content()
 
 
-def test_hostile_names_are_shown_and_do_nothing(browser, folder):
+def test_hostile_names_are_shown_as_text(browser, folder):
     count = len(NAMES)
     names = [f"{name} class" for name in NAMES]
     probe = probe_of(count, count, ids=NAMES, class_names=names)
     run = Run(folder / "<img src=x onerror=alert(1)>", probe, classes=count)
-    told = Alert("cam", NAMES[1], 0.1, 0.2, 0, 0, "confirmed", {NAMES[0]: 1.0}, tuple(NAMES))
-    run.look(0, [told])
-    run.look(1, [])
+    alert = Alert("cam", NAMES[1], 0.1, 0.2, 0, 0, "confirmed", {NAMES[0]: 1.0}, tuple(NAMES))
+    run.evaluate(0, [alert])
+    run.evaluate(1, [])
     path = write_report([run.recorder.path.parent.parent], folder / "hostile.html")
     for width in (360, 1280):
         with opened(browser, path, width) as page:
@@ -280,7 +285,7 @@ def test_hostile_names_are_shown_and_do_nothing(browser, folder):
             assert page.locator("#large-title").text_content() == NAMES[6]
 
 
-def test_without_scripts_the_table_is_open(browser, one):
+def test_without_scripts_the_table_is_shown(browser, one):
     with opened(browser, one, java_script_enabled=False) as page:
         assert page.locator("#all-numbers table").is_visible()
         assert page.locator("#time").is_hidden()

@@ -1,14 +1,13 @@
-"""A resumed run goes on as if it had never stopped."""
+"""A resumed training logs and draws what an uninterrupted one does."""
 
-import itertools
 import math
 
 import pytest
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
+from helpers.records import assert_close, record_lines
 from helpers.training import (
     QUIET,
-    Ledger,
+    MetricsLog,
     Module,
     Squares,
     decoded,
@@ -18,13 +17,13 @@ from helpers.training import (
     small,
     squares_probe,
 )
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lightning_cam import CAMCallback
-from lightning_cam.monitor import History, Snapshot
 
 pytestmark = [
     *QUIET,
-    # `trainer.validate` has no use for the ModelCheckpoint of the run
+    # `trainer.validate` does not use the ModelCheckpoint of the run
     pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`"),
     # the second half of a run saves its checkpoint where the first half did
     pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
@@ -32,19 +31,19 @@ pytestmark = [
 
 
 def train(folder, epochs, callback=None, *, resume=False, **kwargs):
-    """Train with the last checkpoint kept; return what was seen at every validation."""
-    ledger, callback = Ledger(), small() if callback is None else callback
+    """Train and save the last checkpoint; return the metrics of every validation."""
+    log, callback = MetricsLog(), small() if callback is None else callback
     fit(
         folder,
         callback,
-        ledger,
+        log,
         ModelCheckpoint(folder, save_last=True, save_top_k=0),
         max_epochs=epochs,
         enable_checkpointing=True,
         ckpt_path=folder / "last.ckpt" if resume else None,
         **kwargs,
     )
-    return ledger.metrics, callback
+    return log.metrics, callback
 
 
 def noisy_data():
@@ -52,12 +51,18 @@ def noisy_data():
     return Squares(transform=lambda image: image + 0.1 * torch.rand(()))
 
 
-def pictures_of(folder):
+def images_in(folder):
     return {p.relative_to(folder): decoded(p.read_bytes()) for p in folder.rglob("*.png")}
 
 
-@pytest.mark.parametrize("every", [1, 2])
-@pytest.mark.parametrize("stop", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("every", "stop"),
+    [
+        (1, 2),
+        *(pytest.param(1, stop, marks=pytest.mark.slow) for stop in (1, 3)),
+        *(pytest.param(2, stop, marks=pytest.mark.slow) for stop in (1, 2, 3)),
+    ],
+)
 def test_a_resumed_run_logs_what_an_uninterrupted_one_does(tmp_path, every, stop):
     options = {"method": ["gradcam", "layercam"], "every_n_validations": every}
     whole, _ = train(tmp_path / "whole", 4, small(**options))
@@ -65,19 +70,19 @@ def test_a_resumed_run_logs_what_an_uninterrupted_one_does(tmp_path, every, stop
     second, after = train(tmp_path / "parts", 4, small(**options), resume=True)
     assert before.probes["val"].fingerprint == after.probes["val"].fingerprint
     assert len(first) + len(second) == 4
-    assert seen(first) == seen(whole[:stop])
-    looks = [i for i in range(stop, 4) if i % every == 0]
-    assert [seen([second[i - stop]]) for i in looks] == [seen([whole[i]]) for i in looks]
+    assert own(first) == own(whole[:stop])
+    evaluated = [i for i in range(stop, 4) if i % every == 0]
+    assert [own([second[i - stop]]) for i in evaluated] == [own([whole[i]]) for i in evaluated]
     assert after.state_dict()["validations"] == 4
 
 
-def seen(entries):
-    """Return what the callback and the validation loop logged, without older training metrics."""
+def own(entries):
+    """Return the metrics of the callback and of the validation loop, None in place of NaN."""
     known = [{k: v for k, v in each.items() if k.startswith(("cam/", "val_"))} for each in entries]
     return [{k: None if math.isnan(v) else v for k, v in each.items()} for each in known]
 
 
-def test_the_baseline_is_the_very_first_validation(tmp_path):
+def test_the_first_evaluation_stays_the_reference_over_a_resume(tmp_path):
     whole, _ = train(tmp_path, 2)
     resumed, _ = train(tmp_path, 3, resume=True)
     fresh, _ = train(tmp_path / "other", 1)
@@ -85,15 +90,24 @@ def test_the_baseline_is_the_very_first_validation(tmp_path):
     assert 0 < resumed[0]["cam/jsd_previous"] != resumed[0]["cam/jsd_first"] > 0
 
 
-def test_the_timeline_goes_on_where_it_stopped(tmp_path):
+def test_the_timeline_continues_over_a_resume(tmp_path):
     train(tmp_path / "whole", 4)
     train(tmp_path / "parts", 2)
     train(tmp_path / "parts", 4, resume=True)
-    whole, parts = pictures_of(tmp_path / "whole"), pictures_of(tmp_path / "parts")
+    whole, parts = images_in(tmp_path / "whole"), images_in(tmp_path / "parts")
     assert whole.keys() == parts.keys()
     assert len(whole) == 12
-    for name, picture in whole.items():
-        assert (picture == parts[name]).all(), name
+    for name, pixels in whole.items():
+        assert (pixels == parts[name]).all(), name
+
+
+def test_the_record_of_a_resumed_run_is_that_of_an_uninterrupted_one(tmp_path):
+    train(tmp_path / "whole", 3)
+    train(tmp_path / "parts", 2)
+    train(tmp_path / "parts", 3, resume=True)
+    ((name, whole),) = record_lines(tmp_path / "whole").items()
+    assert [line["kind"] for line in whole] == ["probe", *["evaluation"] * 3]
+    assert_close(record_lines(tmp_path / "parts")[name], whole)
 
 
 def test_the_checkpoint_loads_with_weights_only(tmp_path):
@@ -110,22 +124,23 @@ def test_a_probe_from_random_transforms_is_the_same_after_a_resume(tmp_path):
     assert torch.equal(before.probes["val"].images, after.probes["val"].images)
 
 
-def test_several_probes_resume_each_on_its_own(tmp_path):
+@pytest.mark.slow
+def test_each_of_several_probes_is_resumed(tmp_path):
     sources = {"probe": {"train": "train", "own": squares_probe(3)}}
     whole, _ = train(tmp_path / "whole", 3, small(**sources))
     train(tmp_path / "parts", 1, small(**sources))
     resumed, _ = train(tmp_path / "parts", 3, small(**sources), resume=True)
-    assert seen(resumed) == seen(whole[1:])
+    assert own(resumed) == own(whole[1:])
 
 
-def test_another_probe_starts_its_history_afresh_and_says_so(tmp_path):
+def test_another_probe_starts_afresh_with_a_warning(tmp_path):
     train(tmp_path, 2)
     with pytest.warns(UserWarning, match="afresh.*another probe"):
         resumed, _ = train(tmp_path, 3, small(seed=1), resume=True)
     assert resumed[0]["cam/jsd_first"] == 0
 
 
-def test_another_layer_starts_its_history_afresh_and_says_so(tmp_path):
+def test_another_layer_starts_afresh_with_a_warning(tmp_path):
     train(tmp_path, 2)
     with pytest.warns(UserWarning, match="afresh.*layers"):
         resumed, _ = train(tmp_path, 3, small(layers="net.1"), resume=True)
@@ -150,76 +165,13 @@ def test_trainer_validate_from_a_checkpoint_compares_with_its_history(tmp_path):
     )
     if not trainer.callbacks[0].state_dict()["validations"]:
         pytest.skip("this Lightning restores callbacks in fit only")
-    # the weights are those of the last look, which was not the first
+    # the weights are those of the last evaluation, which was not the first
     assert metrics["cam/jsd_previous"] == pytest.approx(0, abs=1e-6)
     assert metrics["cam/jsd_first"] > 0
 
 
-def test_memory_that_waits_for_its_probe_is_not_lost():
+def test_a_state_whose_probe_is_not_set_up_yet_is_not_lost():
     callback = CAMCallback()
     state = {"validations": 3, "probes": {"val": {"fingerprint": "f", "layers": [], "history": {}}}}
     callback.load_state_dict(state)
     assert callback.state_dict() == state
-
-
-# --- the history itself --------------------------------------------------------------------------
-
-
-def snapshot(number):
-    return Snapshot(
-        validation=number,
-        epoch=number,
-        step=number * 10,
-        maps={("gradcam", "layer"): torch.full((2, 3, 3), float(number))},
-        rows=torch.tensor([0, 1]),
-        classes=torch.tensor([0, 1]),
-        predictions=torch.tensor([0, 1]),
-        confidences=torch.tensor([0.5, 0.75]),
-    )
-
-
-def kept(history):
-    return [s.validation for s in history.timeline()]
-
-
-@pytest.mark.parametrize("capacity", [2, 3, 7, 12])
-def test_the_timeline_stays_evenly_spaced_and_bounded(capacity):
-    history = History(capacity)
-    for number in range(150):
-        history.add(snapshot(number))
-        *even, latest = kept(history)
-        assert latest == number
-        assert len(even) <= capacity
-        gaps = [after - before for before, after in itertools.pairwise(even)]
-        assert len(set(gaps)) <= 1
-        assert not even or even[0] == 0
-        assert not gaps or 0 < latest - even[-1] <= gaps[0]
-        assert len(even) + 1 >= min(number + 1, (capacity + 1) // 2)
-    assert history.first.validation == 0
-    assert history.count == 150
-
-
-def test_the_state_does_not_grow_with_the_training():
-    def size(validations):
-        history = History()
-        for number in range(validations):
-            history.add(snapshot(number))
-        return sum(s["maps"][0][2].numel() for s in history.state_dict()["kept"])
-
-    assert max(size(100), size(1000)) <= size(12)
-
-
-@pytest.mark.parametrize("cut", [0, 1, 11, 12, 13, 24, 30])
-def test_a_history_that_was_saved_goes_on_as_before(cut):
-    whole, first_part, second_part = History(), History(), History()
-    for number in range(40):
-        whole.add(snapshot(number))
-    for number in range(cut):
-        first_part.add(snapshot(number))
-    second_part.load_state_dict(first_part.state_dict())
-    for number in range(cut, 40):
-        second_part.add(snapshot(number))
-    assert kept(second_part) == kept(whole)
-    assert second_part.first.validation == 0
-    assert second_part.previous.validation == 39
-    assert second_part.count == 40

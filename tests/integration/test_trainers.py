@@ -1,4 +1,4 @@
-"""Both namespaces, every precision, compiled modules, manual optimization."""
+"""Both Lightning packages, every precision, compiled modules, manual optimization."""
 
 import math
 
@@ -6,10 +6,9 @@ import lightning.pytorch as pl
 import pytest
 import pytorch_lightning
 import torch
-from torch.nn import functional as F
 from helpers.training import (
     QUIET,
-    Ledger,
+    MetricsLog,
     Module,
     Squares,
     Validated,
@@ -24,6 +23,7 @@ from helpers.training import (
     scalar_steps,
     small,
 )
+from torch.nn import functional as F
 
 from lightning_cam import CAMCallback, Probe, compute_cams, metrics
 
@@ -31,7 +31,7 @@ pytestmark = QUIET
 
 
 class StandaloneModule(Validated, pytorch_lightning.LightningModule):
-    """The same classifier for the other namespace."""
+    """The same classifier for `pytorch_lightning`."""
 
 
 @pytest.mark.parametrize(
@@ -39,20 +39,20 @@ class StandaloneModule(Validated, pytorch_lightning.LightningModule):
     [(pl.Trainer, Module), (pytorch_lightning.Trainer, StandaloneModule)],
     ids=["lightning", "pytorch_lightning"],
 )
-def test_both_namespaces_give_the_same_metrics(tmp_path, trainer_class, module_class):
+def test_both_packages_give_the_same_metrics(tmp_path, trainer_class, module_class):
     reference = fit(tmp_path / "reference", small()).callback_metrics
-    logger_home = {pl.Trainer: pl, pytorch_lightning.Trainer: pytorch_lightning}[trainer_class]
-    logger = logger_home.loggers.TensorBoardLogger(tmp_path, name="tb")
+    package = {pl.Trainer: pl, pytorch_lightning.Trainer: pytorch_lightning}[trainer_class]
+    logger = package.loggers.TensorBoardLogger(tmp_path, name="tb")
     trainer = make_trainer(tmp_path, [small()], trainer_class, logger=logger)
     trainer.fit(module_class(), loader(), loader())
-    ours = {k: v for k, v in trainer.callback_metrics.items() if k.startswith("cam/")}
-    assert ours
-    assert all(v == reference[k] or v.isnan() for k, v in ours.items())
+    found = {k: v for k, v in trainer.callback_metrics.items() if k.startswith("cam/")}
+    assert found
+    assert all(v == reference[k] or v.isnan() for k, v in found.items())
     assert list(tmp_path.rglob("*.png")) == list((tmp_path / "reference").rglob("*.png"))
     assert "cam/timeline" in image_tags(events_of(trainer))
 
 
-def test_one_callback_is_a_callback_of_both():
+def test_the_callback_is_a_callback_of_both_packages():
     assert isinstance(CAMCallback(), pl.Callback)
     assert isinstance(CAMCallback(), pytorch_lightning.Callback)
 
@@ -61,21 +61,22 @@ def test_one_callback_is_a_callback_of_both():
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true", "32-true"])
-def test_every_precision_trains_and_looks(tmp_path, precision):
+def test_the_callback_evaluates_in_every_precision(tmp_path, precision):
     callback = small(method=["gradcam", "layercam"], strict=True)
     trainer, events = fit_with_tensorboard(tmp_path, callback, precision=precision)
     assert trainer.callback_metrics["cam/enrichment"].isfinite()
     assert len(image_tags(events)) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
-def test_low_precision_sees_about_what_full_precision_sees(tmp_path, precision):
-    ours, theirs = Ledger(), Ledger()
-    fit(tmp_path / "low", small(strict=True), ours, precision=precision)
-    fit(tmp_path / "full", small(strict=True), theirs)
+def test_low_precision_gives_about_the_metrics_of_full_precision(tmp_path, precision):
+    low, full = MetricsLog(), MetricsLog()
+    fit(tmp_path / "low", small(strict=True), low, precision=precision)
+    fit(tmp_path / "full", small(strict=True), full)
     for name in ("enrichment", "entropy", "center_x", "center_y", "label_confidence"):
-        low, full = ours.of(f"cam/{name}")[0], theirs.of(f"cam/{name}")[0]
-        assert low == pytest.approx(full, rel=0.1), name
+        expected = full.of(f"cam/{name}")[0]
+        assert low.of(f"cam/{name}")[0] == pytest.approx(expected, rel=0.1), name
 
 
 class Recomputed(pl.Callback):
@@ -104,18 +105,18 @@ class Recomputed(pl.Callback):
 
 
 @pytest.mark.parametrize("precision", ["bf16-true", "64-true", "32-true"])
-def test_metrics_are_measured_in_full_precision_whatever_the_model_runs_in(tmp_path, precision):
-    data, ledger = Squares(8, side=20), Ledger()  # a grid of 10, no power of 2, shows rounding
+def test_metrics_are_computed_in_full_precision_whatever_the_model_runs_in(tmp_path, precision):
+    data, log = Squares(8, side=20), MetricsLog()  # a grid of 10, no power of 2, shows rounding
     probe = Probe(data.images, data.targets, masks=data.masks)
     recomputed = Recomputed(probe)
     callback = CAMCallback(probe, layers="net.3", num_pictures=0, strict=True)
-    fit(tmp_path, callback, ledger, recomputed, precision=precision)
+    fit(tmp_path, callback, log, recomputed, precision=precision)
     for name, value in recomputed.values[0].items():
-        assert ledger.of(name)[0] == pytest.approx(value, abs=1e-5), name
+        assert log.of(name)[0] == pytest.approx(value, abs=1e-5), name
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
-def test_the_default_dtype_is_left_alone(tmp_path, precision):
+def test_the_default_dtype_does_not_change(tmp_path, precision):
     fit(tmp_path, small(strict=True), precision=precision)
     assert torch.get_default_dtype() == torch.float32
 
@@ -123,8 +124,8 @@ def test_the_default_dtype_is_left_alone(tmp_path, precision):
 # --- compiled ------------------------------------------------------------------------------------
 
 
-class LogsAsMuch(pl.Callback):
-    """Logs one number: dynamo guards on what is logged, so that alone may cost a graph."""
+class LogsOneMetric(pl.Callback):
+    """Logs a metric: dynamo guards on what is logged, so that alone may cost a graph."""
 
     def on_validation_epoch_end(self, trainer, pl_module):
         if not trainer.sanity_checking:
@@ -136,29 +137,31 @@ def compiled_run(folder, *callbacks):
 
     torch._dynamo.reset()
     counters.clear()
-    ledger = Ledger()
+    log = MetricsLog()
     module = torch.compile(Module(), backend="eager")
-    trainer = make_trainer(folder, [*callbacks, ledger], max_epochs=2)
+    trainer = make_trainer(folder, [*callbacks, log], max_epochs=2)
     trainer.fit(module, loader(), loader())
-    return ledger.metrics, counters["stats"]["unique_graphs"]
+    return log.metrics, counters["stats"]["unique_graphs"]
 
 
-# dynamo looks at the loss that `self.log` gets, and torch warns of its `.grad`
+@pytest.mark.slow
+# dynamo inspects the loss that `self.log` gets, and torch warns about its `.grad`
 @pytest.mark.filterwarnings("ignore:Graph break due to unsupported builtin")  # torch 2.6 itself
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
-def test_a_compiled_module_is_watched_without_recompiling(tmp_path):
-    plain, graphs = compiled_run(tmp_path / "plain", LogsAsMuch())
-    watched, graphs_watched = compiled_run(tmp_path / "watched", small(strict=True))
-    eager = Ledger()
+def test_a_compiled_module_is_evaluated_without_recompiling(tmp_path):
+    plain, graphs = compiled_run(tmp_path / "plain", LogsOneMetric())
+    monitored, graphs_monitored = compiled_run(tmp_path / "monitored", small(strict=True))
+    eager = MetricsLog()
     fit(tmp_path / "eager", small(strict=True), eager, max_epochs=2)
-    assert graphs_watched == graphs
-    assert [m["val_loss"] for m in watched] == [m["val_loss"] for m in plain]
-    for name in ("enrichment", "jsd_first", "evidence"):
-        compiled = [m[f"cam/{name}"] for m in watched]
+    assert graphs_monitored == graphs
+    assert [m["val_loss"] for m in monitored] == [m["val_loss"] for m in plain]
+    for name in ("enrichment", "jsd_first", "mean_activation"):
+        compiled = [m[f"cam/{name}"] for m in monitored]
         assert compiled == pytest.approx(eager.of(f"cam/{name}"), rel=1e-4), name
 
 
-def test_a_compiled_part_is_watched_under_its_plain_name(tmp_path):
+@pytest.mark.slow
+def test_layers_of_a_compiled_part_have_their_plain_names(tmp_path):
     torch._dynamo.reset()
     module = Module()
     module.net = torch.compile(module.net, backend="eager")
@@ -170,7 +173,7 @@ def test_a_compiled_part_is_watched_under_its_plain_name(tmp_path):
 
 
 class TwoOptimizers(Module):
-    """Steps two optimizers a batch, so that `global_step` runs at twice the batches' pace."""
+    """Steps two optimizers per batch, so that `global_step` is twice the number of batches."""
 
     def __init__(self):
         super().__init__()
@@ -189,7 +192,7 @@ class TwoOptimizers(Module):
         return [torch.optim.SGD(part, lr=0.05) for part in (body, head)]
 
 
-def test_with_two_optimizers_pictures_stand_at_the_curves_steps(tmp_path):
+def test_with_two_optimizers_images_are_at_the_steps_of_the_scalars(tmp_path):
     trainer, events = fit_with_tensorboard(
         tmp_path, small(strict=True), module=TwoOptimizers(), max_epochs=2, val_check_interval=2
     )
@@ -200,3 +203,17 @@ def test_with_two_optimizers_pictures_stand_at_the_curves_steps(tmp_path):
     assert image_steps(events, "cam/timeline") == scalar_steps(events, "cam/entropy") == steps
     assert not any(math.isnan(e.value) for e in events.Scalars("cam/enrichment"))
     assert cam_scalars(events)
+
+
+# --- strategies ----------------------------------------------------------------------------------
+
+
+def test_fsdp_of_version_1_is_refused_at_setup():
+    class FSDPStrategy:
+        pass
+
+    class Trainer:
+        strategy = FSDPStrategy()
+
+    with pytest.raises(ValueError, match="ModelParallelStrategy"):
+        CAMCallback().setup(Trainer(), Module(), "fit")

@@ -1,28 +1,36 @@
-"""Training and validation images watched side by side, and masks that nobody drew."""
+"""Two probes side by side: the gap between them, and rules about it."""
 
 import json
-import math
+import re
+from pathlib import Path
 
 import pytest
-import torch
-from helpers.training import QUIET, Ledger, Module, Squares, fit, fit_with_tensorboard, loader, small
+from helpers.training import (
+    QUIET,
+    MetricsLog,
+    Module,
+    fit,
+    fit_with_tensorboard,
+    small,
+)
 
-from lightning_cam import CAMCallback, Threshold, Probe
+from lightning_cam import CAMCallback, Threshold
+from lightning_cam.output.record import read_run
 
 pytestmark = QUIET
 BOTH = {"val": "val", "train": "train"}
 
 
 def test_the_gap_is_training_minus_validation_whatever_their_order(tmp_path):
-    ledger = Ledger()
-    fit(tmp_path, small(probe=BOTH), ledger, max_epochs=2)
-    for now in ledger.metrics:
+    log = MetricsLog()
+    fit(tmp_path, small(probe=BOTH), log, max_epochs=2)
+    for metrics in log.metrics:
         for name in ("enrichment", "label_confidence", "jsd_previous"):
-            gap = now[f"cam/train/{name}"] - now[f"cam/val/{name}"]
-            assert now[f"cam/gap/{name}"] == pytest.approx(gap, nan_ok=True)
+            gap = metrics[f"cam/train/{name}"] - metrics[f"cam/val/{name}"]
+            assert metrics[f"cam/gap/{name}"] == pytest.approx(gap, nan_ok=True)
 
 
-def test_the_gap_leaves_baselines_and_subsets_out(tmp_path):
+def test_baselines_and_subsets_have_no_gap(tmp_path):
     _, events = fit_with_tensorboard(tmp_path, small(probe=BOTH))
     gaps = {t.removeprefix("cam/gap/") for t in events.Tags()["scalars"] if "/gap/" in t}
     assert "entropy" in gaps
@@ -55,87 +63,25 @@ def test_an_unknown_gap_names_the_near_miss(tmp_path):
     assert module.trained == 0
 
 
-# --- estimated masks -----------------------------------------------------------------------------
-
-
-def bare_probe():
-    data = Squares(8, side=32)
-    return Probe(data.images, data.targets), data.masks
-
-
-def test_grabcut_finds_what_stands_in_the_middle():
-    images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 0.3
-    masks = torch.zeros(4, 32, 32, dtype=torch.bool)
-    masks[:, 9:23, 12:25] = True
-    images[:, 1][masks] = 1.0
-    found = Probe(images).with_estimated_masks().masks
-    overlap = (found & masks).flatten(1).sum(1) / (found | masks).flatten(1).sum(1)
-    assert float(overlap.median()) > 0.6
-
-
-def test_estimated_masks_are_marked_and_given_ones_kept():
-    probe, masks = bare_probe()
-    guessed = probe.with_estimated_masks()
-    assert guessed.masks_estimated
-    given = Probe(probe.images, probe.targets, masks=masks)
-    assert given.with_estimated_masks() is given
-    assert not given.masks_estimated
-    boxes = torch.tensor([[1.0, 1.0, 15.0, 15.0]]).expand(8, 4)
-    assert Probe(probe.images, probe.targets, boxes=boxes).masks_estimated
-
-
-def test_boxes_start_the_estimate():
-    data = Squares(4, side=32)
-    boxes = torch.tensor([[1.0, 1, 15, 15], [17, 1, 31, 15], [1, 17, 15, 31], [17, 17, 31, 31]])
-    found = Probe(data.images, data.targets, boxes=boxes).with_estimated_masks().masks
-    assert not bool(found[0, 16:].any() | found[0, :, 16:].any())
-    assert bool(found[0].any())
-
-
-def test_the_estimate_repeats():
-    probe, _ = bare_probe()
-    assert torch.equal(probe.with_estimated_masks().masks, probe.with_estimated_masks().masks)
-
-
-@pytest.mark.parametrize("side", [1, 3, 8])
-def test_images_too_small_for_grabcut_have_empty_or_whole_masks(side):
-    images = torch.rand(2, 3, side, side)
-    assert Probe(images, [0, 1]).with_estimated_masks().masks.shape == (2, side, side)
-
-
-def test_the_callback_says_that_masks_are_estimated(tmp_path):
-    probe, _ = bare_probe()
-    rule = Threshold("entropy", above=-1.0, patience=1, warmup=0)
-    callback = small(probe=probe, estimate_masks=True, alerts=[rule])
-    with pytest.warns(UserWarning, match="estimated masks"):
-        fit(tmp_path, callback, train=loader(Squares(side=32)), val=loader(Squares(side=32)))
-    assert json.loads((tmp_path / "alerts.jsonl").read_text())["estimated"] is True
-
-
-# --- what is best --------------------------------------------------------------------------------
-
-
-def test_the_best_validation_is_the_monitored_ones(tmp_path):
-    ledger, callback = Ledger(), small(monitor="val_loss", mode="min")
-    fit(tmp_path, callback, ledger, max_epochs=4)
-    losses = ledger.of("val_loss")
-    best = losses.index(min(losses))
-    assert callback._watches["val"].history.best.validation == best
-
-
-def test_without_a_monitor_the_labels_probability_decides(tmp_path):
-    ledger, callback = Ledger(), small()
-    fit(tmp_path, callback, ledger, max_epochs=3)
-    values = ledger.of("cam/label_confidence")
-    assert callback._watches["val"].history.best.validation == values.index(max(values))
-
-
-def test_a_monitor_that_is_never_logged_costs_nothing(tmp_path):
-    ledger = Ledger()
-    fit(tmp_path, small(monitor="no such metric"), ledger, max_epochs=2)
-    assert math.isfinite(ledger.metrics[-1]["cam/jsd_best"])
-
-
-def test_a_mode_that_is_none_is_refused():
-    with pytest.raises(ValueError, match="mode 'min' or 'max', got 'highest'"):
-        CAMCallback(mode="highest")
+def test_an_alert_of_the_gap_is_in_the_file_the_record_the_report_and_the_logger(tmp_path):
+    rule = Threshold("gap/entropy", above=-2.0, patience=2, warmup=0)
+    callback = small(probe=BOTH, alerts=[rule], on_alert=())
+    trainer, events = fit_with_tensorboard(tmp_path, callback, max_epochs=4)
+    folder = Path(trainer.log_dir)
+    (alert,) = (json.loads(line) for line in (folder / "alerts.jsonl").read_text().splitlines())
+    assert (alert["probe"], alert["metric"], alert["epoch"]) == ("cam", "gap/entropy", 1)
+    assert alert["worst"]  # of the second probe
+    train, val = read_run(folder)
+    assert [train.tag, val.tag] == ["cam/train", "cam/val"]
+    assert [each.alerts for each in train.evaluations] == [[]] * 4
+    assert [each.alerts for each in val.evaluations] == [[], [alert], [], []]
+    gaps = [each.metrics["gap/entropy"] for each in val.evaluations]
+    assert gaps[1] == pytest.approx(alert["value"])
+    assert not [name for name in train.evaluations[1].metrics if name.startswith("gap/")]
+    page = (folder / "report.html").read_text()
+    (article,) = re.findall(r'<article class="alert .*?</article>', page, re.DOTALL)
+    assert "Entropy, gap between probes" in article
+    assert "Epoch 1, step 7" in article
+    assert ", ".join(alert["worst"]) in article
+    (tag,) = [tag for tag in events.Tags()["tensors"] if "cam/alerts" in tag]
+    assert alert["message"] in events.Tensors(tag)[0].tensor_proto.string_val[0].decode()

@@ -1,11 +1,11 @@
-"""What experts pick, by the layers' names, written down before the automatic choice was asked.
+"""`EXPECTED`: the layers that experts choose, written down before the automatic choice was made.
 
 Sources: the Grad-CAM family's papers and the READMEs and issues of the usual packages, which take a
 convolutional network's last spatial feature map before the pooling (`layer4`, `features`), the
-`norm1` of a vision transformer's last block (behind it only the class token counts), and a
-hierarchical transformer's final norm or last stage. Several names stand where experts differ; a
-trailing glob covers a layer and what is inside it. A choice agrees when its name, or the name of
-another module that returns the same tensor, matches. Not to be changed to suit a choice.
+`norm1` of a vision transformer's last block (after it only the class token counts), and a
+hierarchical transformer's final norm or last stage. There are several names where experts differ; a
+trailing glob covers a layer and the modules inside it. A choice agrees when its name, or the name
+of another module that returns the same tensor, matches. Do not change this table to suit a choice.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from lightning_cam.explain.candidate_layers import choose, survey
+from lightning_cam.explain.candidate_layers import candidate_layers, choose_layer
 from lightning_cam.explain.targets import ClassTarget
 
 
 @dataclass(frozen=True)
 class Expected:
-    """One model and the layers that experts take.
+    """A model and the layers that experts choose.
 
     Attributes:
         library: `torchvision` or `timm`.
         model: its registered name.
-        layers: names or globs, any of which is right.
+        layers: names or globs, each of them right.
     """
 
     library: str
@@ -36,12 +36,12 @@ class Expected:
     layers: tuple[str, ...]
 
     def agrees(self, names: Iterable[str]) -> bool:
-        """Tell whether one of a choice's names is an expected one."""
+        """Return whether one of the names of a choice is an expected one."""
         return any(fnmatch.fnmatchcase(n, wanted) for n in names for wanted in self.layers)
 
 
 _TORCHVISION = {
-    # The last convolution, its activation, or the pooling right behind (`features[-1]`).
+    # The last convolution, its activation, or the pooling after it (`features[-1]`).
     "alexnet": ("features.10", "features.11", "features.12"),
     "vgg16": ("features.28", "features.29", "features.30"),
     "vgg19_bn": ("features.49", "features.50", "features.51", "features.52"),
@@ -72,7 +72,7 @@ _TORCHVISION = {
 _TIMM = {
     "resnet50": ("layer4",),
     "res2net50_26w_4s": ("layer4",),
-    # Experts differ on networks with pre-activation: the last sum or its normalised form.
+    # Experts differ on networks with pre-activation: the last sum or its normalized form.
     "resnetv2_50": ("norm", "stages", "stages.3"),
     "densenet121": ("features",),
     "vgg16": ("features.28", "features.29", "features.30"),
@@ -92,16 +92,16 @@ _TIMM = {
     "convmixer_768_32": ("blocks", "blocks.31"),
     "poolformer_s12": ("stages", "stages.3"),
     "mobilevit_xxs": ("final_conv",),
-    # Vision transformers read out from a class token: the last block's first norm is the last
-    # place where patches still influence the score.
+    # Vision transformers that classify by a class token: the last block's first norm is the last
+    # place where patches influence the score.
     "vit_tiny_patch16_224": ("blocks.11.norm1",),
     "deit_tiny_distilled_patch16_224": ("blocks.11.norm1",),
-    # These average the patches, so the last block's output serves as well.
+    # These average the patches, so the output of the last block is right as well.
     "beit_base_patch16_224": ("blocks.11", "blocks.11.norm*", "norm"),
     "eva02_tiny_patch14_336": ("blocks.11", "blocks.11.norm*", "norm"),
     "mixer_s32_224": ("blocks", "blocks.7", "blocks.7.norm*", "norm"),
     "resmlp_12_224": ("blocks", "blocks.11", "blocks.11.norm*", "norm"),
-    # Patches are done after the self-attention; class attention only reads them.
+    # After the self-attention, patches are only read, by class attention.
     "cait_xxs24_224": ("blocks", "blocks.23", "blocks_token_only.*.norm1"),
     "xcit_nano_12_p16_224": ("blocks.11", "cls_attn_blocks.*.norm1"),
     "coat_lite_tiny": ("cpe4", "serial_blocks4.1.norm1"),
@@ -119,8 +119,8 @@ EXPECTED = [
 ]
 
 
-def chosen(model: nn.Module, size: tuple[int, int]) -> list[str]:
-    """Return the name of the layer that `"auto"` takes, and other names of the same tensor."""
+def chosen_layer(model: nn.Module, size: tuple[int, int]) -> list[str]:
+    """Return the name of the layer that `"auto"` chooses, and other names of the same tensor."""
     images = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
-    found = choose(survey(model, images, ClassTarget()))
+    found = choose_layer(candidate_layers(model, images, ClassTarget()))
     return [found.name, *found.aliases]

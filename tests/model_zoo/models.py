@@ -1,4 +1,4 @@
-"""The models that `benchmarks.zoo` asks for maps: how each is built, without weights and small."""
+"""The image models of torchvision, timm and transformers: built without weights, and small."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ _SIDE = 128  # of the images for transformers' small configs
 _TIMM_LARGE = 400  # from here on, timm's models are built for smaller images
 _TIMM_SIDE = 224
 _WINDOWED_SIDE = 224  # of those whose windows fit no other
-_COPIES = 4  # of the parameters that a look at a large model needs room for, activations included
+_COPIES = 4  # of the parameters that maps of a large model need room for, with activations
 
 
 class OutOfScopeError(Exception):
-    """The model cannot be asked for a map of an image, or not on this machine."""
+    """The model has no map of an image, or needs what this machine does not have."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One model of the zoo.
+    """One model of a library.
 
     Attributes:
         library: torchvision, timm or transformers.
-        family: the module that registers it.
-        name: under which the library knows it.
-        build: makes it and tells the images' size; raises `OutOfScopeError` with the reason.
+        family: the module of the library that registers it.
+        name: in the library.
+        build: returns the model and the height and width of its images; raises `OutOfScopeError`.
     """
 
     library: str
@@ -54,7 +54,7 @@ _OTHER_KINDS = {
     "video": "takes clips, not images",
     "optical_flow": "takes pairs of images and has no score",
 }
-# Random weights find no box of more than 0.05, the default threshold.
+# With random weights no box has a score above 0.05, the default threshold.
 _DETECTORS = {
     "fasterrcnn": {"box_score_thresh": 0.0, "box_detections_per_img": 10},
     "maskrcnn": {"box_score_thresh": 0.0, "box_detections_per_img": 10},
@@ -67,7 +67,7 @@ _DETECTORS = {
 
 
 def torchvision_entries() -> Iterator[Entry]:
-    """Yield all classifiers, segmentation and detection models; the rest with its reason."""
+    """Yield all classifiers, segmentation and detection models, and why others are left out."""
     from torchvision import models
 
     for name in models.list_models(module=models):
@@ -82,7 +82,7 @@ def torchvision_entries() -> Iterator[Entry]:
 
 
 def torchvision_model(name: str) -> tuple[nn.Module, tuple[int, int]]:
-    """Build a classifier, segmentation model or detector of torchvision."""
+    """Return a classifier, segmentation model or detector of torchvision, and the image size."""
     from torchvision import models
 
     weights = next(iter(models.get_model_weights(name)))
@@ -92,7 +92,7 @@ def torchvision_model(name: str) -> tuple[nn.Module, tuple[int, int]]:
         raise OutOfScopeError(f"needs about {needed >> 30} GiB of memory, {free >> 30} are free")
     options: dict[str, Any] = {}
     if name in ("googlenet", "inception_v3"):
-        options["init_weights"] = False  # their own draws from SciPy's for a minute
+        options["init_weights"] = False  # drawing them by SciPy takes a minute
     kind = models.get_model_builder(name).__module__
     if ".detection" in kind or ".segmentation" in kind:
         options["weights_backbone"] = None
@@ -102,7 +102,7 @@ def torchvision_model(name: str) -> tuple[nn.Module, tuple[int, int]]:
     side = {"inception_v3": 299, "ssd300_vgg16": 300}.get(name, 224)
     model = models.get_model(name, weights=None, **options)
     if name == "ssd300_vgg16":
-        # Without batch norms its random scores are exactly 1, where the softmax has no gradient.
+        # Its random scores are so large that a softmax of them has no gradient.
         for parameter in model.head.classification_head.parameters():
             parameter.data *= 0.01
     return model, (side, side)
@@ -110,8 +110,8 @@ def torchvision_model(name: str) -> tuple[nn.Module, tuple[int, int]]:
 
 # --- timm ----------------------------------------------------------------------------------------
 
-# The smallest of each family, and others where a family holds different architectures. Families
-# that a newer timm adds are represented by their first model.
+# The smallest of each family, and more where a family has different architectures. Of families
+# that a newer timm adds, the first model is taken.
 _TIMM = """
     beit_base_patch16_224 beitv2_base_patch16_224 halonet_h1 botnet26t_256 lambda_resnet26t
     mobileone_s1 repvgg_a0 resnet51q gernet_s regnetz_b16 cait_xxs24_224 coat_tiny
@@ -158,7 +158,7 @@ def timm_entries() -> Iterator[Entry]:
 
 
 def timm_model(name: str) -> tuple[nn.Module, tuple[int, int]]:
-    """Build a model of timm and read the size of its images."""
+    """Return a model of timm and the size of its images."""
     import timm
 
     side = timm.get_pretrained_cfg(name).input_size[1]
@@ -166,7 +166,7 @@ def timm_model(name: str) -> tuple[nn.Module, tuple[int, int]]:
         return timm.create_model(name, num_classes=CLASSES), (side, side)
     try:
         model = timm.create_model(name, num_classes=CLASSES, img_size=_TIMM_SIDE)
-    except TypeError:  # a convolutional network, which takes images of any size
+    except TypeError:  # a convolutional network, for images of any size
         model = timm.create_model(name, num_classes=CLASSES)
     return model, (_TIMM_SIDE, _TIMM_SIDE)
 
@@ -174,7 +174,7 @@ def timm_model(name: str) -> tuple[nn.Module, tuple[int, int]]:
 # --- transformers --------------------------------------------------------------------------------
 
 _NO_IMAGES = {
-    "ImageGPTConfig": "takes colour clusters as integers, through which no gradient reaches pixels",
+    "ImageGPTConfig": "takes colour clusters as integers, so no gradient reaches the pixels",
     "ShieldGemma2Config": "a language model that answers yes or no to a prompt with an image",
 }
 _SMALL_BLOCKS = {
@@ -203,7 +203,7 @@ _SMALL: dict[str, dict[str, Any]] = {
 
 
 def transformers_entries() -> Iterator[Entry]:
-    """Yield every image classifier that the library maps a configuration to."""
+    """Yield every image classifier of the library."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
 
     for config, found in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING.items():
@@ -212,30 +212,35 @@ def transformers_entries() -> Iterator[Entry]:
             if config.__name__ in _NO_IMAGES:
                 yield _excluded("transformers", family, name, _NO_IMAGES[config.__name__])
             else:
-                build = functools.partial(_transformers_model, config, kind)
+                build = functools.partial(transformers_model, name)
                 yield Entry("transformers", family, name, build)
 
 
-def _transformers_model(config: Any, kind: Any) -> tuple[nn.Module, tuple[int, int]]:
+def transformers_model(name: str) -> tuple[nn.Module, tuple[int, int]]:
+    """Return a classifier of transformers with a small configuration, and the image size."""
+    import transformers
+
+    kind = getattr(transformers, name)
+    config = kind.config_class
     small = _shrunk(config().to_dict()) | _SMALL.get(config.__name__, {})
     built = config(num_labels=CLASSES, **small)
     try:
         model = kind(built)
     except ImportError as error:
         raise OutOfScopeError(
-            "needs what is not installed: " + " ".join(f"{error}".split())
+            "needs a package that is not installed: " + " ".join(f"{error}".split())
         ) from error
     side = getattr(built, "image_size", None) or small.get("vision_config", {}).get("image_size")
     side = side if isinstance(side, int) else _SIDE
     if "Perceiver" in kind.__name__ and "Learned" not in kind.__name__:
-        side = 224  # written into the model
+        side = 224  # fixed in the model
     if config.__name__ == "Siglip2Config":
         model = _Packed(model, built.vision_config.patch_size)
     return model, (side, side)
 
 
 def _shrunk(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the entries of a default configuration that make it small, with their values."""
+    """Return the entries of a default configuration to change, so that the model is small."""
     small: dict[str, Any] = {}
     if all(isinstance(config.get(key), int) for key in ("hidden_size", "num_hidden_layers")):
         small |= {key: value for key, value in _SMALL_BLOCKS.items() if key in config}
@@ -252,7 +257,7 @@ def _shrunk(config: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Packed(nn.Module):
-    """Packs an image into patches, as the processor of a model does that takes these alone."""
+    """Cuts an image into patches, for a model whose image processor does so."""
 
     def __init__(self, model: nn.Module, patch: int) -> None:
         super().__init__()
@@ -265,3 +270,32 @@ class _Packed(nn.Module):
         mask = torch.ones(len(images), h * w, dtype=torch.long)
         shapes = torch.tensor([[h, w]] * len(images))
         return self.model(patches, pixel_attention_mask=mask, spatial_shapes=shapes)
+
+
+BUILDERS = {
+    "torchvision": torchvision_model,
+    "timm": timm_model,
+    "transformers": transformers_model,
+}
+LIBRARIES = {
+    "torchvision": torchvision_entries,
+    "timm": timm_entries,
+    "transformers": transformers_entries,
+}
+
+
+def has_model(library: str, name: str) -> bool:
+    """Return whether a library is installed in a version that has a model."""
+    try:
+        if library == "torchvision":
+            from torchvision import models
+
+            return name in models.list_models()
+        if library == "timm":
+            import timm
+
+            return bool(timm.is_model(name))
+        import transformers
+    except ImportError:
+        return False
+    return hasattr(transformers, name)

@@ -1,156 +1,195 @@
-"""What grows over many validations: memory, threads, file handles, hooks, and what is in memory.
+"""Train through many evaluations, and print what grows: memory, threads, files, hooks, state.
 
-`python -m benchmarks.endurance [--json FILE] [--looks 1000]` trains a tiny network with a look at
-every validation and everything switched on. Growth is that of the medians of the first and the last
-hundredth part after a tenth of the looks, in which caches fill. It also measures the size of the
-state in a checkpoint for probes of usual sizes.
+    python -m robustness.endurance [--evaluations 1000] [--json FILE]   # in tests/
+
+A tiny network is trained with one evaluation per epoch. The first tenth, in which caches are
+filled, is left out; growth is that from the median of the first part of the rest to that of its
+last part. The exit status is 1 where anything grows by more than one per cent.
 """
+
+# ruff: noqa: T201 - a command prints
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import gc
-import json
-import logging
 import statistics
 import sys
 import tempfile
 import threading
 import time
 import warnings
+from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from torch.utils.data import DataLoader, TensorDataset
+from helpers.result_files import be_quiet, environment, markdown_table, write_json
+from helpers.training import Module, Squares, loader, make_trainer, squares_probe
 
-from benchmarks.faults import Net, probe, squares
-from benchmarks.measuring import memory_of, saved_bytes
-from lightning_cam import CAMCallback
-from lightning_cam.monitor import History, Threshold, Snapshot
+from lightning_cam import CAMCallback, Threshold
+from lightning_cam.monitor import History, Snapshot
 
-LOOKS = 1000
-MOST = 0.01  # growth that counts as none
+EVALUATIONS = 1000
+TOLERANCE = 0.01  # relative growth that counts as none
+_ARENA_MAX = -8  # of <malloc.h>
+_EVERY = 10  # evaluations between two slow measurements
+_TITLES = {
+    "resident": "resident memory, bytes",
+    "objects": "Python objects",
+    "threads": "threads",
+    "handles": "open files",
+    "hooks": "hooks on the network",
+    "state": "state in the checkpoint, bytes",
+}
+
+Row = dict[str, float]
 
 
-class Meter(pl.Callback):
-    """Measures the process after each validation."""
+class ProcessMeter(pl.Callback):
+    """Measures the process after each validation; NaN where a slow measurement is not due."""
 
-    def __init__(self, watcher: CAMCallback) -> None:
-        self.watcher = watcher
-        self.rows: list[dict[str, float]] = []
+    def __init__(self, callback: CAMCallback) -> None:
+        self.callback = callback
+        self.rows: list[Row] = []
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if trainer.sanity_checking:
             return
-        parts = list(module.modules())
-        every = len(self.rows) % 10 == 0  # collecting garbage takes longer than the look
-        if every:
+        modules = list(module.modules())
+        due = len(self.rows) % _EVERY == 0
+        if due:
             gc.collect()
         self.rows.append(
             {
-                "resident": 1024.0 * memory_of("VmRSS"),
-                "objects": float(len(gc.get_objects())) if every else float("nan"),
+                "resident": resident_memory(),
+                "objects": float(len(gc.get_objects())) if due else float("nan"),
                 "threads": float(threading.active_count()),
                 "handles": float(len(list(Path("/proc/self/fd").iterdir()))),
                 "hooks": float(
-                    sum(len(p._forward_hooks) + len(p._backward_hooks) for p in parts)  # noqa: SLF001
+                    sum(len(m._forward_hooks) + len(m._backward_hooks) for m in modules)
                 ),
-                "state": float(saved_bytes(self.watcher.state_dict())) if every else float("nan"),
+                "state": float(saved_bytes(self.callback.state_dict())) if due else float("nan"),
             }
         )
 
 
-def train(folder: Path, looks: int, **options: Any) -> list[dict[str, float]]:
-    """Return what was measured after each of `looks` looks."""
-    callback = CAMCallback(
-        **{
-            "probe": probe(),
-            "num_pictures": 2,
-            "interventions_every": 5,
-            "alerts": [Threshold("enrichment", below=1.0), Threshold("entropy", above=0.0)],
-            "on_alert": (),
-            "strict": False,
-            **options,
-        }
-    )
-    meter = Meter(callback)
-    images, targets, _ = squares(4)
-    data = DataLoader(TensorDataset(images, targets), 4)
-    trainer = pl.Trainer(
-        max_epochs=looks,
-        logger=False,
-        accelerator="cpu",
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        default_root_dir=folder,
-        callbacks=[callback, meter],
-    )
-    trainer.fit(Net(), data, data)
+def resident_memory() -> float:
+    """Return the resident memory of this process in bytes."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return 1024 * float(next(line.split()[1] for line in status if line.startswith("VmRSS")))
+
+
+def saved_bytes(state: object) -> int:
+    """Return how many bytes a state takes in a checkpoint."""
+    file = BytesIO()
+    torch.save(state, file)
+    return file.tell()
+
+
+def use_one_arena() -> None:
+    """Let all threads share one arena of glibc's allocator.
+
+    Otherwise memory that one thread frees is not used by another one, and the resident memory also
+    depends on the order in which threads allocate.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
+
+
+def train(folder: Path, evaluations: int, **options: Any) -> list[Row]:
+    """Return the measurements after each evaluation.
+
+    Args:
+        folder: for files.
+        evaluations: number of epochs with one evaluation each.
+        **options: arguments of `CAMCallback` in place of the usual ones.
+    """
+    defaults: dict[str, Any] = {
+        "probe": squares_probe(),
+        "num_pictures": 2,
+        "interventions_every": 5,
+        "alerts": [Threshold("enrichment", below=1.0), Threshold("entropy", above=0.0)],
+        "on_alert": (),
+    }
+    callback = CAMCallback(**{**defaults, **options})
+    meter = ProcessMeter(callback)
+    data = loader(Squares(4))
+    make_trainer(folder, [callback, meter], max_epochs=evaluations).fit(Module(), data, data)
     return meter.rows
 
 
-def growth(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Return for each quantity its first and last level and the growth, a share of the first."""
+def growth(rows: Sequence[Row]) -> dict[str, Row]:
+    """Return for each quantity the first and the last level and the relative growth."""
     settled = rows[len(rows) // 10 :]
-    part = max(10, len(settled) // 20)
+    part = max(_EVERY, len(settled) // 20)
     found = {}
     for name in rows[0]:
         first, last = (
             statistics.median(row[name] for row in side if row[name] == row[name])
             for side in (settled[:part], settled[-part:])
         )
-        share = (last - first) / first if first else float(last > first)
-        found[name] = {"first": first, "last": last, "growth": round(share, 5)}
+        relative = (last - first) / first if first else float(last > first)
+        found[name] = {"first": first, "last": last, "growth": round(relative, 5)}
     return found
 
 
 def state_sizes() -> dict[str, int]:
-    """Return the bytes of a long run's history in a checkpoint, for 32 images and one map each."""
-    found = {}
+    """Return the bytes of a long run's history in a checkpoint, for 32 images with one map each."""
+    sizes = {}
     for side in (7, 16):
         history = History()
+        rows = torch.arange(32)
         for n in range(200):
             maps = {("gradcam", "layer4"): torch.rand(32, side, side)}
-            rows = torch.arange(32)
             history.add(Snapshot(n, n, n, maps, rows, rows, rows, torch.rand(32)), n % 7)
-        found[f"{side}x{side}"] = saved_bytes(history.state_dict())
-    return found
+        sizes[f"{side}x{side}"] = saved_bytes(history.state_dict())
+    return sizes
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, help="write the figures there")
-    parser.add_argument("--looks", type=int, default=LOOKS)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+def table(results: Mapping[str, Any]) -> str:
+    """Return the table of docs/promises.md."""
+    rows = [
+        (_TITLES[name], f"{each['first']:,.0f}", f"{each['last']:,.0f}", f"{each['growth']:.2%}")
+        for name, each in results["growth"].items()
+    ]
+    return markdown_table(("", "first 5 %", "last 5 %", "growth"), rows)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="robustness.endurance",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--evaluations", type=int, default=EVALUATIONS)
+    parser.add_argument("--json", metavar="FILE", type=Path)
+    args = parser.parse_args(arguments)
+    be_quiet()
+    use_one_arena()
     warnings.simplefilter("ignore")
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        rows = train(Path(folder), arguments.looks)
+        rows = train(Path(folder), args.evaluations)
     found = growth(rows)
-    for name, each in found.items():
-        print(f"{name:<10} {each['first']:>14,.0f} {each['last']:>14,.0f} {each['growth']:>8.2%}")
-    sizes = state_sizes()
-    for name, size in sizes.items():
-        print(f"state of 32 images, maps {name}: {size / 1e6:.2f} MB")
-    bad = [name for name, each in found.items() if each["growth"] > MOST]
-    content = {
-        "looks": arguments.looks,
+    results = {
+        "environment": environment(),
+        "evaluations": args.evaluations,
         "seconds": round(time.perf_counter() - started, 1),
-        "torch": torch.__version__,
-        "lightning": pl.__version__,
-        "grew": bad,
+        "grew": [name for name, each in found.items() if each["growth"] > TOLERANCE],
         "growth": found,
-        "state_bytes_32_images": sizes,
+        "state_bytes_32_images": state_sizes(),
     }
-    if arguments.json:
-        arguments.json.write_text(json.dumps(content, indent=1) + "\n")
-    sys.exit(bool(bad))
+    print(table(results))
+    for name, size in results["state_bytes_32_images"].items():
+        print(f"state of 32 images with maps of {name}: {size / 1e6:.2f} MB")
+    write_json(args.json, results)
+    return int(bool(results["grew"]))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

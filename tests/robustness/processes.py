@@ -1,113 +1,146 @@
-"""What each process spends on a look as their number grows.
+"""Share evaluations among processes, and print what each of them computes and gathers.
 
-`python -m benchmarks.processes [--json FILE] [--most 4]` shares looks at 32 images among processes
-that find each other by gloo. Beside the time on the clock, which needs a core for each process, it
-states the processor's time of a process, which does not hang on what else the machine does.
+    python -m robustness.processes [--most 4] [--json FILE]   # in tests/
+
+Processes find each other by gloo and evaluate 32 images with interventions. The number of images
+that a process runs and its CPU time do not depend on what else the machine does; the wall time
+does, and needs a core per process.
 """
+
+# ruff: noqa: T201 - a command prints
 
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import pickle
 import socket
 import statistics
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from helpers.result_files import environment, write_json
+from helpers.training import Squares
 from torch import nn
 
-from benchmarks.faults import squares
 from lightning_cam import Probe
-from lightning_cam.monitor.config import Options
-from lightning_cam.runtime.distributed import DistributedContext
-from lightning_cam.monitor.probe_monitor import Watch
+from lightning_cam.monitor.config import MonitorConfig
+from lightning_cam.monitor.probe_monitor import ProbeMonitor
+from lightning_cam.runtime.forward_context import ForwardContext
 
-IMAGES, SIDE, LOOKS = 32, 128, 4
+IMAGES, EVALUATIONS = 32, 4
+_TIMEOUT = 300  # seconds
+_GATHERED = (8, 64, 1024)  # numbers of processes
 
 
 def network() -> nn.Module:
     torch.manual_seed(0)
-    parts: list[nn.Module] = []
-    for into, out in ((3, 64), (64, 128), (128, 128)):
-        parts += [nn.Conv2d(into, out, 3, stride=2, padding=1), nn.BatchNorm2d(out), nn.ReLU()]
-    return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 4))
+    layers: list[nn.Module] = []
+    for channels, out in ((3, 64), (64, 128), (128, 128)):
+        layers += [nn.Conv2d(channels, out, 3, stride=2, padding=1), nn.BatchNorm2d(out), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 4))
 
 
-def process(rank: int, size: int, port: int, results: Any) -> None:
+def evaluate_as_rank(rank: int, size: int, port: int, side: int, results: Any) -> None:
+    """Evaluate as one of several processes, and put the measurements of this one on a queue."""
     torch.set_num_threads(1)
     if size > 1:
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
         dist.init_process_group("gloo", rank=rank, world_size=size)
-    images, targets, masks = squares(IMAGES)
-    images = nn.functional.interpolate(images, size=(SIDE, SIDE))
-    masks = nn.functional.interpolate(masks[:, None].float(), size=(SIDE, SIDE))[:, 0] > 0
-    probe = Probe(images, targets, masks=masks)
-    watch = Watch("cam", probe, Options(interventions_every=1), team=DistributedContext(rank, size))
-    model = network()
-    watch.prepare(model, probe.images)
-    wall, cpu = [], []
-    for n in range(LOOKS):
+    data = Squares(IMAGES, side=side)
+    probe = Probe(data.images, data.targets, masks=data.masks)
+    model, config = network(), MonitorConfig(interventions_every=1)
+    context = ForwardContext.of(model)
+    monitor = ProbeMonitor("cam", probe, config, model, context)
+    images: list[int] = []
+    model.register_forward_pre_hook(lambda _, inputs: images.append(len(inputs[0])))
+    wall, cpu, counts = [], [], []
+    for n in range(EVALUATIONS):
         if size > 1:
             dist.barrier()
+        images.clear()
         before = time.perf_counter(), time.process_time()
-        look = watch.look(model, probe.images, n, n)
+        evaluation = monitor.evaluate(model, context, n, n)
         wall.append(time.perf_counter() - before[0])
         cpu.append(time.process_time() - before[1])
-        watch.remember(look)
-    results.put((rank, statistics.median(wall[1:]), statistics.median(cpu[1:])))
+        counts.append(sum(images))
+        monitor.update_history(evaluation, float("nan"))
+    # The first evaluation also measures the baselines.
+    results.put((statistics.median(wall[1:]), statistics.median(cpu[1:]), counts[1:]))
     if size > 1:
         dist.barrier()
         dist.destroy_process_group()
 
 
-def measured(size: int) -> dict[str, float]:
+def measure(size: int, side: int = 128) -> dict[str, Any]:
+    """Return the largest wall time, CPU time and number of images of `size` processes.
+
+    Args:
+        size: number of processes.
+        side: of the images in pixels.
+    """
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
-    fork = multiprocessing.get_context("spawn")
-    results = fork.Queue()
-    ranks = [fork.Process(target=process, args=(r, size, port, results)) for r in range(size)]
+    spawn = multiprocessing.get_context("spawn")
+    results = spawn.Queue()
+    arguments = (size, port, side, results)
+    ranks = [spawn.Process(target=evaluate_as_rank, args=(n, *arguments)) for n in range(size)]
     for rank in ranks:
         rank.start()
-    rows = [results.get(timeout=300) for _ in ranks]
-    for rank in ranks:
-        rank.join()
-    return {"processes": size, "wall_s": max(r[1] for r in rows), "cpu_s": max(r[2] for r in rows)}
+    try:
+        rows = [results.get(timeout=_TIMEOUT) for _ in ranks]
+    finally:
+        for rank in ranks:
+            rank.join(timeout=10)
+            rank.kill()
+    wall, cpu, counts = zip(*rows, strict=True)
+    images = [max(each) for each in zip(*counts, strict=True)]
+    return {"processes": size, "wall_s": max(wall), "cpu_s": max(cpu), "images": images}
 
 
-def gathering(processes: int, logits: int = 1000, cells: int = 49) -> dict[str, float]:
-    """Return size and cost of unpacking one gather of maps: an image a process."""
+def gathered(processes: int, logits: int = 1000, cells: int = 49) -> dict[str, Any]:
+    """Return the size of one gather of maps, an image per process, and the time to unpack it."""
     part = ({"maps": torch.rand(1, cells), "logits": torch.rand(1, logits)}, "")
     message = pickle.dumps(part)
     started = time.perf_counter()
     for _ in range(processes):
-        pickle.loads(message)  # noqa: S301 - our own, of the line above
+        pickle.loads(message)  # noqa: S301 - pickled in the line above
     seconds = time.perf_counter() - started
     return {"processes": processes, "bytes": len(message) * processes, "unpacking_s": seconds}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, help="write the figures there")
-    parser.add_argument("--most", type=int, default=4)
-    arguments = parser.parse_args()
-    looks = [measured(size) for size in (1, 2, 4, 8) if size <= arguments.most]
-    gathers = [gathering(size) for size in (8, 64, 1024)]
-    for row in looks:
-        print("{processes} processes: {wall_s:.3f} s, processor {cpu_s:.3f} s each".format(**row))
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="robustness.processes",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--most", type=int, default=4, help="processes")
+    parser.add_argument("--json", metavar="FILE", type=Path)
+    args = parser.parse_args(arguments)
+    evaluations = [measure(size) for size in (1, 2, 4, 8) if size <= args.most]
+    gathers = [gathered(size) for size in _GATHERED]
+    for row in evaluations:
+        print(
+            f"{row['processes']} processes: {row['wall_s']:.3f} s, CPU {row['cpu_s']:.3f} s each, "
+            f"images run by each in later evaluations: {row['images']}"
+        )
     for row in gathers:
-        words = "{processes} processes: {bytes} bytes gathered, {unpacking_s:.4f} s to unpack"
-        print(words.format(**row))
-    if arguments.json:
-        content = {"torch": torch.__version__, "looks": looks, "gathers": gathers}
-        arguments.json.write_text(json.dumps(content, indent=1) + "\n")
+        print(
+            f"{row['processes']} processes: {row['bytes']} bytes gathered, "
+            f"{row['unpacking_s']:.4f} s to unpack"
+        )
+    content = {"environment": environment(), "evaluations": evaluations, "gathers": gathers}
+    write_json(args.json, content)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,1 +1,1 @@
-"""Two trainings, with and without `CAMCallback`, compared bit for bit; see `__main__`."""
+"""Trainings with and without `CAMCallback`, compared bit for bit; `__main__` writes the table."""

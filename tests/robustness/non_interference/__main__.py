@@ -1,71 +1,75 @@
-"""Whether a training is the same, bit for bit, with the callback and without.
+"""Compare trainings with and without `CAMCallback` bit for bit, and print the table.
 
-python -m benchmarks.interference [--only NAME ...] [--quick] [--json FILE]
+    python -m robustness.non_interference [--only NAME ...] [--small] [--json FILE]   # in tests/
 
-For each configuration two trainings, one with `CAMCallback` and everything on. At each hook
-everything a training depends on is compared: see `witness.ITEMS`. The exit status is 1 where
-anything differs.
+Each configuration is trained twice, without the callback and with all of its features. At every
+hook all `state_snapshot.ITEMS` are compared. The exit status is 1 where anything differs.
 """
+
+# ruff: noqa: T201 - a command prints
 
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-import torch
+from helpers.result_files import be_quiet, environment, markdown_row, markdown_table, write_json
+from robustness.non_interference.comparison import FULL, SMALL, compare
+from robustness.non_interference.configurations import CONFIGURATIONS
+from robustness.non_interference.state_snapshot import ITEMS
 
-from benchmarks.interference.compare import EVERYTHING, QUICK, Comparison, compare
-from benchmarks.interference.configurations import TABLE
-from benchmarks.interference.witness import ITEMS
-from benchmarks.measuring import environment, write_json
-
-
-def row(found: Comparison) -> str:
-    """Return a comparison as a line of the table."""
-    if found.lacking:
-        return f"| {found.name} | | | | skipped: {found.lacking} |"
-    verdict = "yes" if found.identical else "NO: " + (found.trouble or ", ".join(found.differing))
-    return f"| {found.name} | {found.looks} | {found.moments} | {found.values:,} | {verdict} |"
+HEAD = ("configuration", "evaluations", "hooks", "values compared", "identical")
 
 
-def main() -> int:
-    """Compare, print and write."""
+def row(result: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return a comparison as a row of the table."""
+    if result["skipped"]:
+        return result["name"], "", "", "", f"skipped: {result['skipped']}"
+    differing = result["problem"] or ", ".join(result["differing"])
+    verdict = "yes" if result["identical"] else f"NO: {differing}"
+    numbers = (str(result["evaluations"]), str(result["hooks"]), f"{result['values']:,}")
+    return result["name"], *numbers, verdict
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """Return the table of docs/promises.md."""
+    return markdown_table(HEAD, [row(each) for each in results["configurations"]])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="robustness.non_interference",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    names = [configuration.name for configuration in TABLE]
+    names = [configuration.name for configuration in CONFIGURATIONS]
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=names, default=names)
-    parser.add_argument("--quick", action="store_true", help="the callback as in the tests")
-    parser.add_argument("--json", metavar="FILE")
-    args = parser.parse_args()
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    torch.set_num_threads(1)
-    print(f"{len(ITEMS)} items compared: {', '.join(ITEMS)}\n")
-    print("| configuration | looks | moments | values | identical |\n|---|---|---|---|---|")
-    found = []
-    for configuration in TABLE:
+    parser.add_argument("--small", action="store_true", help="fewer features, as in the tests")
+    parser.add_argument("--json", metavar="FILE", type=Path)
+    args = parser.parse_args(arguments)
+    be_quiet()
+    print(f"{len(ITEMS)} items compared: {', '.join(ITEMS)}\n\n{markdown_table(HEAD, [])}")
+    results: list[dict[str, Any]] = []
+    for configuration in CONFIGURATIONS:
         if configuration.name not in args.only:
             continue
         start = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
-            comparison = compare(configuration, Path(folder), QUICK if args.quick else EVERYTHING)
-        seconds = time.perf_counter() - start
-        found.append({**asdict(comparison), "identical": comparison.identical})
-        print(row(comparison), flush=True)
-        print(f"{seconds:6.1f} s {configuration.name}", file=sys.stderr)
+            comparison = compare(configuration, Path(folder), SMALL if args.small else FULL)
+        results.append({**asdict(comparison), "identical": comparison.identical})
+        print(markdown_row(*row(results[-1])), flush=True)
+        print(f"{time.perf_counter() - start:6.1f} s {configuration.name}", file=sys.stderr)
         for item, places in comparison.differing.items():
             print(f"    {item}: {places}", file=sys.stderr)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    content = {"environment": environment(device), "items": list(ITEMS), "configurations": found}
+    content = {"environment": environment(), "items": list(ITEMS), "configurations": results}
     write_json(args.json, content)
-    return int(any(not (each["identical"] or each["lacking"]) for each in found))
+    return int(not all(each["identical"] or each["skipped"] for each in results))
 
 
 if __name__ == "__main__":

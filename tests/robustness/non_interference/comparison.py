@@ -1,4 +1,4 @@
-"""Train twice, with and without the callback, and compare."""
+"""Train twice, with and without `CAMCallback`, and compare all recorded state."""
 
 from __future__ import annotations
 
@@ -13,42 +13,39 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from robustness.non_interference.bitwise import count_values, differences
+from robustness.non_interference.configurations import Configuration
+from robustness.non_interference.process_state import COMPILED
+from robustness.non_interference.state_snapshot import ITEMS, StateRecorder, UserMetricsLogger
 
-from benchmarks.interference.configurations import Configuration
-from benchmarks.interference.witness import (
-    COMPILED,
-    ITEMS,
-    Book,
-    Witness,
-    differences,
-    size_of,
-)
 from lightning_cam import CAMCallback, Threshold
-from lightning_cam.monitor.config import PANELS
+from lightning_cam.output.panels import PANELS
+
+Records = Sequence[tuple[str, dict[str, Any]]]
 
 
 @dataclass(frozen=True)
-class Effort:
-    """How much is asked of the callback.
+class Options:
+    """How much the callback has to do.
 
     Attributes:
         callback: its arguments.
-        trainer: arguments of `Trainer` that go with them.
+        trainer: arguments of `Trainer` that belong to them.
     """
 
     callback: Mapping[str, Any]
     trainer: Mapping[str, Any] = field(default_factory=dict)
 
 
-EVERYTHING = Effort(
+FULL = Options(
     {
-        "probe": {"train": "train", "val": "val"},  # the one without masks, which are estimated
+        "probe": {"train": "train", "val": "val"},  # training data has no masks: they are estimated
         "estimate_masks": True,
         "method": ["gradcam", "layercam", "smoothgrad", "scorecam", "eigencam"],
         "layers": ["first", "second"],
-        "panels": PANELS,
+        "panels": tuple(PANELS),
         "feature_channels": 2,
-        "preferred": [0, "second:1"],
+        "activation_maximization": [0, "second:1"],
         "slow_panels_every": 2,
         "interventions_every": 1,
         "fuse_layers": True,
@@ -64,7 +61,7 @@ EVERYTHING = Effort(
         "scale": "run",
     }
 )
-QUICK = Effort(
+SMALL = Options(
     {
         "method": ["gradcam", "layercam"],
         "layers": "second",
@@ -81,7 +78,7 @@ QUICK = Effort(
 _TRAINER: dict[str, Any] = {
     "max_epochs": 2,
     "accumulate_grad_batches": 4,
-    "val_check_interval": 3,  # in the middle of windows
+    "val_check_interval": 3,  # within accumulation windows
     "accelerator": "cpu",
     "devices": 1,
     "enable_progress_bar": False,
@@ -93,153 +90,148 @@ _TRAINER: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Training:
-    """What one training left behind.
+    """The outcome of one training.
 
     Attributes:
-        records: what the witness wrote down, moment by moment.
-        looks: looks that the callback remembers, of all probes.
-        skipped: warnings of the callback that it left something out.
-        report: whether its report is there.
+        records: recorded state, hook by hook.
+        evaluations: of all probes, as the callback counts them.
+        skipped: warnings of the callback that it skipped something.
+        report: whether its report was written.
     """
 
-    records: list[tuple[str, dict[str, Any]]]
-    looks: int = 0
+    records: Records
+    evaluations: int = 0
     skipped: tuple[str, ...] = ()
     report: bool = False
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two trainings side by side.
+    """Two trainings of one configuration compared.
 
     Attributes:
         name: of the configuration.
-        moments: at how many everything was compared.
-        values: how many single values that were.
+        hooks: number of hooks at which all items were compared.
+        values: number of single values compared.
         differing: by item, the first places at which the trainings differ.
-        looks: of the watched training.
-        trouble: why the comparison says nothing, such as a callback that did not look.
-        lacking: why there is none.
+        evaluations: of the training with the callback.
+        problem: why the comparison is void, such as a callback that did not evaluate.
+        skipped: why there is none.
     """
 
     name: str
-    moments: int = 0
+    hooks: int = 0
     values: int = 0
     differing: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    looks: int = 0
-    trouble: str = ""
-    lacking: str = ""
+    evaluations: int = 0
+    problem: str = ""
+    skipped: str = ""
 
     @property
     def identical(self) -> bool:
         """Whether both trainings were the same, bit for bit."""
-        return bool(self.moments) and not self.differing and not self.trouble
+        return bool(self.hooks) and not self.differing and not self.problem
 
 
-def compare(configuration: Configuration, folder: Path, effort: Effort = EVERYTHING) -> Comparison:
-    """Return how a watched training differs from an preserve_model_state one."""
-    if configuration.lacking:
-        return Comparison(configuration.name, lacking=configuration.lacking)
-    place = folder / "run"  # one after the other in the same: paths are part of some states
-    if configuration.needs == "compiler":  # its threads start once a process
-        train(configuration, folder / "first", effort, watched=False)
-    plain = train(configuration, place, effort, watched=False)
+def compare(configuration: Configuration, folder: Path, options: Options = FULL) -> Comparison:
+    """Return how a training with the callback differs from one without."""
+    if configuration.skip_reason:
+        return Comparison(configuration.name, skipped=configuration.skip_reason)
+    place = folder / "run"  # the same for both: paths are part of some states
+    if configuration.needs == "compiler":  # its threads start once per process
+        train(configuration, folder / "first", options, monitored=False)
+    plain = train(configuration, place, options, monitored=False)
     place.rename(folder / "plain")
-    watched = train(configuration, place, effort)
+    monitored = train(configuration, place, options)
     return Comparison(
         configuration.name,
-        moments=len(plain.records),
-        values=size_of([record for _, record in plain.records]),
-        differing=differing_items(plain.records, watched.records),
-        looks=watched.looks,
-        trouble=_trouble(configuration, watched),
+        hooks=len(plain.records),
+        values=count_values([record for _, record in plain.records]),
+        differing=differing_items(plain.records, monitored.records),
+        evaluations=monitored.evaluations,
+        problem=_problem(configuration, monitored),
     )
 
 
-def _trouble(configuration: Configuration, watched: Training) -> str:
-    """Return why a watched training was not watched as it should have been."""
-    unmeant = [
-        line
-        for line in watched.skipped
-        if not configuration.failing or configuration.failing not in line
-    ]
-    if unmeant:
-        return unmeant[0]
-    if configuration.failing and not watched.skipped:
-        return f"expected our pass to fail with {configuration.failing!r}, it did not"
-    if not watched.looks:
-        return "the callback did not look"
-    return "" if watched.report else "there is no report"
+def _problem(configuration: Configuration, training: Training) -> str:
+    """Return why a training was not monitored as it should have been."""
+    expected = configuration.expected_error
+    unexpected = [line for line in training.skipped if not expected or expected not in line]
+    if unexpected:
+        return unexpected[0]
+    if expected and not training.skipped:
+        return f"expected the evaluation to fail with {expected!r}, it did not"
+    if not training.evaluations:
+        return "there was no evaluation"
+    return "" if training.report else "there is no report"
 
 
-def differing_items(
-    ours: Sequence[tuple[str, dict[str, Any]]], theirs: Sequence[tuple[str, dict[str, Any]]]
-) -> dict[str, list[str]]:
-    """Return the items that differ at any moment, each with the first few places."""
+def differing_items(first: Records, second: Records) -> dict[str, list[str]]:
+    """Return the items that differ at any hook, each with the first few places."""
     found: dict[str, list[str]] = {}
-    if [moment for moment, _ in ours] != [moment for moment, _ in theirs]:
-        found["moments"] = [f"{len(ours)} and {len(theirs)} of them, or in another order"]
-    for n, ((moment, mine), (_, other)) in enumerate(zip(ours, theirs, strict=False)):
+    if [hook for hook, _ in first] != [hook for hook, _ in second]:
+        found["hooks"] = [f"{len(first)} and {len(second)} of them, or in another order"]
+    for n, ((hook, one), (_, other)) in enumerate(zip(first, second, strict=False)):
         for item in ITEMS:
-            places = differences(mine[item], other[item])
-            found.setdefault(item, []).extend(f"{n} {moment}: {place}" for place in places)
+            places = differences(one[item], other[item])
+            found.setdefault(item, []).extend(f"{n} {hook}: {place}" for place in places)
     return {item: places[:5] for item, places in found.items() if places}
 
 
 def train(
     configuration: Configuration,
     folder: Path,
-    effort: Effort,
+    options: Options,
     *others: pl.Callback,
-    watched: bool = True,
+    monitored: bool = True,
 ) -> Training:
-    """Train by a configuration.
+    """Train by a configuration and record all state.
 
     Args:
-        configuration: how.
+        configuration: how to train.
         folder: for files.
-        effort: how much is asked of the callback.
-        others: callbacks beside the configuration's, where ours stands.
-        watched: whether ours is there.
+        options: how much the callback has to do.
+        others: further callbacks, listed where `CAMCallback` is.
+        monitored: whether `CAMCallback` is among the callbacks.
     """
-    _begin()
-    witness = Witness()
+    _reset()
+    recorder = StateRecorder()
     limits: list[dict[str, Any]] = [{"max_steps": 1}, {}] if configuration.resumed else [{}]
-    looks, checkpoint = 0, None
+    evaluations, checkpoint = 0, None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for limit in limits:
-            settings = {**effort.callback, **configuration.callback}
-            ours = [CAMCallback(**settings)] if watched else []
-            callbacks = [*configuration.before(), *ours, *others, *configuration.after(), witness]
-            chosen = {**_TRAINER, **effort.trainer, **configuration.trainer, **limit}
+            settings = {**options.callback, **configuration.callback}
+            ours = [CAMCallback(**settings)] if monitored else []
+            callbacks = [*configuration.before(), *ours, *others, *configuration.after(), recorder]
+            chosen = {**_TRAINER, **options.trainer, **configuration.trainer, **limit}
             if configuration.needs == "cuda":
                 chosen["accelerator"] = "gpu"
-            loggers = [TensorBoardLogger(folder, name="tb"), Book()]
+            loggers = [TensorBoardLogger(folder, name="tb"), UserMetricsLogger()]
             trainer = pl.Trainer(
                 **chosen, callbacks=callbacks, logger=loggers, default_root_dir=folder
             )
             trainer.fit(configuration.module(), configuration.data(), ckpt_path=checkpoint)
-            looks += sum(_looks(callback) for callback in ours)
+            evaluations += sum(_evaluations(callback) for callback in ours)
             checkpoint = folder / "middle.ckpt"
             if limit:
                 trainer.save_checkpoint(checkpoint)
-    said = [str(each.message) for each in caught]
+    messages = [str(each.message) for each in caught]
     return Training(
-        witness.records,
-        looks,
-        tuple(line for line in said if "CAMCallback skipped" in line),
+        recorder.records,
+        evaluations,
+        tuple(message for message in messages if "lightning_cam skipped" in message),
         any(folder.rglob("report.html")),
     )
 
 
-def _looks(callback: CAMCallback) -> int:
+def _evaluations(callback: CAMCallback) -> int:
     probes = callback.state_dict()["probes"].values()
     return sum(int(probe["history"]["count"]) for probe in probes)
 
 
-def _begin() -> None:
-    """Start every training from the same place."""
+def _reset() -> None:
+    """Reset all random streams and what torch compiled."""
     pl.seed_everything(7, workers=True, verbose=False)
     random.seed(7)
     np.random.seed(7)  # noqa: NPY002

@@ -1,4 +1,4 @@
-"""The table of trainings: a new one is a line here."""
+"""`CONFIGURATIONS`: the trainings to compare. A new one is a line here."""
 
 from __future__ import annotations
 
@@ -15,48 +15,46 @@ from lightning.pytorch.callbacks import (
     ModelCheckpoint,
     StochasticWeightAveraging,
 )
+from robustness.non_interference import modules
+from robustness.non_interference.data import Data
+from robustness.non_interference.process_state import counting_backend
 
-from benchmarks.interference import nets
-from benchmarks.interference.data import Data
-from benchmarks.interference.witness import counting_backend
-from lightning_cam.monitor.config import PANELS
+from lightning_cam.output.panels import PANELS
 
 Callbacks = Callable[[], list[pl.Callback]]
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """One way of training.
+    """A way to train.
 
     Attributes:
         name: in the table.
-        module: makes the network.
-        data: makes the data.
-        trainer: arguments of `Trainer` beside the usual ones.
-        callback: arguments of `CAMCallback` beside the usual ones.
-        before: makes the user's callbacks that are listed before ours.
-        after: those after it.
-        resumed: stop in the middle of a window and go on from a checkpoint.
-        failing: what our pass is meant to fail with.
-        needs: `cuda` or `compiler`, where it does not run everywhere.
-        patient: too slow for the tests.
+        module: makes the Lightning module.
+        data: makes the data module.
+        trainer: arguments of `Trainer` beside the common ones.
+        callback: arguments of `CAMCallback` beside the common ones.
+        before: makes the callbacks listed before `CAMCallback`.
+        after: makes those listed after it.
+        resumed: stop within an accumulation window and resume from a checkpoint.
+        expected_error: message with which the pass of the callback fails.
+        needs: `cuda`, `compiler` or `averaging`, where it does not run everywhere.
     """
 
     name: str
-    module: Callable[[], pl.LightningModule] = nets.Normed
+    module: Callable[[], pl.LightningModule] = modules.Normed
     data: Callable[[], Data] = Data
     trainer: Mapping[str, Any] = field(default_factory=dict)
     callback: Mapping[str, Any] = field(default_factory=dict)
     before: Callbacks = list
     after: Callbacks = list
     resumed: bool = False
-    failing: str = ""
+    expected_error: str = ""
     needs: str = ""
-    patient: bool = False
 
     @property
-    def lacking(self) -> str:
-        """Why it cannot run here, or an empty string."""
+    def skip_reason(self) -> str:
+        """Why it cannot run on this machine, or an empty string."""
         if self.needs == "cuda" and not torch.cuda.is_available():
             return "needs a CUDA device, none here"
         if self.needs == "compiler" and shutil.which("g++") is None:
@@ -67,27 +65,27 @@ class Configuration:
 
 
 def compiled_whole(backend: Any = counting_backend) -> Any:
-    """Return a compiled module, as users give it to `fit`."""
-    return torch.compile(nets.Normed(), backend=backend)
+    """Return a compiled module."""
+    return torch.compile(modules.Normed(), backend=backend)
 
 
 def compiled_part(backend: Any = counting_backend) -> pl.LightningModule:
     """Return a module with a compiled submodule."""
-    module = nets.Normed()
+    module = modules.Normed()
     module.second = torch.compile(module.second, backend=backend)  # type: ignore[assignment]
     return module
 
 
 def compiled_in_place(backend: Any = counting_backend) -> pl.LightningModule:
-    """Return a module of which two parts were compiled by their own method."""
-    module = nets.Normed()
+    """Return a module with two submodules compiled by `Module.compile`."""
+    module = modules.Normed()
     module.first.compile(backend=backend)
     module.second.compile(backend=backend)
     return module
 
 
 def averaging() -> list[pl.Callback]:
-    """Return a moving average of the weights."""
+    """Return an exponential moving average of the weights."""
     return [pl.callbacks.EMAWeightAveraging(decay=0.9)]
 
 
@@ -96,29 +94,36 @@ def swa() -> list[pl.Callback]:
     return [StochasticWeightAveraging(swa_lrs=0.01, swa_epoch_start=1, annealing_epochs=1)]
 
 
-def judging() -> list[pl.Callback]:
-    """Return callbacks that choose and stop by the user's metric."""
+def stopping_and_checkpoints() -> list[pl.Callback]:
+    """Return early stopping and checkpoints by a metric of the user."""
     return [
         EarlyStopping("accuracy", mode="max", patience=2),
         ModelCheckpoint(monitor="accuracy", mode="max", save_top_k=1, save_last=True),
     ]
 
 
-def recomputing(*parts: str, reentrant: bool) -> Callable[[], pl.LightningModule]:
-    """Return what makes a network with checkpointed parts."""
-    return partial(nets.Checkpointed, parts, reentrant=reentrant)
+def checkpointed(*parts: str, reentrant: bool) -> Callable[[], pl.LightningModule]:
+    """Return a function that makes a module with checkpointed parts."""
+    return partial(modules.Checkpointed, parts, reentrant=reentrant)
 
 
-EVERYWHERE = ("first", "second", "classify")
-# Where no gradient reaches the image, nothing that asks for it: the callback says so at the start.
+ALL_PARTS = ("first", "second", "classify")
+# For modules where no gradient reaches the image: no method or panel that needs one.
 WITHOUT_PIXELS = {
     "method": ["gradcam", "layercam", "scorecam", "eigencam"],
     "panels": tuple(panel for panel in PANELS if panel != "activation_maximization"),
 }
-WRITING = ["gradcam", "ablationcam", "scorecam", "guided_backprop", "fullgrad", "smoothgrad"]
+HOOKING_METHODS = [
+    "gradcam",
+    "ablationcam",
+    "scorecam",
+    "guided_backprop",
+    "fullgrad",
+    "smoothgrad",
+]
 WHOLE_EPOCHS = {"accumulate_grad_batches": 1, "val_check_interval": 1.0}
 
-TABLE = [
+CONFIGURATIONS = [
     # precision
     Configuration("fp32"),
     Configuration("bf16-mixed", trainer={"precision": "bf16-mixed"}),
@@ -127,23 +132,25 @@ TABLE = [
     Configuration("16-mixed", trainer={"precision": "16-mixed"}, needs="cuda"),
     Configuration("deterministic algorithms", trainer={"deterministic": True}),
     # networks
-    Configuration("no normalisation, no dropout", nets.Net),
-    Configuration("dropout", nets.Dropping),
-    Configuration("buffers rewritten in each forward", nets.Buffered),
-    Configuration("frozen body", nets.Frozen),
-    Configuration("partly frozen, kept in eval", nets.PartlyFrozen),
-    Configuration("shared weights and modules", nets.Shared),
+    Configuration("no normalization, no dropout", modules.Net),
+    Configuration("dropout", modules.WithDropout),
+    Configuration("buffers rewritten in each forward", modules.Buffered),
+    Configuration("frozen body", modules.Frozen),
+    Configuration("partly frozen, kept in eval", modules.PartlyFrozen),
+    Configuration("shared weights and modules", modules.Shared),
     Configuration(
-        "no_grad inside forward", partial(nets.Graphless, torch.no_grad), callback=WITHOUT_PIXELS
+        "no_grad inside forward",
+        partial(modules.WithoutGraph, torch.no_grad),
+        callback=WITHOUT_PIXELS,
     ),
     Configuration(
         "inference_mode inside forward",
-        partial(nets.Graphless, torch.inference_mode),
+        partial(modules.WithoutGraph, torch.inference_mode),
         callback=WITHOUT_PIXELS,
     ),
-    Configuration("checkpointing", recomputing(*EVERYWHERE, reentrant=False)),
-    Configuration("checkpointing, reentrant", recomputing(*EVERYWHERE, reentrant=True)),
-    Configuration("checkpointing, reentrant tail", recomputing("classify", reentrant=True)),
+    Configuration("checkpointing", checkpointed(*ALL_PARTS, reentrant=False)),
+    Configuration("checkpointing, reentrant", checkpointed(*ALL_PARTS, reentrant=True)),
+    Configuration("checkpointing, reentrant tail", checkpointed("classify", reentrant=True)),
     # loops
     Configuration("validation after each epoch", trainer=WHOLE_EPOCHS),
     Configuration("no sanity check", trainer={"num_sanity_val_steps": 0}),
@@ -154,7 +161,7 @@ TABLE = [
     ),
     Configuration(
         "manual optimization, two optimizers",
-        nets.TwoOptimizers,
+        modules.TwoOptimizers,
         trainer={"accumulate_grad_batches": 1},
     ),
     Configuration("three validation loaders", data=partial(Data, 3)),
@@ -168,37 +175,40 @@ TABLE = [
     ),
     # data
     Configuration("random augmentation", data=partial(Data, augmented=True)),
-    Configuration(
-        "two forked workers", data=partial(Data, augmented=True, num_workers=2), patient=True
-    ),
+    Configuration("two forked workers", data=partial(Data, augmented=True, num_workers=2)),
     Configuration(
         "two persistent workers",
         data=partial(Data, augmented=True, num_workers=2, persistent_workers=True),
     ),
     # other callbacks
-    Configuration("EMA before ours", before=averaging, needs="averaging"),
-    Configuration("EMA after ours", after=averaging, needs="averaging"),
-    Configuration("SWA before ours", before=swa, trainer={"max_epochs": 3}),
-    Configuration("SWA after ours", after=swa, trainer={"max_epochs": 3}),
+    Configuration("EMA before CAMCallback", before=averaging, needs="averaging"),
+    Configuration("EMA after CAMCallback", after=averaging, needs="averaging"),
+    Configuration("SWA before CAMCallback", before=swa, trainer={"max_epochs": 3}),
+    Configuration("SWA after CAMCallback", after=swa, trainer={"max_epochs": 3}),
     Configuration(
-        "early stopping and checkpoints", after=judging, trainer={"enable_checkpointing": True}
+        "early stopping and checkpoints",
+        after=stopping_and_checkpoints,
+        trainer={"enable_checkpointing": True},
     ),
     # compiled
-    Configuration("compiled module", compiled_whole, patient=True),
+    Configuration("compiled module", compiled_whole),
     Configuration("compiled submodule", compiled_part),
     Configuration("compiled in place", compiled_in_place),
     Configuration(
         "compiled submodule, inductor",
         partial(compiled_part, "inductor"),
         needs="compiler",
-        patient=True,
     ),
-    # our own trouble
-    Configuration("an exception inside our pass", nets.Raising, failing="raised inside the look"),
-    Configuration("methods with hooks and masks of their own", callback={"method": WRITING}),
+    # inside the callback
     Configuration(
-        "those methods, checkpointing",
-        recomputing(*EVERYWHERE, reentrant=False),
-        callback={"method": WRITING},
+        "an exception in the evaluation", modules.Raising, expected_error="raised in the evaluation"
+    ),
+    Configuration(
+        "methods with hooks and masks of their own", callback={"method": HOOKING_METHODS}
+    ),
+    Configuration(
+        "methods with hooks, checkpointing",
+        checkpointed(*ALL_PARTS, reentrant=False),
+        callback={"method": HOOKING_METHODS},
     ),
 ]

