@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test zoo lint docs bench clean
 
 setup: $(VENV)/.dev
 
@@ -26,12 +26,19 @@ demo: $(VENV)/.demo
 	$(RUN) examples/demo.py
 
 test: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist loadfile -m "not zoo"
+
+zoo: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 -m zoo tests/model_zoo
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+docs: $(VENV)/.dev
+	$(RUN) -m docs.generate
+	$(RUN) -m benchmarks.pages
 
 bench: $(VENV)/.dev
 	$(RUN) -m benchmarks.speed --json benchmarks/results/speed-cpu.json

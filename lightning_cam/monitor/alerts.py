@@ -54,7 +54,7 @@ class Alert:
             "contradicted": (
                 f"contradicted: the score hardly depends on the background ({evidence})"
             ),
-            "saliency only": unconfirmed or "saliency only: interventions need masks and labels",
+            "saliency only": unconfirmed or "saliency only: no intervention tested it",
         }[self.verdict]
         worst = f" Worst: {', '.join(self.worst)}." if self.worst else ""
         return (

@@ -1,7 +1,7 @@
 """Models without weights get a sensible map with no configuration.
 
-The slow tests take one model per family of `results/`, and all detectors and segmentation models.
-All models: `python -m model_zoo` in tests/.
+`make zoo` takes one model per family of `results/`, and all detectors and segmentation models. All
+models: `python -m model_zoo` in tests/.
 """
 
 import functools
@@ -32,7 +32,7 @@ def selected():
         if row.status != "ok" or not (first or row.family in _ALL_OF or row.model in _QUICK):
             continue
         families.add((row.library, row.family))
-        marks = () if row.model in _QUICK else (pytest.mark.slow,)
+        marks = () if row.model in _QUICK else (pytest.mark.slow, pytest.mark.zoo)
         found.append(pytest.param(row, id=f"{row.library}-{row.model}", marks=marks))
     return found
 

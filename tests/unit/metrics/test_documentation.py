@@ -1,5 +1,7 @@
 """Docstring and tables that are made from the catalog hold every metric."""
 
+from pathlib import Path
+
 import pytest
 
 from lightning_cam import CAMCallback
@@ -90,3 +92,10 @@ def test_a_row_states_range_even_value_direction_and_needs(monkeypatch):
         )
     )
     assert "| `mine` | what it is | −1 to ∞ | 0.5 | lower | masks, labels |" in metrics_tables()
+
+
+def test_the_page_of_metrics_is_up_to_date():
+    """`make docs` fills it."""
+    page = Path(__file__).parents[3] / "docs" / "metrics.md"
+    text = page.read_text(encoding="utf-8")
+    assert f"<!-- metrics -->\n\n{metrics_tables()}\n\n<!-- /metrics -->" in text
