@@ -133,7 +133,7 @@ def summary_of(
     masks = "with" if probe.foreground is not None else "without"
     masks = "with estimated" if probe.masks_estimated else masks
     titles = ", ".join(method.title for method in resolve_methods(config.method))
-    line = f"{tag}: watching {len(probe)} images {masks} masks, {titles} at {setup.layer_text}"
+    line = f"{tag}: monitors {len(probe)} images {masks} masks, {titles} at {setup.layer_text}"
     notes = limitations(probe)
     if sharing != "independent":
         notes.append("the weights are sharded over processes: no untrained baseline")

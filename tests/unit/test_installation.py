@@ -132,7 +132,7 @@ def test_one_of_the_two_lightnings_is_enough_and_the_choice_is_announced(package
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.split() == ["True"]
-    assert "watching 4 images" in done.stderr
+    assert "monitors 4 images" in done.stderr
 
 
 # --- what users get -------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ def test_metrics_steps_alerts_and_record_are_those_of_the_live_training(here, co
     assert (here / "replay" / "report.html").stat().st_size > 10_000
     assert alerts_in("replay") == alerts_in(here)
     assert out.splitlines()[-2] == "3 checkpoints, 0 alerts  -> replay"
-    assert "watching 16 images with masks" in err
+    assert "monitors 16 images with masks" in err
     history = history_of(callback)
     (record,) = read_run("replay")
     assert record.fingerprint == callback.probes["val"].fingerprint
