@@ -1,4 +1,4 @@
-"""`Alert`: a rule that was triggered, and what interventions say about it; the default rules."""
+"""`Alert`: a rule that was triggered, and what interventions say about it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from lightning_cam.monitor.rules import Rule, Threshold
+from lightning_cam.monitor.default_rules import BACKGROUND_LIMIT
 from lightning_cam.output.protocols import Verdict
-
-# Share of what the model knows from which it is said to rely on the background; without masks on
-# the rim, which may hold a part of the object. Chosen on some runs of `benchmarks.shortcut`,
-# measured on others.
-BACKGROUND_LIMIT, RIM_LIMIT = 0.25, 0.3
 
 
 @dataclass(frozen=True)
@@ -67,20 +62,6 @@ class Alert:
         plain = {**asdict(self), "worst": list(self.worst), "message": str(self)}
         plain["evidence"] = {name: _finite(value) for name, value in self.evidence.items()}
         return {k: _finite(v) if isinstance(v, float) else v for k, v in plain.items()}
-
-
-def default_rules(*, masks: bool, labels: bool) -> tuple[Rule, ...]:
-    """Return the rules of a monitor that was given none, by what a probe has.
-
-    With masks: attention off the object, unless interventions contradict it, and with labels also
-    reliance on the background. Without masks: reliance on the image's rim.
-    """
-    if not masks:
-        return (Threshold("rim_reliance", above=RIM_LIMIT, warmup=0),) if labels else ()
-    rules: tuple[Rule, ...] = (Threshold("enrichment", below=1.0, confirm=True),)
-    if labels:
-        rules += (Threshold("background_reliance", above=BACKGROUND_LIMIT, warmup=0),)
-    return rules
 
 
 def verdict_of(evidence: Mapping[str, float]) -> Verdict:

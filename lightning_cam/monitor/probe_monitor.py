@@ -16,8 +16,9 @@ from lightning_cam.interventions.registry import InterventionInput
 from lightning_cam.interventions.run import run_interventions
 from lightning_cam.interventions.untrained import Untrained, layer_in_untrained
 from lightning_cam.metrics.registry import REFERENCES, metrics_of
-from lightning_cam.monitor.alerts import Alert, default_rules, verdict_of
+from lightning_cam.monitor.alerts import Alert, verdict_of
 from lightning_cam.monitor.baselines import localization_baselines
+from lightning_cam.monitor.default_rules import default_rules
 from lightning_cam.monitor.diagnostics import Diagnostics, run_diagnostics
 from lightning_cam.monitor.evaluation import Evaluation, Snapshot
 from lightning_cam.monitor.history import History

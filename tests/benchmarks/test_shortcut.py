@@ -14,7 +14,7 @@ from benchmarks.shortcut.data import folder_splits, make_splits
 from benchmarks.shortcut.plans import HELD_OUT, TUNED_ON, quick, reported, tuning
 from benchmarks.shortcut.replay_rules import replay_rules
 from benchmarks.shortcut.runs import Plan, Run, as_json, from_json, run
-from lightning_cam.monitor.alerts import BACKGROUND_LIMIT
+from lightning_cam.monitor.default_rules import BACKGROUND_LIMIT
 
 OFFLINE = ["digits-photos", "digits-patch", "shapes-photos", "digits-stripe", "digits-border"]
 

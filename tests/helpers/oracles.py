@@ -36,8 +36,11 @@ def torchcam(kind, **options):
     """Return torchcam's maps at the layer's resolution, without its scaling to 0..1."""
 
     def oracle(net, images, classes):
-        with kind(net, "layer", **options) as cam:
+        cam = kind(net, "layer", **options)  # not a context manager before torchcam 0.4
+        try:
             return cam(classes.tolist(), net(images), normalized=False)[0].relu().detach()
+        finally:
+            cam.remove_hooks()
 
     return oracle
 

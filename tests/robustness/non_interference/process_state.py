@@ -32,9 +32,14 @@ def global_hooks() -> Any:
         "before steps": len(optimizer._global_optimizer_pre_hooks),
         "after steps": len(optimizer._global_optimizer_post_hooks),
         "modes": len(torch.utils._python_dispatch._get_current_dispatch_mode_stack()),
-        "saved tensors": torch._C._autograd._top_saved_tensors_default_hooks(True) is not None,  # noqa: FBT003
+        "saved tensors": saved_tensors_hooks(),
         "checkpoints": torch.utils.checkpoint.CheckpointFunction.__module__,
     }
+
+
+def saved_tensors_hooks() -> bool:
+    top = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)  # torch 2.7
+    return top is not None and top(True) is not None  # noqa: FBT003
 
 
 def cuda_random() -> Any:

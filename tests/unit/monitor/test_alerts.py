@@ -1,16 +1,12 @@
-"""Alerts: their text and JSON, the verdict of interventions, the default rules."""
+"""Alerts: their text and JSON, the verdict of interventions."""
 
 import json
 import math
 
 import pytest
 
-from lightning_cam.monitor.alerts import (
-    BACKGROUND_LIMIT,
-    Alert,
-    default_rules,
-    verdict_of,
-)
+from lightning_cam.monitor.alerts import Alert, verdict_of
+from lightning_cam.monitor.default_rules import BACKGROUND_LIMIT
 
 
 @pytest.mark.parametrize(
@@ -27,24 +23,6 @@ from lightning_cam.monitor.alerts import (
 )
 def test_the_verdict_follows_from_the_interventions(evidence, verdict):
     assert verdict_of(evidence) == verdict
-
-
-@pytest.mark.parametrize(
-    ("masks", "labels", "metrics"),
-    [
-        (False, False, []),
-        (False, True, ["rim_reliance"]),
-        (True, False, ["enrichment"]),
-        (True, True, ["enrichment", "background_reliance"]),
-    ],
-)
-def test_default_rules_depend_on_masks_and_labels(masks, labels, metrics):
-    assert [rule.metric for rule in default_rules(masks=masks, labels=labels)] == metrics
-
-
-def test_only_the_default_rule_of_the_maps_asks_for_confirmation():
-    rules = default_rules(masks=True, labels=True)
-    assert [rule.confirm for rule in rules] == [True, False]
 
 
 @pytest.mark.parametrize("verdict", ["confirmed", "contradicted", "saliency only"])

@@ -24,8 +24,8 @@ from torch import nn
 from lightning_cam import Probe, Threshold, compute_cams
 from lightning_cam.metrics.registry import METRICS, find_metric
 from lightning_cam.monitor import probe_monitor as module
-from lightning_cam.monitor.alerts import BACKGROUND_LIMIT
 from lightning_cam.monitor.baselines import localization_baselines
+from lightning_cam.monitor.default_rules import BACKGROUND_LIMIT
 from lightning_cam.output.panels import PANELS
 from lightning_cam.runtime.forward_context import ForwardContext
 
