@@ -5,6 +5,7 @@ Usage: python comet_run.py FOLDER
 
 import os
 import sys
+from inspect import signature
 from pathlib import Path
 
 folder = Path(sys.argv[1])
@@ -19,9 +20,11 @@ from helpers.training import fit, small  # noqa: E402
 from lightning_cam import Threshold  # noqa: E402
 from lightning_cam.output.loggers.comet import CometSink  # noqa: E402
 
-# `online=False` would disable the experiment; the variable above only keeps it offline.
+# Newer versions of Lightning name the arguments differently. `online=False` would disable the experiment; the variable above only keeps it offline.
+named = {"project": "p"} if "project" in signature(CometLogger).parameters else {}
+named = named or {"project_name": "p", "save_dir": str(folder / "comet")}
 logger = CometLogger(
-    project="p", prefix="mine", log_code=False, log_env_details=False, parse_args=False
+    **named, prefix="mine", log_code=False, log_env_details=False, parse_args=False
 )
 rule = Threshold("entropy", above=0.01, patience=1, warmup=0)
 fit(folder, small(alerts=[rule], on_alert=(), strict=True), max_epochs=2, logger=logger)

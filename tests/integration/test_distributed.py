@@ -34,6 +34,8 @@ def folder(tmp_path_factory):
 
 def ranks_of(folder, scenario):
     """Return what each rank logged."""
+    if scenario.startswith("sharded") and torch.__version__ < (2, 7):
+        pytest.skip("this torch cannot shard parameters on CPU")
     found = [json.loads(path.read_text()) for path in sorted((folder / scenario).glob("rank*"))]
     assert not (folder / scenario / "hung").exists()
     assert [each["world_size"] for each in found] == [PROCESSES[scenario]] * PROCESSES[scenario]

@@ -59,6 +59,8 @@ class Configuration:
             return "needs a CUDA device, none here"
         if self.needs == "compiler" and shutil.which("g++") is None:
             return "needs a C++ compiler, none here"
+        if self.needs == "logging compiled" and torch.__version__ < (2, 7):
+            return f"torch {torch.__version__} cannot compile a module that logs"
         if self.needs == "averaging" and not hasattr(pl.callbacks, "EMAWeightAveraging"):
             return f"Lightning {pl.__version__} has no EMAWeightAveraging"
         return ""
@@ -191,7 +193,7 @@ CONFIGURATIONS = [
         trainer={"enable_checkpointing": True},
     ),
     # compiled
-    Configuration("compiled module", compiled_whole),
+    Configuration("compiled module", compiled_whole, needs="logging compiled"),
     Configuration("compiled submodule", compiled_part),
     Configuration("compiled in place", compiled_in_place),
     Configuration(
