@@ -20,7 +20,8 @@ from helpers.training import fit, small  # noqa: E402
 from lightning_cam import Threshold  # noqa: E402
 from lightning_cam.output.loggers.comet import CometSink  # noqa: E402
 
-# Newer versions of Lightning name the arguments differently. `online=False` would disable the experiment; the variable above only keeps it offline.
+# Lightning names the arguments differently since 2.5. `online=False` would disable the experiment;
+# the variable above only keeps it offline.
 named = {"project": "p"} if "project" in signature(CometLogger).parameters else {}
 named = named or {"project_name": "p", "save_dir": str(folder / "comet")}
 logger = CometLogger(
