@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from digits import DigitsModule, Sample, make_loaders
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
@@ -79,21 +80,22 @@ def run(name: str, correlation: float, seed: int, out: Path, epochs: int = EPOCH
     """
     folder = out / name
     stale = ("events.out.tfevents.*", "hparams.yaml", "alerts.jsonl", "report.html")
-    for pattern in (*stale, "lightning_cam/*.jsonl"):
+    for pattern in (*stale, "lightning_cam/*.jsonl", "checkpoints/*.ckpt"):
         for file in folder.glob(pattern):
             file.unlink()
     torch.manual_seed(seed)
     loaders = make_loaders(correlation, seed)
     module = DigitsModule()
     printer = MetricsPrinter(name)
+    # For `lightning-cam replay`, one of every validation; some hundred kilobytes each.
+    checkpoints = ModelCheckpoint(folder / "checkpoints", save_top_k=-1)
     trainer = Trainer(
-        callbacks=[CAMCallback(), printer],  # nothing to configure
+        callbacks=[CAMCallback(), printer, checkpoints],  # CAMCallback: nothing to configure
         logger=TensorBoardLogger(out, name="", version=name),
         max_epochs=epochs,
         accelerator="cpu",  # the network is small, and the numbers are the same on every machine
         num_sanity_val_steps=0,
         log_every_n_steps=len(loaders.train),
-        enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=sys.stdout.isatty(),
     )

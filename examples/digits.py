@@ -177,6 +177,16 @@ def make_loaders(correlation: float, seed: int = 0, batch_size: int = 32) -> Loa
     )
 
 
+def shortcut_validation() -> DataLoader[Sample]:
+    """Return the validation images of the demo's run `shortcut`, for `lightning-cam replay`."""
+    return make_loaders(0.95).val
+
+
+def balanced_validation() -> DataLoader[Sample]:
+    """Return the validation images of the demo's run `balanced`, for `lightning-cam replay`."""
+    return make_loaders(0.0).val
+
+
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut connection."""
 

@@ -8,7 +8,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 
 from demo import run
+from helpers.records import alerts_in, record_lines
 from helpers.training import QUIET
+
+from lightning_cam.cli.entry_point import main
 
 pytestmark = [
     *QUIET,
@@ -22,6 +25,18 @@ def test_the_shortcut_is_found_and_confirmed(tmp_path):
     assert result.enrichment[-1] < 1
     assert result.shuffled_accuracy < 0.5
     assert "confirmed" in {alert["verdict"] for alert in result.alerts}
+
+
+def test_a_replay_of_the_checkpoints_writes_the_record_of_the_training(tmp_path, capsys):
+    demo, replay = tmp_path / "demo", tmp_path / "replay"
+    run("shortcut", 0.95, 0, demo, epochs=3)
+    checkpoints = str(demo / "shortcut" / "checkpoints")
+    probe = ["--probe", "digits:shortcut_validation"]
+    command = ["replay", "digits:DigitsModule", checkpoints, *probe, "--out", str(replay)]
+    assert main(command) == 0, capsys.readouterr().err
+    (live,), (again,) = record_lines(demo / "shortcut").values(), record_lines(replay).values()
+    assert again == live  # in all but the time
+    assert alerts_in(replay) == alerts_in(demo / "shortcut")
 
 
 def test_the_balanced_run_raises_no_alert(tmp_path):

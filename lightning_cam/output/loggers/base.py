@@ -35,7 +35,9 @@ class PictureSink(Protocol):
         ...
 
 
-def prefixed(logger: Any, tag: str, joint: str = "-") -> str:
+def prefixed(logger: Any, tag: str) -> str:
     """Return `tag` as the logger writes the names of its scalars: after the user's prefix."""
     prefix = getattr(logger, "_prefix", "")
+    # Only Lightning's Comet logger has no such attribute; since 2.5 it joins by an underscore.
+    joint = getattr(logger, "LOGGER_JOIN_CHAR", "_")
     return f"{prefix}{joint}{tag}" if prefix else tag

@@ -12,8 +12,6 @@ from lightning_cam.runtime.files import safe_tag
 if TYPE_CHECKING:
     from lightning_cam.output.picture import Picture
 
-_JOINT = "_"  # between a prefix and a name
-
 
 class CometSink:
     """Logs into the experiment of a `CometLogger`.
@@ -30,7 +28,7 @@ class CometSink:
         """Log the images under `step`; an animation replaces that of the evaluation before."""
         experiment = self._logger.experiment
         for picture in pictures:
-            name = prefixed(self._logger, safe_tag(picture.tag), _JOINT)
+            name = prefixed(self._logger, safe_tag(picture.tag))
             words = {"caption": picture.caption, "epoch": picture.epoch}
             if picture.frames is None:
                 file = io.BytesIO(picture.jpeg)
@@ -42,7 +40,7 @@ class CometSink:
     def alert(self, tag: str, message: str, step: int) -> None:
         """Log the message as text; the experiment's `other` values hold the last message."""
         experiment = self._logger.experiment
-        name = prefixed(self._logger, safe_tag(tag), _JOINT)
+        name = prefixed(self._logger, safe_tag(tag))
         # With the name before it: where a text is the path of a file, Comet uploads the file.
         experiment.log_text(f"{name}: {message}", step=step, metadata={"tag": name})
         experiment.log_other(name, message)

@@ -14,9 +14,13 @@ import pytest
 from helpers import pictures
 from helpers.pictures import UNUSUAL_NAMES, picture
 from helpers.training import decoded
+from lightning.pytorch.loggers import CometLogger
 from PIL import Image
 
 from lightning_cam.runtime.files import safe_tag
+
+# The prefix as Lightning's own scalars have it.
+MINE = f"mine{getattr(CometLogger, 'LOGGER_JOIN_CHAR', '_')}"
 
 pytestmark = [
     pytest.mark.slow,  # trains in a process of its own
@@ -69,10 +73,10 @@ def archive(tmp_path_factory):
 
 
 def test_images_of_a_training_are_at_the_steps_of_the_scalars(archive):
-    steps = [m["step"] for m in archive.metrics if m["metricName"] == "mine_cam/entropy"]
+    steps = [m["step"] for m in archive.metrics if m["metricName"] == f"{MINE}cam/entropy"]
     assert len(steps) == 2
-    assert [entry["step"] for entry in archive.named("mine_cam/timeline")] == steps
-    overlays = archive.named("mine_cam/overlay/")
+    assert [entry["step"] for entry in archive.named(f"{MINE}cam/timeline")] == steps
+    overlays = archive.named(f"{MINE}cam/overlay/")
     assert len(overlays) == 4
     assert {entry["metadata"]["epoch"] for entry in overlays} == {0, 1}
     assert all("label" in entry["metadata"]["caption"] for entry in overlays)
@@ -80,38 +84,40 @@ def test_images_of_a_training_are_at_the_steps_of_the_scalars(archive):
 
 
 def test_the_alert_is_a_text_and_one_of_the_experiments_values(archive):
-    alert = archive.others["mine_cam/alerts"]
+    alert = archive.others[f"{MINE}cam/alerts"]
     assert "cam/entropy is" in alert
-    (text,) = (entry for entry in archive.texts if entry["metadata"]["tag"] == "mine_cam/alerts")
-    assert text["data"].decode() == f"mine_cam/alerts: {alert}"
+    (text,) = (entry for entry in archive.texts if entry["metadata"]["tag"] == f"{MINE}cam/alerts")
+    assert text["data"].decode() == f"{MINE}cam/alerts: {alert}"
 
 
 def test_an_image_keeps_its_colours(archive):
-    (entry,) = archive.named("mine_alone/still")
+    (entry,) = archive.named(f"{MINE}alone/still")
     assert entry["step"] == 77
     difference = decoded(entry["data"]).astype(int) - picture().pixels
     assert np.abs(difference).mean() < 12  # noise in, JPEG out
 
 
 def test_an_animation_is_a_gif_that_replaces_the_previous_one(archive):
-    (entry,) = archive.named("mine_alone/moving")
+    (entry,) = archive.named(f"{MINE}alone/moving")
     assert entry["overwrite"] is True
     assert Image.open(io.BytesIO(entry["data"])).n_frames == 3
 
 
 def test_unusual_names_can_be_logged(archive):
     names = list(UNUSUAL_NAMES.values())
-    found = archive.named("mine_unusual/")
+    found = archive.named(f"{MINE}unusual/")
     assert [entry["metadata"]["caption"] for entry in found] == names
     assert [entry["figName"] for entry in found] == [
-        f"mine_unusual/{safe_tag(name)}" for name in names
+        f"{MINE}unusual/{safe_tag(name)}" for name in names
     ]
-    texts = [entry for entry in archive.texts if entry["metadata"]["tag"] == "mine_unusual/alerts"]
+    texts = [
+        entry for entry in archive.texts if entry["metadata"]["tag"] == f"{MINE}unusual/alerts"
+    ]
     assert [entry["data"].decode() for entry in texts] == [
-        f"mine_unusual/alerts: {name}" for name in names
+        f"{MINE}unusual/alerts: {name}" for name in names
     ]
 
 
 def test_a_text_that_is_a_path_does_not_upload_the_file(archive):
-    (text,) = (entry for entry in archive.texts if entry["metadata"]["tag"] == "mine_path/alerts")
+    (text,) = (entry for entry in archive.texts if entry["metadata"]["tag"] == f"{MINE}path/alerts")
     assert text["data"].decode().endswith("comet_run.py")
