@@ -15,6 +15,7 @@ from lightning_cam.explain.capture import GradientStart, Site
 from lightning_cam.explain.engine import autocast_of_caller
 from lightning_cam.explain.layers import resolve_layers
 from lightning_cam.explain.layout import infer_layout
+from lightning_cam.explain.model_call import ModelAdapter, adapt
 from lightning_cam.explain.modules import module_of, unwrap
 from lightning_cam.explain.targets import ClassTarget, NoTarget
 from lightning_cam.runtime.chunking import default_chunk_size
@@ -114,7 +115,7 @@ def maximize_activations(
         raise ValueError(f"expected shape (C, H, W) and steps from 0, got {shape} and {steps}")
     for each in targets:
         check_activation_target(each)
-    model, ascent = unwrap(model), ascent or Ascent()
+    model, ascent = adapt(unwrap(model)), ascent or Ascent()
     weight = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
     device = weight.device
     autocast = autocast_of_caller(device.type)
@@ -198,7 +199,7 @@ class _Objective:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: ModelAdapter,
         targets: Sequence[ActivationTarget],
         image: Tensor,
         autocast: Callable[[], torch.autocast],
@@ -247,6 +248,7 @@ class _Objective:
         logits: Tensor | None = None
         if any(isinstance(each, int) for each in self._targets):
             classes_of_images = torch.tensor(classes, device=images.device)
+            output = self._model.logits(output, len(images))
             logits = ClassTarget(classes_of_images).scores(output, slice(0, len(images))).values
         values = []
         for n, each in enumerate(self._targets):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 
 from lightning_cam.explain.capture import Capture, Site
 from lightning_cam.explain.layout import Layout, infer_layout
+from lightning_cam.explain.model_call import ModelAdapter
 from lightning_cam.explain.outputs import find_detections
 from lightning_cam.explain.targets import NoTarget, Scores, Target
 from lightning_cam.runtime.containers import map_tensors
@@ -94,7 +94,7 @@ class AttributionBatch:
         autocast: makes the context that the model runs in.
     """
 
-    model: nn.Module
+    model: ModelAdapter
     images: Tensor
     rows: slice
     target: Target
@@ -148,19 +148,22 @@ class AttributionBatch:
         return select_rows(per_image, self.clean.scores.rows)
 
     def run_model(self, images: Tensor) -> Any:
-        """Run the model as the caller would: under the caller's autocast.
+        """Return the model's output, as the target reads it, under the caller's autocast.
 
-        A model that works in place on its input must not change the caller's images. Whether it
-        does is seen at its first run, so that other models need no copy.
+        The model runs on a copy, since one that works in place on its input must not change the
+        caller's images.
         """
-        writes = _writes_input.get(self.model, True)
-        given = images.clone() if writes else images
-        before = given._version  # noqa: SLF001
         with self.autocast():
-            output = self.model(given)
-        if self.model not in _writes_input:
-            _writes_input[self.model] = given._version != before  # noqa: SLF001
-        return output
+            output = self.model(images.clone())
+        return self.model.logits(output, len(images)) if self._converts else output
+
+    def class_scores(self, output: Any) -> Any:
+        """Return what `run_model` returned for as many images as the batch, with logits."""
+        return output if self._converts else self.model.logits(output, len(self.images))
+
+    @property
+    def _converts(self) -> bool:
+        return self.target.reads_class_scores
 
     # --- further passes --------------------------------------------------------------------------
 
@@ -239,9 +242,6 @@ class AttributionBatch:
         """
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + sample)
         return torch.randn(like.shape[1:], generator=generator).to(like)
-
-
-_writes_input: weakref.WeakKeyDictionary[nn.Module, bool] = weakref.WeakKeyDictionary()
 
 
 def select_rows(tensor: Tensor, rows: Tensor) -> Tensor:

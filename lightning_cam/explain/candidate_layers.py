@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from lightning_cam.explain.layer_trace import LayerTrace, TracedTensor
 from lightning_cam.explain.layout import Layout
-from lightning_cam.explain.modules import module_of, named_modules
+from lightning_cam.explain.model_call import adapt
+from lightning_cam.explain.modules import adapted, module_of, named_modules
 from lightning_cam.explain.outputs import find_dense_logits, find_detections, find_logits
 from lightning_cam.explain.targets import Target
 from lightning_cam.runtime.containers import normal
@@ -66,6 +67,7 @@ def candidate_layers(model: nn.Module, images: Tensor, target: Target) -> list[C
         target: the score whose dependence on each layer is tested.
     """
     image = images[:1]
+    model = adapt(model)
     modules = named_modules(model)
     attention = {name for name, module in modules.items() if _is_attention(module)}
     trace = LayerTrace(image, attention)
@@ -75,6 +77,8 @@ def candidate_layers(model: nn.Module, images: Tensor, target: Target) -> list[C
             with trace.start:
                 leaf = normal(image).clone().requires_grad_()
                 output = model(leaf.clone())
+                if target.reads_class_scores:
+                    output = model.logits(output, 1)
         finally:
             for handle in handles:
                 handle.remove()
@@ -117,8 +121,9 @@ def cached_candidate_layers(model: nn.Module, images: Tensor, target: Target) ->
     It costs a forward and a backward pass of one image, which repeated calls should not pay.
     """
     asked = getattr(target, "function", type(target))  # other functions may read other heads
-    key = (tuple(map(id, model.modules())), tuple(images.shape[1:]), asked)
-    cached = _cache.setdefault(model, {})
+    called = getattr(model, "call", None)
+    key = (tuple(map(id, adapted(model).modules())), tuple(images.shape[1:]), asked, called)
+    cached = _cache.setdefault(adapted(model), {})
     if key not in cached:
         cached.clear()
         cached[key] = candidate_layers(model, images, target)

@@ -14,6 +14,7 @@ from lightning_cam.explain.attribution import AttributionBatch
 from lightning_cam.explain.capture import Site
 from lightning_cam.explain.layers import LayersLike, resolve_layers
 from lightning_cam.explain.methods import Method, resolve_methods
+from lightning_cam.explain.model_call import Forward, ModelCall, Output, ScoresOption, adapt
 from lightning_cam.explain.modules import module_of, unwrap
 from lightning_cam.explain.outputs import find_logits
 from lightning_cam.explain.result import CAMResult, concatenate
@@ -41,6 +42,9 @@ def compute_cams(
     fuse_layers: bool = False,
     seed: int = 0,
     rows: slice | None = None,
+    forward: Forward | None = None,
+    output: Output = None,
+    scores: ScoresOption = "auto",
 ) -> CAMResult:
     """Compute class activation maps and leave the model as it was found.
 
@@ -65,6 +69,12 @@ def compute_cams(
         seed: of methods that draw noise, from a private stream.
         rows: compute only these images of the batch, with the result that the whole batch would
             give for them; all by default. Lets processes share a batch.
+        forward: how the model is called: a function of module and images; by default
+            `module(images)`.
+        output: which part of the model's output holds the class scores: a key, an index, a path
+            such as `"head.logits"`, or a function of the output; by default it is searched.
+        scores: whether these are `"logits"` or `"probabilities"`; `"auto"` decides by the last
+            operation and the values. Probabilities are explained by their logarithm.
 
     Returns:
         A `CAMResult` with one tensor of maps per method and layer.
@@ -91,7 +101,7 @@ def compute_cams(
     target = resolve_target(targets, len(images))
     if all(each.class_free for each in methods) and targets is None:
         target = NoTarget()
-    model = unwrap(model)
+    model = adapt(unwrap(model), ModelCall(forward, output, scores))
     modules: dict[str, nn.Module] = {}
     if any(each.place == "layer" for each in methods):
         modules = resolve_layers(model, images, target, layers)
@@ -148,7 +158,7 @@ def _compute_batch(
                 share = undo(found) / len(views)
                 maps[key] = maps[key] + share if key in maps else share
     scores = batch.clean.scores
-    logits = _logits_or_empty(batch.clean.output, len(batch.images))
+    logits = _logits_or_empty(batch.class_scores(batch.clean.output), len(batch.images))
     return CAMResult(maps, logits, scores.classes, scores.rows + batch.rows.start)
 
 

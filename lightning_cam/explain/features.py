@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lightning_cam.explain.attribution import AttributionBatch
 from lightning_cam.explain.engine import autocast_of_caller
 from lightning_cam.explain.layers import LayersLike, resolve_layers
+from lightning_cam.explain.model_call import adapt
 from lightning_cam.explain.modules import module_of, unwrap
 from lightning_cam.explain.targets import ClassTarget, NoTarget
 from lightning_cam.runtime.checks import check_images
@@ -63,7 +64,7 @@ def feature_maps(
     """
     check_images(images)
     check_channels(channels)
-    model = unwrap(model)
+    model = adapt(unwrap(model))
     modules = resolve_layers(model, images, ClassTarget(), layers)
     autocast = autocast_of_caller(images.device.type)
     with preserve_model_state(model, images.device):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
+ADAPTED = "adapted_module"  # the attribute under which a `ModelAdapter` keeps its model
+
 
 def unwrap(model: nn.Module) -> nn.Module:
     """Return the module inside DataParallel, DDP and `torch.compile` wrappers."""
@@ -18,8 +20,19 @@ def unwrap(model: nn.Module) -> nn.Module:
         model = inner
 
 
+def adapted(model: nn.Module) -> nn.Module:
+    """Return the model that a `ModelAdapter` runs; any other model as it is."""
+    inner = getattr(model, ADAPTED, None)
+    return inner if isinstance(inner, nn.Module) else model
+
+
 def named_modules(model: nn.Module) -> dict[str, nn.Module]:
-    """Return the submodules by name, without the `_orig_mod.` of compiled ones."""
+    """Return the submodules by name, without the `_orig_mod.` of compiled ones.
+
+    Args:
+        model: a network, or a `ModelAdapter`, whose layers have the names that its model has.
+    """
+    model = adapted(model)
     return {
         name.replace("_orig_mod.", ""): unwrap(module)
         for name, module in model.named_modules()

@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from lightning_cam.explain.model_call import ModelAdapter, adapt
 from lightning_cam.explain.outputs import logits_of, probabilities
 from lightning_cam.interventions.registry import Altered, InterventionInput, interventions_for
 from lightning_cam.metrics.reliance import InterventionResults, Outcome, outcome
@@ -36,6 +37,7 @@ def run_interventions(
         context: the processes that share the passes.
         replicated: every process runs all images.
     """
+    model = adapt(model)
     context = context or DistributedContext()
     chunk_size = chunk_size or AdaptiveChunkSize(default_chunk_size(batch.images))
     wanted = interventions_for(batch)
@@ -58,7 +60,7 @@ def run_interventions(
 
 
 def _answers(
-    model: nn.Module,
+    model: ModelAdapter,
     altered: Altered,
     chunk_size: AdaptiveChunkSize,
     context: DistributedContext,
@@ -72,6 +74,7 @@ def _answers(
     return probabilities(logits).cpu()[shard.duplicates :]
 
 
-def _logits(model: nn.Module, images: Tensor, chunk_size: int) -> Tensor:
+def _logits(model: ModelAdapter, images: Tensor, chunk_size: int) -> Tensor:
     chunks = torch.split(images, chunk_size)
-    return torch.cat([logits_of(model(chunk), len(chunk)) for chunk in chunks])
+    outputs = ((model.logits(model(chunk), len(chunk)), len(chunk)) for chunk in chunks)
+    return torch.cat([logits_of(output, count) for output, count in outputs])

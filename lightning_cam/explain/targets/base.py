@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -28,7 +28,14 @@ class Scores:
 
 
 class Target(ABC):
-    """Turns a model's output into the scores to explain."""
+    """Turns a model's output into the scores to explain.
+
+    Attributes:
+        reads_class_scores: whether it explains class scores. Then its output is as
+            `ModelAdapter.logits` returns it, else as the model does.
+    """
+
+    reads_class_scores: ClassVar[bool] = False
 
     @abstractmethod
     def scores(self, output: Any, rows: slice) -> Scores:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -36,6 +36,7 @@ class ClassTarget(Target):
         classes: (B,) int64, or None for the predicted class.
     """
 
+    reads_class_scores: ClassVar[bool] = True
     classes: Tensor | None = None
 
     def scores(self, output: Any, rows: slice) -> Scores:
@@ -65,6 +66,10 @@ class _OfChunk(Target):
 
     target: Target
 
+    @property
+    def reads_class_scores(self) -> bool:  # type: ignore[override]
+        return self.target.reads_class_scores
+
     def scores(self, output: Any, rows: slice) -> Scores:
         return self.target.scores(output, slice(0, rows.stop - rows.start))
 
@@ -80,6 +85,7 @@ class DifferenceTarget(Target):
         classes: (B,) int64, or None for the predicted class.
     """
 
+    reads_class_scores: ClassVar[bool] = True
     classes: Tensor | None = None
 
     def scores(self, output: Any, rows: slice) -> Scores:
@@ -107,6 +113,7 @@ class MultiLabelTarget(Target):
         reduce: `"each"` for one map per positive label, `"mean"` for one map of their mean.
     """
 
+    reads_class_scores: ClassVar[bool] = True
     labels: Tensor
     reduce: Literal["each", "mean"] = "each"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ class SegmentationTarget(Target):
             as the class, or all pixels where there are none.
     """
 
+    reads_class_scores: ClassVar[bool] = True
     classes: tuple[int, ...]
     masks: Tensor | None = None
 

@@ -7,6 +7,7 @@ from torch import nn
 
 from lightning_cam.explain.attribution import AttributionBatch
 from lightning_cam.explain.methods.fullgrad import decompose
+from lightning_cam.explain.model_call import adapt
 from lightning_cam.explain.targets import resolve_target
 from lightning_cam.runtime.model_state import preserve_model_state
 
@@ -16,7 +17,8 @@ def test_terms_sum_up_to_the_score():
     net, images, classes = conv_net(), images_of(), labels_of()
     with preserve_model_state(net, images.device):
         target = resolve_target(classes, len(images))
-        batch = AttributionBatch(net, images, slice(0, len(images)), target, {}, frozenset())
+        rows = slice(0, len(images))
+        batch = AttributionBatch(adapt(net), images, rows, target, {}, frozenset())
         total = decompose(batch).total().double()
     scores = net(images).gather(1, classes[:, None])[:, 0].detach()
     by_hand = sum(term.flatten(1).sum(1) for term in fullgrad_terms(net, images, classes))
