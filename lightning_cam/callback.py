@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from lightning_cam.metrics.documentation import document_metrics
 from lightning_cam.monitor.config import option_names
 from lightning_cam.monitor.monitor import CAMMonitor
+from lightning_cam.monitor.start_message import ProbeOrigin
 from lightning_cam.output.loggers import check_loggers
-from lightning_cam.probe.probe import PROBE_SIZE, first_loader
-from lightning_cam.probe.sources import check_sources, probe_of_source
+from lightning_cam.probe.probe import PROBE_SIZE
+from lightning_cam.probe.sources import check_sources
+from lightning_cam.probe.trainer_data import TrainerProbes
 from lightning_cam.runtime import lightning
 from lightning_cam.runtime.checks import check_count
 from lightning_cam.runtime.distributed import DistributedContext
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from lightning_cam.explain.activation_maximization import ActivationTarget
     from lightning_cam.explain.layers import LayersLike
+    from lightning_cam.explain.model_call import Forward, Output, ScoresOption
     from lightning_cam.explain.targets import TargetLike
     from lightning_cam.monitor import Rule
     from lightning_cam.monitor.config import MonitorConfig
@@ -42,6 +45,16 @@ class CAMCallback(lightning.CallbackBase):
             prediction), `"mean_label"`, `"prediction"`, `"difference"` (label against the closest
             other class), `"box"` (a detector's score for the probe's boxes), a class index, a
             `Target`, or a function of the model's output.
+        forward: how the model is called, where not as `module(images)`: a function of module and
+            images, such as `lambda module, images: module.encode(images)["logits"]`.
+        output: which part of the model's output holds the class scores: a key, an index, a path
+            such as `"head.logits"`, or a function of the output; by default it is searched.
+        scores: whether these are `"logits"` or `"probabilities"`; `"auto"` decides by the operation
+            that computed them and by their values.
+        mean: mean per channel that the images were normalised with, for drawing them, where the
+            data does not say.
+        std: standard deviation per channel, likewise.
+        class_names: names of the classes by index, where data and model do not say.
         every_n_validations: evaluate at every n-th validation only.
         num_pictures: how many of the probe's images are drawn.
         colormap: `turbo`, `cividis`, `viridis`, `inferno`, `magma`, `plasma`, `hot`, `jet`, `bone`.
@@ -102,6 +115,12 @@ class CAMCallback(lightning.CallbackBase):
         method: str | Sequence[str] = "gradcam",
         layers: LayersLike = "auto",
         target: TargetLike = "label",
+        forward: Forward | None = None,
+        output: Output = None,
+        scores: ScoresOption = "auto",
+        mean: Sequence[float] | float | None = None,
+        std: Sequence[float] | float | None = None,
+        class_names: Sequence[str] | None = None,
         every_n_validations: int = 1,
         num_pictures: int = 16,
         colormap: str = "turbo",
@@ -136,14 +155,13 @@ class CAMCallback(lightning.CallbackBase):
         if mode not in ("min", "max"):
             raise ValueError(f"expected mode 'min' or 'max', got {mode!r}")
         self._actions = lightning.check_alert_actions(on_alert)
-        self._sources = check_sources(probe)
-        self._needs_validation_data = any(
-            isinstance(source, str) and source == "val" for source in self._sources.values()
-        )
-        self._sampling = {"size": probe_size, "seed": seed}
+        sources = check_sources(probe)
+        known = {"mean": mean, "std": std, "class_names": class_names}
+        self._probes = TrainerProbes(sources, probe_size, seed, known)
+        self._trained = False  # whether a batch was: from then on nothing is raised
         self._monitored = (monitor, mode) if monitor else None
         self._progress_bar = progress_bar
-        probes = dict.fromkeys(self._sources)
+        probes = dict.fromkeys(sources)
         self._monitor = CAMMonitor(probes, strict=strict, warn=lightning.warn, **options)
 
     @property
@@ -169,50 +187,64 @@ class CAMCallback(lightning.CallbackBase):
         lightning.check_strategy(trainer)
         if stage != "fit":
             return
-        lightning.check_validation(trainer, needs_data=self._needs_validation_data)
+        lightning.check_validation(trainer, needs_data=self._probes.needs_validation_data)
         several = self._monitor.config.has_several_maps
         for note in check_loggers(trainer.loggers, several_maps=several):
             lightning.info(trainer, f"lightning_cam: {note}")
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check given probes against the model."""
+        self._trained = False
         self._monitor.start_run()
         self._set_up_probes(trainer, pl_module)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Sample probes from the validation data, at the latest here."""
+        """Sample probes from the validation data, which is loaded now."""
         self._set_up_probes(trainer, pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Sample probes from the trainer's data, where there was no sanity check to do it at."""
-        if self._needs_validation_data:
-            lightning.load_validation_data(trainer)
+        """Sample probes where there was no sanity check to do it at and the data is loaded."""
         self._set_up_probes(trainer, pl_module)
 
+    def on_validation_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep a batch for the probe, where its loader cannot be read in any other way."""
+        del trainer, pl_module, batch_idx
+        self._probes.collect(batch, dataloader_idx)
+
     def _set_up_probes(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Set up the probes whose data is loaded."""
-        for name in self._monitor.probe_set.unset:
-            sample = partial(self._sample, trainer, self._sources[name])
-            probe = DistributedContext.current().run_on_all(sample)
-            if probe is not None:
-                self._monitor.set_probe(name, probe)
+        """Set up the probes whose data is loaded; raise only before the first training batch."""
+        if not self._monitor.probe_set.is_complete:
+            with self._monitor.errors.suppress("the setup of the probes", but=not self._trained):
+                self._set_up(trainer, pl_module)
+
+    def _set_up(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        monitor = self._monitor
+        for name in monitor.probe_set.unset:
+            sample = partial(
+                self._probes.sample, name, trainer, pl_module, monitor.errors.warn_once
+            )
+            made = DistributedContext.current().run_on_all(sample)
+            if made is not None:
+                origin = ProbeOrigin(made.facts, made.notes, made.label_path)
+                monitor.set_probe(name, made.probe, origin)
         forward_context = lightning.forward_context(trainer, pl_module)
-        for line in self._monitor.setup(pl_module, forward_context):
+        for line in monitor.setup(pl_module, forward_context):
             lightning.info(trainer, f"lightning_cam: {line}")
         if self._progress_bar:
-            self._monitor.probe_set.check_metric(self._progress_bar)
-
-    def _sample(self, trainer: Trainer, source: ProbeSource) -> Probe | None:
-        """Return a source's probe, None while its data is not loaded."""
-        if isinstance(source, str):
-            loaders = lightning.split_loaders(trainer, source)
-            source = None if loaders is None else first_loader(loaders)
-        return None if source is None else probe_of_source(source, **self._sampling)
+            monitor.probe_set.check_metric(self._progress_bar)
 
     # --- at validation ---------------------------------------------------------------------------
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Evaluate, log, write."""
+        self._set_up_probes(trainer, pl_module)  # of batches that were collected
         if not trainer.sanity_checking:
             self._evaluate(trainer, pl_module, lightning.log_step(trainer))
 
@@ -255,6 +287,7 @@ class CAMCallback(lightning.CallbackBase):
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any, **__: Any) -> None:
         """Log the images that were drawn beside the last batches."""
+        self._trained = True
         if trainer.is_global_zero:
             self._monitor.flush()
 

@@ -12,8 +12,8 @@ import torch
 from lightning_cam.cli.images import Preparation, find_images
 from lightning_cam.cli.models import import_attribute, made
 from lightning_cam.probe import Probe
-from lightning_cam.probe.probe import first_loader
-from lightning_cam.probe.sampling import choose_indices
+from lightning_cam.probe.choice import choose_balanced, shuffled
+from lightning_cam.probe.sources import first_loader
 from lightning_cam.runtime.checkpoints import read_checkpoint
 from lightning_cam.runtime.messages import unknown_name
 
@@ -110,21 +110,6 @@ def _from_object(name: str, found: Any, sampling: Sampling, arguments: Mapping[s
     )
 
 
-class _Files:
-    """Image files with their labels: what `choose_indices` needs of a dataset."""
-
-    def __init__(self, places: Sequence[Path], labels: list[int] | None) -> None:
-        self.places = places
-        if labels is not None:
-            self.targets = labels
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __getitem__(self, index: int) -> Path:
-        return self.places[index]
-
-
 def _from_folder(
     folder: Path,
     sampling: Sampling,
@@ -136,7 +121,9 @@ def _from_folder(
     found = find_images([folder], but=masks)
     files, places = list(found), list(found.values())
     labels, names = _labels(folder, places, class_names)
-    chosen = sorted(choose_indices(_Files(places, labels), sampling.size, sampling.seed))
+    order = shuffled(len(files), sampling.seed)
+    classes = [-1 if labels is None else labels[i] for i in order]
+    chosen = sorted(choose_balanced(order, classes, sampling.size))
     return Probe(
         torch.stack([preparation.image(files[i]) for i in chosen]),
         None if labels is None else [labels[i] for i in chosen],

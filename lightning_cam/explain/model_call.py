@@ -67,16 +67,24 @@ class ModelAdapter(nn.Module):
     Args:
         module: the model, without wrappers.
         call: how it is called and read.
+        kind: what the class scores are, where that is known already.
 
     Attributes:
         kind: what the class scores are; None before the first of them where `scores` does not say.
     """
 
-    def __init__(self, module: nn.Module, call: ModelCall) -> None:
+    def __init__(
+        self, module: nn.Module, call: ModelCall, *, kind: ScoreKind | None = None
+    ) -> None:
         super().__init__()
         self.adapted_module = module
         self.call = call
-        self.kind: ScoreKind | None = "logits" if call.scores == "logits" else None
+        self.kind: ScoreKind | None = "logits" if call.scores == "logits" else kind
+
+    def around(self, module: nn.Module) -> ModelAdapter:
+        """Return an adapter of a module that runs this one, for example with other weights."""
+        call = ModelCall(scores=self.call.scores, class_scores=self.call.class_scores)
+        return ModelAdapter(module, call, kind=self.kind)
 
     def forward(self, images: Tensor) -> Any:
         """Return the chosen part of the output.

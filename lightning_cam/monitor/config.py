@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from lightning_cam.explain.methods import resolve_methods
+from lightning_cam.explain.model_call import ModelCall
 from lightning_cam.monitor.rules import Rule
 from lightning_cam.output.config import OutputConfig
 from lightning_cam.runtime.checks import check_count
@@ -15,6 +16,7 @@ from lightning_cam.runtime.messages import unknown_name
 
 if TYPE_CHECKING:
     from lightning_cam.explain.layers import LayersLike
+    from lightning_cam.explain.model_call import Forward, Output, ScoresOption
     from lightning_cam.explain.targets import TargetLike
 
 TARGET_WORDS = ("label", "mean_label", "prediction", "difference", "box")
@@ -25,13 +27,16 @@ class MonitorConfig:
     """What is computed, when, and what raises an alert: arguments of `CAMCallback`.
 
     Attributes:
-        output: what is drawn and written.
+        output_config: what is drawn and written.
     """
 
     tag: str = "cam"
     method: str | Sequence[str] = "gradcam"
     layers: LayersLike = "auto"
     target: TargetLike = "label"
+    forward: Forward | None = None
+    output: Output = None
+    scores: ScoresOption = "auto"
     every_n_validations: int = 1
     max_overhead: float | None = None
     chunk_size: int | None = None
@@ -42,13 +47,14 @@ class MonitorConfig:
     interventions_every: int = 5
     estimate_masks: bool = False
     seed: int = 0
-    output: OutputConfig = field(default_factory=OutputConfig)
+    output_config: OutputConfig = field(default_factory=OutputConfig)
 
     def __post_init__(self) -> None:
         if not self.tag.strip("/"):
             raise ValueError(f"expected a tag with letters, got {self.tag!r}")
         object.__setattr__(self, "tag", self.tag.strip("/"))
         resolve_methods(self.method)
+        ModelCall(self.forward, self.output, self.scores)  # checks them
         if isinstance(self.target, str) and self.target not in TARGET_WORDS:
             words = " or ".join(map(repr, TARGET_WORDS))
             raise ValueError(f"expected target {words}, got {self.target!r}")
@@ -77,7 +83,7 @@ class MonitorConfig:
                 raise TypeError(unknown_name("argument", name, sorted(option_names())))
         output = {each.name for each in fields(OutputConfig)}
         return cls(
-            output=OutputConfig(**{k: v for k, v in options.items() if k in output}),
+            output_config=OutputConfig(**{k: v for k, v in options.items() if k in output}),
             **{k: v for k, v in options.items() if k not in output},
         )
 
@@ -96,15 +102,17 @@ class MonitorConfig:
             rules: those in effect, in place of `alerts`, which may be None for the default ones.
         """
         own = {each.name: getattr(self, each.name) for each in fields(self)}
-        output = {each.name: getattr(self.output, each.name) for each in fields(self.output)}
-        del own["output"]
+        output = {
+            each.name: getattr(self.output_config, each.name) for each in fields(self.output_config)
+        }
+        del own["output_config"]
         settings: dict[str, Any] = as_primitives({**own, **output, "alerts": list(rules)})
         return settings
 
 
 def option_names() -> set[str]:
     """Return the names of all options, those of `OutputConfig` included."""
-    own = {each.name for each in fields(MonitorConfig)} - {"output"}
+    own = {each.name for each in fields(MonitorConfig)} - {"output_config"}
     return own | {each.name for each in fields(OutputConfig)}
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lightning_cam.monitor.alerts import Alert
     from lightning_cam.monitor.history import History
     from lightning_cam.monitor.probe_monitor import ProbeMonitor
+    from lightning_cam.monitor.start_message import ProbeOrigin
     from lightning_cam.probe import Probe
 
 _log = logging.getLogger("lightning_cam")
@@ -122,9 +123,9 @@ class CAMMonitor:
         histories = {name: monitor.history for name, monitor in self._monitors.items()}
         return next(iter(histories.values())) if self._single and histories else histories
 
-    def set_probe(self, name: str, probe: Probe) -> None:
+    def set_probe(self, name: str, probe: Probe, origin: ProbeOrigin | None = None) -> None:
         """Set a probe that was announced by name: see `ProbeSet.set`."""
-        self.probe_set.set(name, probe)
+        self.probe_set.set(name, probe, origin)
 
     def setup(self, model: nn.Module, forward_context: ForwardContext | None = None) -> list[str]:
         """Check the probes that are set against the model, by a small pass.
@@ -285,7 +286,7 @@ class CAMMonitor:
                 header = ProbeHeader(
                     tag=monitor.tag,
                     probe=monitor.probe,
-                    num_pictures=self.config.output.num_pictures,
+                    num_pictures=self.config.output_config.num_pictures,
                     settings=self.config.settings(monitor.rules.rules),
                     device=forward_context.to_model(monitor.probe.images[:1]).device,
                 )
@@ -314,7 +315,7 @@ class CAMMonitor:
         Args:
             report: whether to write the report; by default as the option `report` says.
         """
-        report = self.config.output.report if report is None else report
+        report = self.config.output_config.report if report is None else report
         with self.errors.suppress("the last images"):
             return self._writer.close(report=report)
         return None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from lightning_cam.explain.modules import unwrap
+from lightning_cam.explain.modules import ADAPTED, unwrap
 from lightning_cam.explain.outputs import predictions
 from lightning_cam.interventions.noise_floor import estimate_noise_floor
 from lightning_cam.interventions.registry import InterventionInput
@@ -28,13 +28,16 @@ from lightning_cam.monitor.measure import (
     intervention_metrics,
     intervention_metrics_of,
 )
+from lightning_cam.monitor.model_reading import read_model
 from lightning_cam.monitor.probe_gap import PREFIX as GAP_PREFIX
-from lightning_cam.monitor.probe_setup import set_up_probe, summary_of, target_of
+from lightning_cam.monitor.probe_setup import set_up_probe, target_of
 from lightning_cam.monitor.rule_set import RuleSet
 from lightning_cam.monitor.schedule import interventions_due, noise_floor_due
+from lightning_cam.monitor.start_message import ProbeOrigin, start_message
 from lightning_cam.output.panels.renderer import PanelRenderer
 
 if TYPE_CHECKING:
+    from lightning_cam.explain.model_call import ModelAdapter
     from lightning_cam.explain.result import CAMResult
     from lightning_cam.monitor.config import MonitorConfig
     from lightning_cam.output.picture import Picture
@@ -54,12 +57,13 @@ class ProbeMonitor:
         config: what is computed and drawn.
         model: the network.
         forward_context: how the network runs.
+        origin: how the probe was made, for the summary.
 
     Attributes:
         history: earlier evaluations.
         rules: with what they have seen.
         metric_names: plain names of all metrics that an evaluation may measure.
-        summary: one line that says what was chosen.
+        summary: a block of text that says what was taken for what.
 
     Raises:
         ValueError: whatever of layers, methods, labels, rules and outputs does not fit together.
@@ -72,26 +76,42 @@ class ProbeMonitor:
         config: MonitorConfig,
         model: nn.Module,
         forward_context: ForwardContext,
+        origin: ProbeOrigin | None = None,
     ) -> None:
         self.tag = tag
-        self.probe = probe
         self.config = config
+        origin = origin or ProbeOrigin()
+        model, images = unwrap(model), forward_context.to_model(probe.images)
+        with forward_context.precision():
+            self.reading = read_model(
+                model,
+                images,
+                probe,
+                forward=config.forward,
+                output=config.output,
+                scores=config.scores,
+                label_path=origin.label_path,
+            )
+        self.probe = probe = self.reading.probe
         self.history = History()
         self.rules = RuleSet(self._rules())
-        self._renderer = PanelRenderer(tag, probe, config.output)
+        self._renderer = PanelRenderer(tag, probe, config.output_config)
         self._baselines: dict[str, float] | None = None
         self._noise_floor = math.nan
         self._target = target_of(probe, config)
-        model, images = unwrap(model), forward_context.to_model(probe.images)
         with forward_context.precision():
             self.computer = MapComputer(config, self._target, model, images)
-            self._setup = set_up_probe(model, images, probe, config, self._target, self.computer)
+            self._setup = set_up_probe(
+                self.reading.adapter(model), images, probe, config, self._target, self.computer
+            )
         self._intervention_metrics = intervention_metrics_of(
             probe, has_logits=self._setup.has_logits
         )
         self.metric_names = self._all_metric_names()
         self.rules.check(self.metric_names)
-        self.summary = summary_of(tag, probe, config, self._setup, self.computer.sharing)
+        self.summary = start_message(
+            tag, probe, config, self._setup, self.reading, origin, self.computer.sharing
+        )
 
     # --- evaluating -------------------------------------------------------------------------------
 
@@ -108,8 +128,8 @@ class ProbeMonitor:
             epoch: the trainer's epoch.
             step: the step under which the scalars of this evaluation are logged.
         """
-        model, images = unwrap(model), forward_context.to_model(self.probe.images)
-        self.computer.update_sharing(model)
+        self.computer.update_sharing(unwrap(model))
+        model, images = self._adapted(model), forward_context.to_model(self.probe.images)
         with forward_context.precision():
             result = self.computer.compute(lambda: model, images, self._setup.layers)
             on_cpu = result.cpu()
@@ -146,15 +166,15 @@ class ProbeMonitor:
 
     def run_diagnostics(self, model: nn.Module, forward_context: ForwardContext) -> Diagnostics:
         """Run the passes that slow panels need, where some are due."""
-        due = self.config.output.slow_panels_due(self.history.count)
+        due = self.config.output_config.slow_panels_due(self.history.count)
         if not due:
             return Diagnostics()
         with forward_context.precision():
             return run_diagnostics(
-                unwrap(model),
+                self._adapted(model),
                 forward_context.to_model(self.probe.images),
                 self.probe,
-                self.config.output,
+                self.config.output_config,
                 self._setup.layers,
                 due,
                 self.computer.chunk_size,
@@ -242,6 +262,9 @@ class ProbeMonitor:
 
     # --- parts of an evaluation -------------------------------------------------------------------
 
+    def _adapted(self, model: nn.Module) -> ModelAdapter:
+        return self.reading.adapter(unwrap(model))
+
     def _rules(self) -> list[Any]:
         rules = self.config.alerts
         if rules is None:
@@ -286,7 +309,7 @@ class ProbeMonitor:
         return intervention_metrics(results, self._intervention_metrics)
 
     def _measure_baselines(
-        self, model: nn.Module, images: Tensor, result: CAMResult
+        self, model: ModelAdapter, images: Tensor, result: CAMResult
     ) -> dict[str, float]:
         """Return what the metrics with masks are for maps that know nothing."""
         foreground = self.probe.foreground
@@ -297,10 +320,10 @@ class ProbeMonitor:
         if self.computer.sharing == "independent":  # a part of a layer's weights cannot be drawn
             with contextlib.suppress(Exception):  # unusual modules: one baseline less
                 untrained = self.computer.first_maps(
-                    lambda: Untrained(model, self.config.seed),
+                    lambda: model.around(Untrained(model, self.config.seed)),
                     images,
                     self._target,
-                    [layer_in_untrained(layer)],
+                    [layer_in_untrained(f"{ADAPTED}.{layer}")],
                 )
         masks = foreground[result.rows]
         return localization_baselines(masks, (maps.shape[1], maps.shape[2]), untrained)

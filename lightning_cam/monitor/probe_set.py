@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from lightning_cam.monitor.config import MonitorConfig
+    from lightning_cam.monitor.start_message import ProbeOrigin
     from lightning_cam.runtime.errors import ErrorPolicy
     from lightning_cam.runtime.forward_context import ForwardContext
 
@@ -46,6 +47,7 @@ class ProbeSet:
         self._config = config
         self._errors = errors
         self._probes: dict[str, Probe | None] = dict.fromkeys(names)
+        self._origins: dict[str, ProbeOrigin | None] = {}
         self._restored: dict[str, Any] = {}
         self.monitors: dict[str, ProbeMonitor] = {}
         self.gap = gap_of(config.tag, names, config.alerts)
@@ -55,12 +57,22 @@ class ProbeSet:
         """The names of probes that are only announced."""
         return [name for name, probe in self._probes.items() if probe is None]
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all probes are set up."""
+        return len(self.monitors) == len(self._probes)
+
     def tag_of(self, name: str) -> str:
         """Return what the names of a probe's metrics start with."""
         return self._config.tag if len(self._probes) == 1 else f"{self._config.tag}/{name}"
 
-    def set(self, name: str, probe: Probe) -> None:
+    def set(self, name: str, probe: Probe, origin: ProbeOrigin | None = None) -> None:
         """Set a probe that was announced.
+
+        Args:
+            name: of the probe.
+            probe: the images.
+            origin: how it was made, for the start message.
 
         Raises:
             ValueError: a name that was not announced.
@@ -73,6 +85,7 @@ class ProbeSet:
         if self._config.estimate_masks:
             probe = probe.with_estimated_masks(self._config.seed)
         self._probes[name] = probe
+        self._origins[name] = origin
 
     def check_metric(self, name: str) -> None:
         """Raise ValueError where all probes are set up and none has a metric of that name.
@@ -116,7 +129,8 @@ class ProbeSet:
         context = DistributedContext.current()
         probe = context.broadcast_if_different(probe, probe.fingerprint)  # sampled from a shard
         tag = self.tag_of(name)
-        make = partial(ProbeMonitor, tag, probe, self._config, model, forward_context)
+        origin = self._origins.get(name)
+        make = partial(ProbeMonitor, tag, probe, self._config, model, forward_context, origin)
         try:
             return context.run_on_all(make)
         except Exception as error:

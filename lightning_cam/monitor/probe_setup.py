@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from lightning_cam.explain.candidate_layers import cached_candidate_layers, choose_layer
@@ -20,7 +18,6 @@ from lightning_cam.explain.targets import (
     Target,
     resolve_target,
 )
-from lightning_cam.metrics.reliance import MIN_PAIRS
 from lightning_cam.monitor.diagnostics import run_diagnostics
 from lightning_cam.runtime.checks import check_class_range
 
@@ -31,7 +28,6 @@ if TYPE_CHECKING:
     from lightning_cam.monitor.config import MonitorConfig
     from lightning_cam.monitor.map_computer import MapComputer
     from lightning_cam.probe import Probe
-    from lightning_cam.runtime.distributed import Sharing
 
 _SETUP_IMAGES = 2
 
@@ -87,12 +83,12 @@ def set_up_probe(
     if any(method.place == "layer" for method in resolve_methods(config.method)):
         layers = tuple(resolve_layers(model, few, target, config.layers))
     first = computer.compute_here(model, few, layers).cpu()
-    due = config.output.slow_panels_due(0)
+    due = config.output_config.slow_panels_due(0)
     run_diagnostics(
         model,
         few,
         probe,
-        config.output,
+        config.output_config,
         layers,
         due,
         computer.chunk_size,
@@ -115,8 +111,15 @@ def target_of(probe: Probe, config: MonitorConfig) -> Target:
     if wanted == "difference":
         return DifferenceTarget(single)
     if wanted == "box":
-        if probe.boxes is None or single is None:
-            raise ValueError("expected a probe with boxes and (B,) targets for target='box'")
+        if probe.boxes is None or (single is None and probe.box_labels is None):
+            raise ValueError(
+                "expected a probe with boxes and their labels for target='box', got "
+                f"{'no boxes' if probe.boxes is None else 'boxes without labels'}. Give "
+                "Probe(images, targets, boxes=...) or box_labels=."
+            )
+        if probe.box_labels is not None:
+            return DetectionTarget(probe.boxes, probe.box_labels)
+        assert single is not None
         per_box = [label.repeat(len(box)) for label, box in zip(single, probe.boxes, strict=True)]
         return DetectionTarget(probe.boxes, tuple(per_box))
     if wanted in ("label", "mean_label"):
@@ -124,50 +127,6 @@ def target_of(probe: Probe, config: MonitorConfig) -> Target:
             return ClassTarget(single)
         return MultiLabelTarget(labels, "mean" if wanted == "mean_label" else "each")
     return resolve_target(wanted, len(probe))
-
-
-def summary_of(
-    tag: str, probe: Probe, config: MonitorConfig, setup: ProbeSetup, sharing: Sharing
-) -> str:
-    """Return one line that says what was chosen, and what cannot be measured."""
-    masks = "with" if probe.foreground is not None else "without"
-    masks = "with estimated" if probe.masks_estimated else masks
-    titles = ", ".join(method.title for method in resolve_methods(config.method))
-    line = f"{tag}: monitors {len(probe)} images {masks} masks, {titles} at {setup.layer_text}"
-    notes = limitations(probe)
-    if sharing != "independent":
-        notes.append("the weights are sharded over processes: no untrained baseline")
-    if sharing == "replicated":
-        notes.append("every process runs all images")
-    return "; ".join([line, *notes])
-
-
-def limitations(probe: Probe) -> list[str]:
-    """Return what cannot be measured on a probe, and why, one sentence each."""
-    masks, labels = probe.foreground, probe.targets
-    empty, full = _empty_and_full(probe)
-    found = [
-        f"{int(which.sum())} of {len(probe)} masks are {what}: these images count in no metric of "
-        "the object and in no intervention"
-        for what, which in (("empty", empty), ("full", full))
-        if bool(which.any())
-    ]
-    if probe.multi_label:
-        return [*found, "several labels per image: reliance on the background is not measured"]
-    if labels is None:
-        consequence = "predicted classes take their place"
-        if masks is not None:
-            consequence = "reliance on the background is not measured"
-        return [*found, f"no labels: {consequence}"]
-    counts = Counter(labels[~(empty | full)].tolist())
-    if len(counts) == 1:
-        found.append("images of one class only: backgrounds cannot be exchanged between classes")
-    elif counts and sum(count for count in counts.values() if count > 1) < MIN_PAIRS:
-        found.append(
-            f"fewer than {MIN_PAIRS} images share their class with another one: backgrounds cannot "
-            "be exchanged within a class, so there is no gap between the two"
-        )
-    return found
 
 
 def _check_labels(probe: Probe, logits: Tensor) -> None:
@@ -198,12 +157,3 @@ def _layer_text(
         )
     shapes = {layer: "×".join(map(str, m.shape[1:])) for (_, layer), m in first.maps.items()}
     return ", ".join(f"{layer!r} ({shape})" for layer, shape in shapes.items())
-
-
-def _empty_and_full(probe: Probe) -> tuple[Tensor, Tensor]:
-    """Return (B,) bool, whether an image's mask is empty, and whether it is full."""
-    if probe.foreground is None:
-        none = torch.zeros(len(probe), dtype=torch.bool)
-        return none, none
-    flat = probe.foreground.flatten(1)
-    return ~flat.any(dim=1), flat.all(dim=1)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from lightning_cam.probe.samples import plain, xyxy
+from lightning_cam.probe.columns import plain
+from lightning_cam.probe.regions import xyxy
 from lightning_cam.runtime.checks import as_class_indices, as_multi_label, check_images
 from lightning_cam.runtime.messages import describe
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 PROBE_SIZE = 32  # images, by default
 
@@ -27,19 +26,24 @@ class Probe:
     """A fixed batch of images to evaluate, checked and copied when it is made.
 
     Args:
-        images: (B, C, H, W) floating point, exactly as the model is fed (normalised, resized).
+        images: (B, C, H, W) floating point, exactly as the model is fed (normalised, resized), or
+            uint8 where the model takes that; kept as floating point.
         targets: (B,) integer labels, the classes that are explained by default, or (B, K) labels of
             0 and 1, each positive one of which is explained; None where unknown.
         masks: (B, H, W) or (B, 1, H, W) bool, true on the object; metrics that compare maps with
             the object need them. uint8 of 0 and 1 is accepted too.
         boxes: one (n, 4) tensor of `x1, y1, x2, y2` in pixels per image, or (B, 4); where there are
             no masks the boxes' area takes their place.
+        box_labels: the classes of the boxes, one (n,) tensor per image; by default the image's.
         ids: a unique name per image; numbers by default.
         class_names: the name of each class, by index.
         mean: mean per channel that was subtracted from the images, for drawing them.
         std: standard deviation per channel that they were divided by.
         masks_estimated: whether the masks are estimated; alerts then say so. Boxes in place of
             masks always count as estimated.
+
+    Attributes:
+        integer_dtype: dtype of the model's input where that is an integer one, else None.
 
     Raises:
         ValueError: shapes, dtypes, lengths or ranges that do not fit together, or NaN in images.
@@ -50,11 +54,13 @@ class Probe:
     targets: Tensor | None
     masks: Tensor | None
     boxes: tuple[Tensor, ...] | None
+    box_labels: tuple[Tensor, ...] | None
     ids: tuple[str, ...]
     class_names: tuple[str, ...] | None
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
     masks_estimated: bool
+    integer_dtype: torch.dtype | None
 
     def __init__(
         self,
@@ -63,12 +69,18 @@ class Probe:
         *,
         masks: Tensor | None = None,
         boxes: Tensor | Sequence[Tensor] | None = None,
+        box_labels: Sequence[Tensor] | None = None,
         ids: Sequence[str] | None = None,
         class_names: Sequence[str] | None = None,
         mean: Sequence[float] | float | None = None,
         std: Sequence[float] | float | None = None,
         masks_estimated: bool = False,
     ) -> None:
+        integer_dtype = None
+        if isinstance(images, Tensor) and images.dtype == torch.uint8:
+            integer_dtype, images = images.dtype, images.float()
+            if mean is None and std is None:
+                mean, std = 0.0, 1 / 255
         check_images(images)
         if not bool(torch.isfinite(images).all()):
             bad = [i for i, image in enumerate(images) if not bool(torch.isfinite(image).all())]
@@ -80,11 +92,13 @@ class Probe:
             "targets": _checked_targets(targets, count, names),
             "masks": _checked_masks(masks, images),
             "boxes": _checked_boxes(boxes, images),
+            "integer_dtype": integer_dtype,
             "ids": _checked_ids(ids, count),
             "class_names": names,
             "mean": _checked_channels("mean", mean, channels),
             "std": _checked_channels("std", std, channels),
         }
+        fields["box_labels"] = _checked_box_labels(box_labels, fields["boxes"])
         fields["masks_estimated"] = fields["boxes"] is not None
         if fields["masks"] is not None:
             fields["masks_estimated"] = bool(masks_estimated)
@@ -150,17 +164,18 @@ class Probe:
         if self.masks is not None:
             return self
         displayed = displayable(self.images.cpu(), self.mean, self.std)
-        return Probe(
-            self.images,
-            self.targets,
-            masks=grabcut_masks(displayed, self.boxes, seed),
-            boxes=self.boxes,
-            ids=self.ids,
-            class_names=self.class_names,
-            mean=self.mean,
-            std=self.std,
-            masks_estimated=True,
-        )
+        masks = grabcut_masks(displayed, self.boxes, seed)
+        return self.replaced(masks=masks, masks_estimated=True)
+
+    def replaced(self, **changes: Any) -> Probe:
+        """Return the same probe with some of its arguments changed."""
+        names = {each.name for each in dataclasses.fields(self)} - {"integer_dtype"}
+        fields = {name: getattr(self, name) for name in names} | changes
+        if "masks" not in changes and self.masks is None:
+            fields.pop("masks_estimated")  # boxes say it by themselves
+        if self.integer_dtype is not None and "images" not in changes:
+            fields["images"] = self.images.to(self.integer_dtype)
+        return Probe(**fields)
 
     def name_of(self, label: int) -> str:
         """Return a class's name, its index where it has none, and `?` for -1."""
@@ -188,9 +203,9 @@ class Probe:
         Raises:
             ValueError: the dataset is empty, or its items hold no images of one size.
         """
-        from lightning_cam.probe.sampling import sample_dataset
+        from lightning_cam.probe.sources import sample_dataset
 
-        return cls(**{**sample_dataset(dataset, size, seed), **known})
+        return sample_dataset(dataset, size, seed, known=known).probe
 
     @classmethod
     def from_dataloader(
@@ -198,14 +213,12 @@ class Probe:
     ) -> Probe:
         """Sample a dataloader's dataset: see `from_dataset`.
 
-        The loader's `collate_fn` is used, its iterator, sampler and workers are not.
+        The loader's sampler and `collate_fn` are used, its iterator and workers are not. The hooks
+        of a module or datamodule are applied by `CAMCallback` only.
         """
-        from lightning_cam.probe.sampling import sample_dataset
+        from lightning_cam.probe.sources import sample_loader
 
-        collate: Callable[[list[Any]], Any] | None = getattr(loader, "collate_fn", None)
-        if not hasattr(loader, "dataset"):
-            raise TypeError(f"expected a dataloader with a dataset, got {describe(loader)}")
-        return cls(**{**sample_dataset(loader.dataset, size, seed, collate), **known})
+        return sample_loader(loader, size, seed, known=known).probe
 
     @classmethod
     def from_datamodule(
@@ -223,24 +236,13 @@ class Probe:
         """
         if split not in ("train", "val", "test", "predict"):
             raise ValueError(f"expected split 'train', 'val', 'test' or 'predict', got {split!r}")
+        from lightning_cam.probe.generators import preserve_generators
+        from lightning_cam.probe.sources import first_loader
         from lightning_cam.runtime.model_state import isolated_rng
 
-        with isolated_rng():
+        with isolated_rng(), preserve_generators(datamodule):
             loaders = getattr(datamodule, f"{split}_dataloader")()
         return cls.from_dataloader(first_loader(loaders), size, seed=seed, **known)
-
-
-def first_loader(loaders: Any) -> Any:
-    """Return the first dataloader of a loader, a list, a dict or a `CombinedLoader`."""
-    if hasattr(loaders, "iterables"):
-        loaders = loaders.iterables
-    if isinstance(loaders, dict):
-        loaders = list(loaders.values())
-    if isinstance(loaders, Sequence):
-        if not loaders:
-            raise ValueError("expected at least one dataloader, got none")
-        return first_loader(loaders[0])
-    return loaders
 
 
 def _own(tensor: Tensor) -> Tensor:
@@ -308,6 +310,20 @@ def _checked_boxes(
         if not bool(each.isfinite().all()):
             raise ValueError(f"expected finite boxes, got {each.tolist()} for image {i}")
     return tuple(_own(each) for each in corners)
+
+
+def _checked_box_labels(
+    labels: Sequence[Tensor] | None, boxes: tuple[Tensor, ...] | None
+) -> tuple[Tensor, ...] | None:
+    if labels is None:
+        return None
+    counts = [len(each) for each in boxes or ()]
+    if [len(each) for each in labels] != counts:
+        raise ValueError(
+            f"expected a label for each box, {counts} per image, got "
+            f"{[len(each) for each in labels]}"
+        )
+    return tuple(_own(torch.as_tensor(each, dtype=torch.long)) for each in labels)
 
 
 def _checked_ids(ids: Iterable[str] | None, count: int) -> tuple[str, ...]:

@@ -29,16 +29,17 @@ class ErrorPolicy:
         self._warned: set[str] = set()
 
     @contextlib.contextmanager
-    def suppress(self, what: str) -> Iterator[None]:
+    def suppress(self, what: str, *, but: bool = False) -> Iterator[None]:
         """Turn an exception of the body into one warning, unless `strict`.
 
         Args:
             what: is skipped because of it, such as `an evaluation`.
+            but: let it through nevertheless.
         """
         try:
             yield
         except Exception as error:
-            if self.strict:
+            if self.strict or but:
                 raise
             self.handle(what, error)
 

@@ -93,23 +93,6 @@ def has_validation(trainer: Trainer) -> bool:
     return bool(loop._data_source.is_defined()) and overridden  # noqa: SLF001
 
 
-def load_validation_data(trainer: Trainer) -> None:
-    """Load the validation dataloaders where Lightning has not yet: it waits for the first epoch.
-
-    The same steps that its fit loop takes when validation is due in the first epoch.
-    """
-    wanted = has_validation(trainer) and trainer.limit_val_batches != 0
-    if trainer.val_dataloaders is None and wanted:
-        trainer.validating = True
-        trainer.fit_loop.epoch_loop.val_loop.setup_data()
-        trainer.training = True
-
-
-def split_loaders(trainer: Trainer, split: str) -> Any:
-    """Return the trainer's `train` or `val` dataloaders, None before they are loaded."""
-    return trainer.train_dataloader if split == "train" else trainer.val_dataloaders
-
-
 # --- at a validation ---------------------------------------------------------------------------
 
 

@@ -74,7 +74,8 @@ class DisplayedProbe:
             known = self.probe.mean is not None or (low >= 0 and high <= 1)
             channels = images.shape[1]
             span = max(high - low, torch.finfo(torch.float32).tiny)
-            stretch = ([low] * channels, [span] * channels)
+            # `displayable` computes x * std + mean, here (x - low) / span.
+            stretch = ([-low / span] * channels, [1 / span] * channels)
             self._scale = (self.probe.mean, self.probe.std) if known else stretch
         return self._scale
 

@@ -38,8 +38,8 @@ def test_every_default_is_that_of_the_callback(name):
 
 def test_options_go_to_the_configuration_that_has_them():
     config = MonitorConfig.from_options({"tag": "mine", "alpha": 0.5, "method": "layercam"})
-    assert (config.tag, config.method, config.output.alpha) == ("mine", "layercam", 0.5)
-    assert config.output == OutputConfig(alpha=0.5)
+    assert (config.tag, config.method, config.output_config.alpha) == ("mine", "layercam", 0.5)
+    assert config.output_config == OutputConfig(alpha=0.5)
     assert MonitorConfig.from_options({}) == MonitorConfig()
 
 

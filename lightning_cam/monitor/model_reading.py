@@ -1,0 +1,177 @@
+"""`read_model`: call the model once, and settle what its output means for a probe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_cam.explain.model_call import ModelAdapter, ModelCall, select
+from lightning_cam.explain.outputs import find_dense_logits, find_detections, find_logits
+from lightning_cam.explain.score_kind import ScoreKind, class_scores_in
+from lightning_cam.runtime.containers import tensors_in
+from lightning_cam.runtime.model_state import preserve_model_state
+
+if TYPE_CHECKING:
+    from lightning_cam.explain.model_call import Forward, Output, ScoresOption
+    from lightning_cam.probe import Probe
+
+_FEW = 2  # images of the first call
+_DENSE_NDIM = 4
+_KIND_TEXT = {
+    "logits": "logits",
+    "softmax": "probabilities of a softmax, explained as log-probabilities",
+    "sigmoid": "probabilities of a sigmoid, explained as logits",
+}
+
+
+@dataclass(frozen=True)
+class ModelReading:
+    """How a model is called for a probe, and what its output means.
+
+    Attributes:
+        call: how it is called.
+        kind: what its class scores are; None for outputs without any.
+        probe: the probe, its labels fitted to the model's classes.
+        facts: what was taken for what, for people.
+        notes: what should be known beside that.
+    """
+
+    call: ModelCall
+    kind: ScoreKind | None
+    probe: Probe
+    facts: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+    def adapter(self, model: nn.Module) -> ModelAdapter:
+        """Return the model as the engine needs it."""
+        return ModelAdapter(model, self.call, kind=self.kind)
+
+
+def read_model(
+    model: nn.Module,
+    images: Tensor,
+    probe: Probe,
+    *,
+    forward: Forward | None = None,
+    output: Output = None,
+    scores: ScoresOption = "auto",
+    label_path: str = "",
+) -> ModelReading:
+    """Call a model with the first images of a probe, and find its class scores.
+
+    Of several tensors that might be class scores those with as many classes as there are class
+    names count, then those called like the label, then the usual names, then the fewest classes
+    that the labels allow.
+
+    Args:
+        model: the network, without wrappers.
+        images: the probe's images on its device.
+        probe: the probe.
+        forward: as in `compute_cams`.
+        output: as in `compute_cams`.
+        scores: as in `compute_cams`.
+        label_path: where in the batch the label is, such as `"[1][colour]"`.
+
+    Raises:
+        ValueError: the model cannot be called with images, or has no such output.
+    """
+    call = ModelCall(forward, output, scores, integer_images=probe.integer_dtype)
+    few = images[:_FEW]
+    adapter = ModelAdapter(model, call)
+    with preserve_model_state(model, images.device), torch.enable_grad():
+        found = adapter(few.clone())
+        path = _class_scores_path(found, len(few), probe, label_path)
+        call = replace(call, class_scores=path)
+        adapter = ModelAdapter(model, call)
+        scores_found = class_scores_in(select(found, path), len(few))
+        if scores_found is not None:
+            adapter.logits(found, len(few))
+    facts, notes = {}, []
+    whole = _path_of(found, scores_found) if scores_found is not None else ""
+    facts["output"] = _output_text(found, scores_found, whole, len(few))
+    if scores_found is None:
+        return ModelReading(call, None, probe, facts)
+    facts["scores"] = _KIND_TEXT[adapter.kind or "logits"]
+    if scores != "auto":
+        facts["scores"] += f", as scores={scores!r} says"
+    probe, note = _fitted(probe, scores_found.shape[1])
+    notes += [note] if note else []
+    return ModelReading(call, adapter.kind, probe, facts, tuple(notes))
+
+
+def _class_scores_path(output: Any, batch: int, probe: Probe, label_path: str) -> str | None:
+    """Return the path of the class scores, None where a search finds them too."""
+    if find_detections(output, batch) is not None:
+        return None
+    tensors = [(p, t) for p, t in tensors_in(output) if t.is_floating_point() and len(t.shape) > 0]
+    flat = [(p, t) for p, t in tensors if len(t) == batch and t.ndim in (1, 2)]
+    dense = [(p, t) for p, t in tensors if len(t) == batch and t.ndim == _DENSE_NDIM]
+    candidates = flat or dense
+    if len(candidates) < 2:  # noqa: PLR2004
+        return None
+    usual = find_logits(output, batch) if flat else find_dense_logits(output, batch)
+    best = min(candidates, key=lambda item: _rank(item, probe, label_path, usual))
+    same = usual is not None and best[1].data_ptr() == usual.data_ptr()
+    return None if same or not best[0] else best[0]
+
+
+def _rank(
+    candidate: tuple[str, Tensor], probe: Probe, label_path: str, usual: Tensor | None
+) -> tuple[bool, bool, bool, bool, int]:
+    path, tensor = candidate
+    classes = tensor.shape[1] if tensor.ndim > 1 else 1
+    names = 0 if probe.class_names is None else len(probe.class_names)
+    if probe.targets is None:
+        too_few = False
+    elif probe.multi_label:
+        names = names or probe.targets.shape[1]
+        too_few = classes != probe.targets.shape[1]
+    else:
+        highest = int(probe.targets.max())
+        too_few = classes <= highest and not (classes == 1 and highest <= 1)
+    key = label_path.rpartition("[")[2].rstrip("]")
+    called_alike = bool(key) and path.rpartition("[")[2].rstrip("]") == key
+    is_usual = usual is not None and tensor.data_ptr() == usual.data_ptr()
+    named = is_usual and not path.strip("[]").isdigit()
+    return (too_few, names > 0 and classes != names, not called_alike, not named, classes)
+
+
+def _path_of(output: Any, tensor: Tensor) -> str:
+    """Return where in an output a tensor is."""
+    same = (path for path, each in tensors_in(output) if each.data_ptr() == tensor.data_ptr())
+    return next(same, "")
+
+
+def _output_text(output: Any, scores: Tensor | None, path: str, batch: int) -> str:
+    if scores is None:
+        detections = find_detections(output, batch) is not None
+        return "detections" if detections else "no class scores"
+    count = scores.shape[1]
+    classes = "one logit of two classes" if count == 1 else f"{count} classes"
+    dense = " per pixel" if scores.ndim == _DENSE_NDIM else ""
+    return f"{classes}{dense}{f' in output{path}' if path else ''}"
+
+
+def _fitted(probe: Probe, classes: int) -> tuple[Probe, str]:
+    """Return the probe with labels that fit the model's classes, and a note or an empty string.
+
+    Several integers per image are several tasks, not several labels, where the model has another
+    number of classes.
+    """
+    targets = probe.targets
+    if targets is None or targets.ndim == 1 or targets.shape[1] == classes:
+        return probe, ""
+    if not _may_be_tasks(targets, classes):
+        return probe, ""
+    note = (
+        f"each image has {targets.shape[1]} labels and the model {classes} classes: the first "
+        "label is taken. For another one give probe=Probe(images, targets) and output="
+    )
+    return probe.replaced(targets=targets[:, 0]), note
+
+
+def _may_be_tasks(targets: Tensor, classes: int) -> bool:
+    return targets.shape[1] <= 3 and classes in (1, 2)  # noqa: PLR2004

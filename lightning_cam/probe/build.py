@@ -1,0 +1,243 @@
+"""`build_probe`: a probe of samples that were read, as the model is fed them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_cam.probe.class_names import find_class_names
+from lightning_cam.probe.columns import Column, columns_of_batch, join, plain
+from lightning_cam.probe.labels import Targets, targets_of
+from lightning_cam.probe.normalization import find_normalization, normalization_of
+from lightning_cam.probe.probe import Probe
+from lightning_cam.probe.reading import Reading
+from lightning_cam.probe.regions import boxes_of, masks_of, pad, pad_to_one_size
+from lightning_cam.probe.roles import Roles, find_roles
+from lightning_cam.runtime.containers import map_tensors, tensors_in
+from lightning_cam.runtime.messages import describe
+
+Feed = Callable[[Any], Any]  # a collated batch to the batch that the model's step gets
+
+
+@dataclass(frozen=True)
+class SampledProbe:
+    """A probe and what is known about how it was made.
+
+    Attributes:
+        probe: the probe.
+        facts: what was taken for what, by the name of the part, for people.
+        notes: what should be known beside that, one sentence each.
+        label_path: where in the batch the label is, such as `"[1]"`; empty where it has none.
+    """
+
+    probe: Probe
+    facts: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    label_path: str = ""
+
+    def with_note(self, note: str) -> SampledProbe:
+        """Return the same with one more note, unless that is empty."""
+        return replace(self, notes=[*self.notes, note]) if note else self
+
+
+@dataclass
+class _Draft:
+    """Arguments of a `Probe`, and what to say about them."""
+
+    notes: list[str]
+    fields: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, str] = field(default_factory=dict)
+
+
+def build_probe(
+    reading: Reading,
+    *,
+    feed: Feed | None = None,
+    holders: Sequence[Any] = (),
+    known: Mapping[str, Any] | None = None,
+) -> SampledProbe:
+    """Return the probe of samples that were read.
+
+    Args:
+        reading: the samples.
+        feed: passes a batch through the hooks that stand between the loader and the model.
+        holders: objects, such as the model, that may know class names or the normalisation where
+            the data set does not.
+        known: arguments of `Probe` in place of what was read.
+
+    Raises:
+        ValueError: the samples hold no images that a model can be fed.
+    """
+    known = {} if known is None else {k: v for k, v in known.items() if v is not None}
+    fed = join([_columns(batch.data, batch.rows, batch.count, feed) for batch in reading.batches])
+    of_items = find_roles(reading.items, listed=reading.listed, indices=reading.indices)
+    roles = find_roles(fed, listed=reading.listed, indices=reading.indices)
+    if roles.image is None or roles.image.images is None or "Image" in _pil(roles.image):
+        raise ValueError(_no_images(reading, fed))
+    label_path = roles.label.path if roles.label is not None else ""
+    roles = roles.or_else(of_items)
+    draft = _Draft([*reading.notes])
+    _add_images(draft, roles, reading, holders, known)
+    _add_labels(draft, roles, reading)
+    _add_regions(draft, roles, known)
+    _add_names(draft, reading, holders, known)
+    return SampledProbe(Probe(**{**draft.fields, **known}), draft.facts, draft.notes, label_path)
+
+
+def _columns(data: Any, rows: Sequence[int], count: int, feed: Feed | None) -> dict[str, Column]:
+    batch = data if feed is None else feed(data)
+    batch = map_tensors(batch, lambda _, tensor: tensor.detach().cpu())
+    columns = columns_of_batch(batch, count)
+    return {path: column.take(rows) for path, column in columns.items()}
+
+
+def _pil(column: Column) -> set[str]:
+    """Return `{"Image"}` for a column of PIL images, which no model is fed."""
+    return {"Image"} if any(hasattr(value, "getbands") for value in column.values) else set()
+
+
+def _no_images(reading: Reading, fed: Mapping[str, Column]) -> str:
+    parts = ", ".join(f"{path or 'batch'}: {describe(c.values[0])}" for path, c in fed.items())
+    if not parts and reading.batches:
+        data = reading.batches[0].data
+        parts = ", ".join(f"{path}: {describe(t)}" for path, t in tensors_in(data))
+    return (
+        "expected batches that hold images as tensors (B, C, H, W), alone, in a tuple or under a "
+        f"key such as 'image'; per sample got {parts or 'nothing that is a tensor'}. Add a "
+        "transform to tensors, or give CAMCallback(probe=Probe(images, targets))."
+    )
+
+
+# --- the parts -----------------------------------------------------------------------------------
+
+
+def _add_images(
+    draft: _Draft,
+    roles: Roles,
+    reading: Reading,
+    holders: Sequence[Any],
+    known: Mapping[str, Any],
+) -> None:
+    assert roles.image is not None
+    assert roles.image.images is not None
+    images, note = pad_to_one_size(roles.image.images)
+    draft.notes += [note] if note else []
+    integer = not images.is_floating_point()
+    shape = "×".join(map(str, images.shape[1:]))
+    kind = "uint8" if integer else "float"
+    available = "" if reading.available is None else f" of {reading.available}"
+    order = "a stream" if reading.order == "stream" else reading.order
+    draft.facts["images"] = f"{len(images)}{available}, {shape} {kind}, from {order}"
+    draft.fields["images"] = images if integer else images.float()
+    if "mean" in known or "std" in known:
+        draft.facts["normalization"] = "mean and std as given"
+        return
+    items = find_roles(reading.items).image
+    normalization = normalization_of(
+        images.float(),
+        None if items is None else items.images,
+        [
+            (reading.normalization, "the data set's Normalize transform"),
+            *((find_normalization(h), f"Normalize of {type(h).__name__}") for h in holders),
+        ],
+    )
+    draft.fields["mean"], draft.fields["std"] = normalization.mean, normalization.std
+    draft.facts["normalization"] = normalization.source
+
+
+def _add_labels(draft: _Draft, roles: Roles, reading: Reading) -> None:
+    targets: Targets | None = None
+    source = "none found"
+    if roles.label is not None:
+        one_hot = reading.one_hot if roles.label.vectors is not None else None
+        targets = targets_of(roles.label, one_hot=one_hot)
+        source = f"batch{roles.label.path}"
+    elif reading.listed is not None:
+        targets = Targets(torch.tensor(reading.listed), "class indices")
+        source = "the data set's list of labels"
+    elif roles.box_labels is not None:
+        first = [int(t.flatten()[0]) if t.numel() else -1 for t in roles.box_labels.tensors or ()]
+        targets = Targets(torch.tensor(first), "the class of each image's first box")
+        source = f"batch{roles.box_labels.path}"
+    if targets is not None and targets.values.ndim == 1 and bool((targets.values < 0).any()):
+        draft.notes.append("some samples have no label: all are explained by their prediction")
+        targets, source = None, "not used"
+    draft.fields["targets"] = None if targets is None else targets.values
+    draft.facts["labels"] = source if targets is None else f"{targets.kind} in {source}"
+    if targets is not None and targets.note:
+        draft.notes.append(targets.note)
+    if roles.other_labels:
+        others = ", ".join(f"batch{path}" for path in roles.other_labels)
+        draft.notes.append(f"{others} might be labels too; give Probe(images, targets) for those")
+    listed, values = reading.listed, draft.fields["targets"]
+    if listed is not None and values is not None and values.shape == (len(listed),):
+        differ = int((values != torch.tensor(listed)).sum())
+        if differ:
+            draft.notes.append(
+                f"{differ} of {len(values)} labels in the batch differ from the data set's own "
+                "list; the batch's are taken"
+            )
+
+
+def _add_regions(draft: _Draft, roles: Roles, known: Mapping[str, Any]) -> None:
+    height, width = draft.fields["images"].shape[2:]
+    draft.facts["masks"] = "none"
+    mask = roles.mask
+    if mask is not None and mask.tensors is not None and "masks" not in known:
+        padded = Column(mask.path, tuple(_padded(t, height, width) for t in mask.tensors))
+        fits = all(t.shape[-2:] == (height, width) for t in padded.tensors or ())
+        found = masks_of(padded, draft.fields["targets"]) if fits else "masks have another size"
+        if isinstance(found, str):
+            draft.notes.append(found)
+        else:
+            draft.fields["masks"] = found.objects
+            draft.facts["masks"] = f"batch{mask.path}"
+            draft.notes += [found.note] if found.note else []
+            if found.labels is not None and draft.fields["targets"] is None:
+                draft.fields["targets"] = found.labels
+                draft.facts["labels"] = f"the largest class of each mask in batch{mask.path}"
+    if roles.boxes is not None and "boxes" not in known:
+        draft.fields["boxes"], note = boxes_of(roles.boxes)
+        draft.notes += [note] if note else []
+        draft.facts["boxes"] = f"batch{roles.boxes.path}"
+        if roles.box_labels is not None:
+            labels = roles.box_labels.tensors or ()
+            draft.fields["box_labels"] = tuple(plain(t).reshape(-1).long() for t in labels)
+
+
+def _padded(mask: Tensor, height: int, width: int) -> Tensor:
+    smaller = mask.shape[-2] <= height and mask.shape[-1] <= width
+    return pad(plain(mask), height, width) if smaller else mask
+
+
+def _add_names(
+    draft: _Draft,
+    reading: Reading,
+    holders: Sequence[Any],
+    known: Mapping[str, Any],
+) -> None:
+    targets = draft.fields["targets"]
+    highest = -1
+    if targets is not None:
+        highest = targets.shape[1] - 1 if targets.ndim > 1 else int(targets.max())
+    if "class_names" in known:
+        names, source = list(known["class_names"]), "as given"
+    else:
+        found = reading.class_names
+        if found is None or len(found[0]) <= highest:
+            found = next(filter(None, (find_class_names(h, highest) for h in holders)), None)
+        names, source = found or ([], "none found")
+    draft.fields["class_names"] = names or None
+    draft.facts["class names"] = f"{len(names)}, {source}" if names else source
+    labels = targets.tolist() if targets is not None and targets.ndim == 1 else None
+    # The class first, so that loggers that sort by name keep a class together.
+    draft.fields["ids"] = [
+        f"{index:05d}"
+        if labels is None
+        else f"{names[labels[n]] if labels[n] < len(names) else labels[n]}-{index:05d}"
+        for n, index in enumerate(reading.indices)
+    ]
