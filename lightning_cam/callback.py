@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from lightning_cam.metrics.documentation import document_metrics
 from lightning_cam.monitor.config import option_names
 from lightning_cam.monitor.monitor import CAMMonitor
-from lightning_cam.monitor.start_message import ProbeOrigin
 from lightning_cam.output.loggers import check_loggers
 from lightning_cam.probe.probe import PROBE_SIZE
 from lightning_cam.probe.sources import check_sources
@@ -45,16 +44,13 @@ class CAMCallback(lightning.CallbackBase):
             prediction), `"mean_label"`, `"prediction"`, `"difference"` (label against the closest
             other class), `"box"` (a detector's score for the probe's boxes), a class index, a
             `Target`, or a function of the model's output.
-        forward: how the model is called, where not as `module(images)`: a function of module and
-            images, such as `lambda module, images: module.encode(images)["logits"]`.
+        forward: how the model is called, where not as `module(images)`: a function of both.
         output: which part of the model's output holds the class scores: a key, an index, a path
             such as `"head.logits"`, or a function of the output; by default it is searched.
-        scores: whether these are `"logits"` or `"probabilities"`; `"auto"` decides by the operation
-            that computed them and by their values.
-        mean: mean per channel that the images were normalised with, for drawing them, where the
-            data does not say.
-        std: standard deviation per channel, likewise.
-        class_names: names of the classes by index, where data and model do not say.
+        scores: `"logits"` or `"probabilities"`; `"auto"` decides by operation and values.
+        mean: per channel, of the images' normalisation, for drawing, where the data does not say.
+        std: per channel, likewise.
+        class_names: by index, where data and model do not say.
         every_n_validations: evaluate at every n-th validation only.
         num_pictures: how many of the probe's images are drawn.
         colormap: `turbo`, `cividis`, `viridis`, `inferno`, `magma`, `plasma`, `hot`, `jet`, `bone`.
@@ -158,7 +154,7 @@ class CAMCallback(lightning.CallbackBase):
         sources = check_sources(probe)
         known = {"mean": mean, "std": std, "class_names": class_names}
         self._probes = TrainerProbes(sources, probe_size, seed, known)
-        self._trained = False  # whether a batch was: from then on nothing is raised
+        self._trained = False  # a batch: from then on nothing is raised
         self._monitored = (monitor, mode) if monitor else None
         self._progress_bar = progress_bar
         probes = dict.fromkeys(sources)
@@ -207,16 +203,10 @@ class CAMCallback(lightning.CallbackBase):
         self._set_up_probes(trainer, pl_module)
 
     def on_validation_batch_start(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, _trainer: Trainer, _module: LightningModule, batch: Any, _: int, loader: int = 0
     ) -> None:
         """Keep a batch for the probe, where its loader cannot be read in any other way."""
-        del trainer, pl_module, batch_idx
-        self._probes.collect(batch, dataloader_idx)
+        self._probes.collect(batch, loader)
 
     def _set_up_probes(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set up the probes whose data is loaded; raise only before the first training batch."""
@@ -227,13 +217,10 @@ class CAMCallback(lightning.CallbackBase):
     def _set_up(self, trainer: Trainer, pl_module: LightningModule) -> None:
         monitor = self._monitor
         for name in monitor.probe_set.unset:
-            sample = partial(
-                self._probes.sample, name, trainer, pl_module, monitor.errors.warn_once
-            )
-            made = DistributedContext.current().run_on_all(sample)
+            arguments = (name, trainer, pl_module, monitor.errors.warn_once)
+            made = DistributedContext.current().run_on_all(partial(self._probes.sample, *arguments))
             if made is not None:
-                origin = ProbeOrigin(made.facts, made.notes, made.label_path)
-                monitor.set_probe(name, made.probe, origin)
+                monitor.set_probe(name, *made)
         forward_context = lightning.forward_context(trainer, pl_module)
         for line in monitor.setup(pl_module, forward_context):
             lightning.info(trainer, f"lightning_cam: {line}")
@@ -256,9 +243,7 @@ class CAMCallback(lightning.CallbackBase):
 
     def _evaluate(self, trainer: Trainer, pl_module: LightningModule, step: int) -> None:
         monitor = self._monitor
-        fitting = lightning.is_fitting(
-            trainer
-        )  # else `validate()`, which is no part of the history
+        fitting = lightning.is_fitting(trainer)  # else `validate()`: no part of the history
         if fitting:
             if monitor.config.max_overhead is not None:
                 lightning.synchronize(trainer)

@@ -13,7 +13,7 @@ from lightning_cam.cli.images import Preparation, find_images
 from lightning_cam.cli.models import import_attribute, made
 from lightning_cam.probe import Probe
 from lightning_cam.probe.choice import choose_balanced, shuffled
-from lightning_cam.probe.sources import first_loader
+from lightning_cam.probe.sampling import first_loader
 from lightning_cam.runtime.checkpoints import read_checkpoint
 from lightning_cam.runtime.messages import unknown_name
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lightning_cam.explain.model_call import ModelAdapter, ModelCall, select
 from lightning_cam.explain.outputs import find_dense_logits, find_detections, find_logits
 from lightning_cam.explain.score_kind import ScoreKind, class_scores_in
+from lightning_cam.runtime.chunking import is_out_of_memory
 from lightning_cam.runtime.containers import tensors_in
 from lightning_cam.runtime.model_state import preserve_model_state
 
@@ -79,10 +80,16 @@ def read_model(
         ValueError: the model cannot be called with images, or has no such output.
     """
     call = ModelCall(forward, output, scores, integer_images=probe.integer_dtype)
-    few = images[:_FEW]
     adapter = ModelAdapter(model, call)
+    few = images[:_FEW]
     with preserve_model_state(model, images.device), torch.enable_grad():
-        found = adapter(few.clone())
+        try:
+            found = adapter(few.clone())
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            few = images[:1]
+            found = adapter(few.clone())
         path = _class_scores_path(found, len(few), probe, label_path)
         call = replace(call, class_scores=path)
         adapter = ModelAdapter(model, call)

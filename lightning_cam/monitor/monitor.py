@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from lightning_cam.monitor.alerts import Alert
     from lightning_cam.monitor.history import History
     from lightning_cam.monitor.probe_monitor import ProbeMonitor
-    from lightning_cam.monitor.start_message import ProbeOrigin
     from lightning_cam.probe import Probe
+    from lightning_cam.probe.origin import ProbeOrigin
 
 _log = logging.getLogger("lightning_cam")
 

@@ -33,8 +33,9 @@ from lightning_cam.monitor.probe_gap import PREFIX as GAP_PREFIX
 from lightning_cam.monitor.probe_setup import set_up_probe, target_of
 from lightning_cam.monitor.rule_set import RuleSet
 from lightning_cam.monitor.schedule import interventions_due, noise_floor_due
-from lightning_cam.monitor.start_message import ProbeOrigin, start_message
+from lightning_cam.monitor.start_message import start_message
 from lightning_cam.output.panels.renderer import PanelRenderer
+from lightning_cam.probe.origin import ProbeOrigin
 
 if TYPE_CHECKING:
     from lightning_cam.explain.model_call import ModelAdapter

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from lightning_cam.monitor.config import MonitorConfig
-    from lightning_cam.monitor.start_message import ProbeOrigin
+    from lightning_cam.probe.origin import ProbeOrigin
     from lightning_cam.runtime.errors import ErrorPolicy
     from lightning_cam.runtime.forward_context import ForwardContext
 

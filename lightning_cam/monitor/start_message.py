@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,24 +16,10 @@ if TYPE_CHECKING:
     from lightning_cam.monitor.model_reading import ModelReading
     from lightning_cam.monitor.probe_setup import ProbeSetup
     from lightning_cam.probe import Probe
+    from lightning_cam.probe.origin import ProbeOrigin
     from lightning_cam.runtime.distributed import Sharing
 
 _ORDER = ("images", "labels", "class names", "normalization", "masks", "boxes", "output", "scores")
-
-
-@dataclass(frozen=True)
-class ProbeOrigin:
-    """How a probe was made, where it was sampled.
-
-    Attributes:
-        facts: what was taken for what, by the name of the part.
-        notes: what should be known beside that, one sentence each.
-        label_path: where in the batch the label is, such as `"[1]"`.
-    """
-
-    facts: Mapping[str, str] = field(default_factory=dict)
-    notes: Sequence[str] = ()
-    label_path: str = ""
 
 
 def start_message(

@@ -1,4 +1,4 @@
-"""`build_probe`: a probe of samples that were read, as the model is fed them."""
+"""`probe_arguments`: what a probe is made of, from samples as the model is fed them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from lightning_cam.probe.class_names import find_class_names
 from lightning_cam.probe.columns import Column, columns_of_batch, join, plain
 from lightning_cam.probe.labels import Targets, targets_of
 from lightning_cam.probe.normalization import find_normalization, normalization_of
-from lightning_cam.probe.probe import Probe
-from lightning_cam.probe.reading import Reading
+from lightning_cam.probe.origin import ProbeOrigin
 from lightning_cam.probe.regions import boxes_of, masks_of, pad, pad_to_one_size
 from lightning_cam.probe.roles import Roles, find_roles
+from lightning_cam.probe.sample_reader import SampleData
 from lightning_cam.runtime.containers import map_tensors, tensors_in
 from lightning_cam.runtime.messages import describe
 
@@ -24,24 +24,15 @@ Feed = Callable[[Any], Any]  # a collated batch to the batch that the model's st
 
 
 @dataclass(frozen=True)
-class SampledProbe:
-    """A probe and what is known about how it was made.
+class ProbeArguments:
+    """The arguments of a `Probe` by name, and how they were found."""
 
-    Attributes:
-        probe: the probe.
-        facts: what was taken for what, by the name of the part, for people.
-        notes: what should be known beside that, one sentence each.
-        label_path: where in the batch the label is, such as `"[1]"`; empty where it has none.
-    """
+    values: Mapping[str, Any]
+    origin: ProbeOrigin
 
-    probe: Probe
-    facts: Mapping[str, str] = field(default_factory=dict)
-    notes: Sequence[str] = ()
-    label_path: str = ""
-
-    def with_note(self, note: str) -> SampledProbe:
+    def with_note(self, note: str) -> ProbeArguments:
         """Return the same with one more note, unless that is empty."""
-        return replace(self, notes=[*self.notes, note]) if note else self
+        return replace(self, origin=self.origin.with_note(note))
 
 
 @dataclass
@@ -53,14 +44,14 @@ class _Draft:
     facts: dict[str, str] = field(default_factory=dict)
 
 
-def build_probe(
-    reading: Reading,
+def probe_arguments(
+    reading: SampleData,
     *,
     feed: Feed | None = None,
     holders: Sequence[Any] = (),
     known: Mapping[str, Any] | None = None,
-) -> SampledProbe:
-    """Return the probe of samples that were read.
+) -> ProbeArguments:
+    """Return the arguments of the probe of samples that were read.
 
     Args:
         reading: the samples.
@@ -85,12 +76,14 @@ def build_probe(
     _add_labels(draft, roles, reading)
     _add_regions(draft, roles, known)
     _add_names(draft, reading, holders, known)
-    return SampledProbe(Probe(**{**draft.fields, **known}), draft.facts, draft.notes, label_path)
+    origin = ProbeOrigin(draft.facts, draft.notes, label_path)
+    return ProbeArguments({**draft.fields, **known}, origin)
 
 
 def _columns(data: Any, rows: Sequence[int], count: int, feed: Feed | None) -> dict[str, Column]:
     batch = data if feed is None else feed(data)
-    batch = map_tensors(batch, lambda _, tensor: tensor.detach().cpu())
+    # `to` keeps the class of a `tv_tensor`, `cpu` does not.
+    batch = map_tensors(batch, lambda _, tensor: tensor.detach().to("cpu"))
     columns = columns_of_batch(batch, count)
     return {path: column.take(rows) for path, column in columns.items()}
 
@@ -100,7 +93,7 @@ def _pil(column: Column) -> set[str]:
     return {"Image"} if any(hasattr(value, "getbands") for value in column.values) else set()
 
 
-def _no_images(reading: Reading, fed: Mapping[str, Column]) -> str:
+def _no_images(reading: SampleData, fed: Mapping[str, Column]) -> str:
     parts = ", ".join(f"{path or 'batch'}: {describe(c.values[0])}" for path, c in fed.items())
     if not parts and reading.batches:
         data = reading.batches[0].data
@@ -118,7 +111,7 @@ def _no_images(reading: Reading, fed: Mapping[str, Column]) -> str:
 def _add_images(
     draft: _Draft,
     roles: Roles,
-    reading: Reading,
+    reading: SampleData,
     holders: Sequence[Any],
     known: Mapping[str, Any],
 ) -> None:
@@ -149,7 +142,7 @@ def _add_images(
     draft.facts["normalization"] = normalization.source
 
 
-def _add_labels(draft: _Draft, roles: Roles, reading: Reading) -> None:
+def _add_labels(draft: _Draft, roles: Roles, reading: SampleData) -> None:
     targets: Targets | None = None
     source = "none found"
     if roles.label is not None:
@@ -216,7 +209,7 @@ def _padded(mask: Tensor, height: int, width: int) -> Tensor:
 
 def _add_names(
     draft: _Draft,
-    reading: Reading,
+    reading: SampleData,
     holders: Sequence[Any],
     known: Mapping[str, Any],
 ) -> None:

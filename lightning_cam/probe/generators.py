@@ -23,7 +23,7 @@ def preserve_generators(*holders: Any) -> Iterator[None]:
     """Restore generators that belong to objects: Python's, NumPy's and torch's.
 
     Some augmentation libraries and datasets draw from their own generators instead of the global
-    streams. Reading samples for a probe must not advance them.
+    streams. SampleData samples for a probe must not advance them.
 
     Args:
         *holders: searched through their attributes, `__slots__` included, lists and dicts, and the

@@ -17,6 +17,7 @@ _HOLDERS = (
 _MAX_DEPTH = 8
 _SLACK = 0.05  # by which displayed images may leave 0 to 1
 _EXACT = 2e-3  # of the range, by which an affine fit may be off
+_BYTES = (32, 255)  # largest value of images that are bytes
 _SAMPLE = 200_000  # pixels that a fit uses
 
 Found = tuple[list[float], list[float]]
@@ -44,9 +45,10 @@ def normalization_of(
 ) -> Normalization:
     """Return how a probe's images are normalised, by what is most certain.
 
-    Values within 0 and 1 need nothing, those up to 255 a division. Where the images are known as
-    they were before (from the data set, before collate function and hooks), mean and std are fitted
-    to both. Else those of a `Normalize` transform, if it gives values within 0 and 1.
+    Where the images are known as they were before (from the data set, before collate function and
+    hooks), mean and std are fitted to both. Else those of a `Normalize` transform are taken, if
+    they lead back to values within 0 and 1. Values within 0 and 1 need nothing else, those up to
+    255 a division.
 
     Args:
         images: (B, C, H, W) as the model is fed.
@@ -55,19 +57,21 @@ def normalization_of(
     """
     channels = images.shape[1]
     low, high = float(images.min()), float(images.max())
-    if low >= 0 and high <= 1:
-        return Normalization(None, None, "none, values lie within 0 and 1")
     fitted = None if earlier is None else _fit(images, earlier)
+    if fitted is not None and max(map(abs, (*fitted[0], *(1 - s for s in fitted[1])))) < _EXACT:
+        fitted = None  # the same values
     if fitted is not None:
         return Normalization(*fitted, "measured between the data set's images and the model's")
-    if low >= 0 and high <= 255:  # noqa: PLR2004
-        return Normalization((0.0,) * channels, (1 / 255,) * channels, "none, values 0 to 255")
     for pair, source in found:
         if pair is None or len(pair[0]) not in (1, channels) or len(pair[1]) != len(pair[0]):
             continue
         mean, std = (values * (channels // len(values)) for values in pair)
         if min(std) > 0 and _displayable(images, mean, std):
             return Normalization(tuple(mean), tuple(std), source)
+    if low >= 0 and high <= 1:
+        return Normalization(None, None, "none, values lie within 0 and 1")
+    if low >= 0 and _BYTES[0] < high <= _BYTES[1]:
+        return Normalization((0.0,) * channels, (1 / 255,) * channels, "none, values 0 to 255")
     return Normalization(
         None,
         None,

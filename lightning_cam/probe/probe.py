@@ -203,9 +203,9 @@ class Probe:
         Raises:
             ValueError: the dataset is empty, or its items hold no images of one size.
         """
-        from lightning_cam.probe.sources import sample_dataset
+        from lightning_cam.probe.sampling import sample_dataset
 
-        return sample_dataset(dataset, size, seed, known=known).probe
+        return cls(**sample_dataset(dataset, size, seed, known=known).values)
 
     @classmethod
     def from_dataloader(
@@ -216,9 +216,9 @@ class Probe:
         The loader's sampler and `collate_fn` are used, its iterator and workers are not. The hooks
         of a module or datamodule are applied by `CAMCallback` only.
         """
-        from lightning_cam.probe.sources import sample_loader
+        from lightning_cam.probe.sampling import sample_loader
 
-        return sample_loader(loader, size, seed, known=known).probe
+        return cls(**sample_loader(loader, size, seed, known=known).values)
 
     @classmethod
     def from_datamodule(
@@ -237,7 +237,7 @@ class Probe:
         if split not in ("train", "val", "test", "predict"):
             raise ValueError(f"expected split 'train', 'val', 'test' or 'predict', got {split!r}")
         from lightning_cam.probe.generators import preserve_generators
-        from lightning_cam.probe.sources import first_loader
+        from lightning_cam.probe.sampling import first_loader
         from lightning_cam.runtime.model_state import isolated_rng
 
         with isolated_rng(), preserve_generators(datamodule):

@@ -107,8 +107,7 @@ def _is_boxes(column: Column) -> bool:
         return False
     tensors = column.tensors
     return tensors is not None and all(
-        not t.numel() or (t.shape[-1] == _BOX_SIDES and t.ndim <= 2)  # noqa: PLR2004
-        for t in tensors
+        t.ndim in (1, 2) and (not t.numel() or t.shape[-1] == _BOX_SIDES) for t in tensors
     )
 
 

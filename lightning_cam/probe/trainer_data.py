@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from lightning_cam.probe.build import SampledProbe
-from lightning_cam.probe.reading import count_of
-from lightning_cam.probe.sources import (
+from lightning_cam.probe.origin import ProbeOrigin
+from lightning_cam.probe.probe import Probe
+from lightning_cam.probe.sample_reader import count_of
+from lightning_cam.probe.sampling import (
     ENOUGH,
     can_be_sampled,
+    is_dataloader,
     loaders_in,
     sample_batches,
-    sample_source,
+    sample_dataset,
+    sample_loader,
 )
 from lightning_cam.runtime.batch_hooks import feed_of
 from lightning_cam.runtime.containers import map_tensors
 
 if TYPE_CHECKING:
-    from lightning.pytorch import LightningModule, Trainer
-
     from lightning_cam.probe.sources import ProbeSource
 
 _SPLITS = {"train": "training", "val": "validation"}
@@ -54,13 +54,9 @@ class TrainerProbes:
         return any(isinstance(each, str) and each == "val" for each in self._sources.values())
 
     def sample(
-        self,
-        name: str,
-        trainer: Trainer,
-        module: LightningModule,
-        warn_once: Callable[[str], None],
-    ) -> SampledProbe | None:
-        """Return a probe, None while its data is not there.
+        self, name: str, trainer: Any, module: Any, warn_once: Callable[[str], None]
+    ) -> tuple[Probe, ProbeOrigin] | None:
+        """Return a probe and how it was made, None while its data is not there.
 
         Args:
             name: of the probe.
@@ -73,28 +69,50 @@ class TrainerProbes:
             Exception: whatever the data set raises.
         """
         source = self._sources[name]
-        split = source if isinstance(source, str) else None
-        loaders: list[Any] = []
-        if split is not None:
-            found = trainer.train_dataloader if split == "train" else trainer.val_dataloaders
-            if found is None:
-                return None
-            loaders = loaders_in(found)
-            source = loaders[0]
-        datamodule = getattr(trainer, "datamodule", None)
+        known = {name: value for name, value in self._known.items() if value is not None}
+        if isinstance(source, Probe):
+            return source.replaced(**known) if known else source, ProbeOrigin()
         arguments: dict[str, Any] = {
-            "holders": [datamodule, module, *module.children()],
-            "known": self._known,
+            "size": self._size,
+            "seed": self._seed,
+            "holders": [getattr(trainer, "datamodule", None), module, *module.children()],
+            "known": known,
         }
-        if split is not None and not can_be_sampled(source):
-            made = self._of_collected(split, arguments)
-        else:
-            limit = _max_batches(trainer, source) if split == "val" else None
-            feed = feed_of(trainer, module, warn_once)
-            made = sample_source(
-                source, self._size, self._seed, max_batches=limit, feed=feed, **arguments
+        feed = feed_of(trainer, module, warn_once)
+        if not isinstance(source, str):
+            sample = sample_loader if is_dataloader(source) else sample_dataset
+            made = sample(source, feed=feed, **arguments)
+            return Probe(**made.values), made.origin
+        loaders = trainer.train_dataloader if source == "train" else trainer.val_dataloaders
+        if loaders is None:
+            return None
+        return self._of_split(source, loaders_in(loaders), trainer, {"feed": feed, **arguments})
+
+    def _of_split(
+        self, split: str, loaders: list[Any], trainer: Any, arguments: dict[str, Any]
+    ) -> tuple[Probe, ProbeOrigin] | None:
+        loader = loaders[0]
+        if can_be_sampled(loader):
+            limit = _max_batches(trainer, loader) if split == "val" else None
+            made = sample_loader(loader, max_batches=limit, **arguments)
+        elif split != "val":
+            raise ValueError(
+                f"expected the {_SPLITS[split]} data as a torch DataLoader, which can be read "
+                f"beside the training, got a {type(loader).__name__}. Give "
+                "CAMCallback(probe=Probe(images, targets)), or a data set."
             )
-        return None if made is None else _with_facts(made, split, loaders)
+        elif self._collected:
+            batches, self._collected = self._collected, None
+            fed = {k: v for k, v in arguments.items() if k not in ("seed", "feed")}
+            made = sample_batches(batches, **fed)
+        else:
+            self._collected = []
+            return None
+        facts = {"images": f"{_SPLITS[split]} data, {made.origin.facts['images']}"}
+        if len(loaders) > 1:
+            rest = "loader 2" if len(loaders) == 2 else f"loaders 2 to {len(loaders)}"  # noqa: PLR2004
+            facts["not monitored"] = f"{rest} of the {_SPLITS[split]} data"
+        return Probe(**made.values), made.origin.with_facts(facts)
 
     def collect(self, batch: Any, dataloader_idx: int) -> None:
         """Keep a validation batch as the model is fed it, where a probe is made of these."""
@@ -104,21 +122,8 @@ class TrainerProbes:
             copy = map_tensors(batch, lambda _, tensor: tensor.detach().cpu().clone())
             self._collected.append(copy)
 
-    def _of_collected(self, split: str, arguments: Mapping[str, Any]) -> SampledProbe | None:
-        if split != "val":
-            raise ValueError(
-                f"expected the {_SPLITS[split]} data as a torch DataLoader, which can be read "
-                "beside the training, got a loader of another kind. Give "
-                "CAMCallback(probe=Probe(images, targets)), or a data set."
-            )
-        if not self._collected:
-            self._collected = []
-            return None
-        batches, self._collected = self._collected, None
-        return sample_batches(batches, self._size, self._seed, **arguments)
 
-
-def _max_batches(trainer: Trainer, loader: Any) -> int | None:
+def _max_batches(trainer: Any, loader: Any) -> int | None:
     """Return how many batches of the first validation loader are used, None for all."""
     counts = trainer.num_val_batches
     count = counts[0] if isinstance(counts, list) and counts else counts
@@ -128,13 +133,3 @@ def _max_batches(trainer: Trainer, loader: Any) -> int | None:
         return int(count) if count < len(loader) else None
     except TypeError:  # a stream
         return None
-
-
-def _with_facts(made: SampledProbe, split: str | None, loaders: list[Any]) -> SampledProbe:
-    facts = dict(made.facts)
-    if split is not None:
-        facts["images"] = f"{_SPLITS[split]} data, {facts['images']}"
-    if len(loaders) > 1:
-        rest = "loader 2" if len(loaders) == 2 else f"loaders 2 to {len(loaders)}"  # noqa: PLR2004
-        facts["not monitored"] = f"{rest} of the {_SPLITS[split or 'val']} data"
-    return replace(made, facts=facts)

@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import IterableDataset
 
 from lightning_cam.probe.generators import preserve_generators
-from lightning_cam.probe.reading import Reading, read_samples
+from lightning_cam.probe.sample_reader import SampleData, read_samples
 from lightning_cam.runtime.model_state import isolated_rng
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _SILENT = 1.0  # seconds before a progress bar appears
 
 def read_in_worker(
     loader: Any, size: int, seed: int, *, max_batches: int | None = None
-) -> tuple[Reading, str]:
+) -> tuple[SampleData, str]:
     """Return what `read_samples` reads in a worker process, and a note or an empty string.
 
     A process of its own, because reading leaves traces that no one could undo: files that data sets
@@ -81,7 +81,7 @@ def _fork() -> Any:
     return multiprocessing.get_context("fork") if "fork" in methods else None
 
 
-def _run(job: tuple[Any, ...], context: Any, timeout: float, bar: _ProgressBar) -> Reading:
+def _run(job: tuple[Any, ...], context: Any, timeout: float, bar: _ProgressBar) -> SampleData:
     if context is None:
         raise _NotReadError("this system cannot fork a process")
     receiver, sender = context.Pipe(duplex=False)
@@ -107,7 +107,7 @@ def _run(job: tuple[Any, ...], context: Any, timeout: float, bar: _ProgressBar) 
         process.join()
 
 
-def _receive(receiver: Any, timeout: float, bar: _ProgressBar) -> Reading:
+def _receive(receiver: Any, timeout: float, bar: _ProgressBar) -> SampleData:
     while True:
         if not receiver.poll(timeout):
             raise _NotReadError(f"the worker read nothing for {timeout:g} seconds")
@@ -118,7 +118,7 @@ def _receive(receiver: Any, timeout: float, bar: _ProgressBar) -> Reading:
         if kind == "progress":
             bar.update(*content)
         elif kind == "reading":
-            reading: Reading = content
+            reading: SampleData = content
             return reading
         elif "CUDA" in str(content):  # which a forked process cannot use
             raise _NotReadError(f"{type(content).__name__}: {content}")

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lightning_cam.runtime.model_state import preserve_model_state
 
-if TYPE_CHECKING:
-    from lightning.pytorch import LightningModule, Trainer
 
-
-def feed_of(
-    trainer: Trainer, module: LightningModule, warn_once: Callable[[str], None]
-) -> Callable[[Any], Any]:
+def feed_of(trainer: Any, module: Any, warn_once: Callable[[str], None]) -> Callable[[Any], Any]:
     """Return a function from a collated batch to the batch that `validation_step` would get.
 
     It calls what Lightning's evaluation loop does: the precision's `convert_input`, the
@@ -47,7 +42,7 @@ def feed_of(
 
 
 @contextlib.contextmanager
-def _validating(trainer: Trainer) -> Iterator[None]:
+def _validating(trainer: Any) -> Iterator[None]:
     stage = trainer.state.stage
     trainer.validating = True
     try:

@@ -18,7 +18,7 @@ def defaults():
     """Return the default of every option, by name."""
     config = MonitorConfig()
     own = {each.name: getattr(config, each.name) for each in dataclasses.fields(config)}
-    output = own.pop("output")
+    output = own.pop("output_config")
     return own | {each.name: getattr(output, each.name) for each in dataclasses.fields(output)}
 
 
@@ -58,8 +58,8 @@ def test_an_unknown_option_names_the_near_miss(name, near):
 
 
 def test_the_output_is_no_option_by_itself():
-    with pytest.raises(TypeError, match="unknown argument 'output'"):
-        MonitorConfig.from_options({"output": OutputConfig()})
+    with pytest.raises(TypeError, match="unknown argument 'output_config'"):
+        MonitorConfig.from_options({"output_config": OutputConfig()})
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from lightning_cam.explain.targets import (
     MultiLabelTarget,
 )
 from lightning_cam.monitor.config import MonitorConfig
-from lightning_cam.monitor.probe_setup import limitations, target_of
+from lightning_cam.monitor.probe_setup import target_of
+from lightning_cam.monitor.start_message import limitations
 
 
 def probe(labels=(0, 0, 0, 1, 1, 1), masks=None, **known):

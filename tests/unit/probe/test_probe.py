@@ -50,7 +50,7 @@ def with_nan():
         (lambda: [images()[0]], TypeError, "list"),
         (lambda: images()[0], ValueError, r"got shape \(3, 8, 6\).*batch dimension"),
         (lambda: images()[None], ValueError, r"\(B, C, H, W\)"),
-        (lambda: torch.zeros(N, 3, H, W, dtype=torch.uint8), ValueError, "torch.uint8"),
+        (lambda: torch.zeros(N, 3, H, W, dtype=torch.int64), ValueError, "torch.int64"),
         (lambda: torch.zeros(N, 3, H, W, dtype=torch.complex64), ValueError, "complex64"),
         (lambda: torch.zeros(0, 3, H, W), ValueError, "at least one image"),
         (with_nan, ValueError, r"NaN or infinity in images \[2\]"),
@@ -302,9 +302,20 @@ def test_the_collate_function_is_used_where_it_makes_the_tensors():
     assert [i % 2 for i in indices_in(probe)] == probe.targets.tolist()
 
 
-def test_a_loader_without_a_dataset_is_rejected():
+@pytest.mark.parametrize("loader", [5, "text", torch.zeros(2, 3)])
+def test_what_cannot_be_iterated_is_no_loader(loader):
     with pytest.raises(TypeError, match="dataloader with a dataset"):
-        Probe.from_dataloader([1, 2])
+        Probe.from_dataloader(loader)
+
+
+def test_a_loader_of_another_kind_is_iterated():
+    pictures = torch.stack([numbered_image(i) for i in range(8)])
+    batches = list(
+        zip(pictures.split(4), torch.tensor([0, 0, 0, 1, 1, 1, 1, 1]).split(4), strict=True)
+    )
+    probe = Probe.from_dataloader(batches, 4)
+    assert indices_in(probe) == [0, 1, 3, 4]
+    assert probe.targets.tolist() == [0, 0, 1, 1]
 
 
 class Module:

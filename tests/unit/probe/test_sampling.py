@@ -19,6 +19,7 @@ from torchvision import datasets, tv_tensors
 from torchvision.transforms import v2
 
 from lightning_cam import Probe
+from lightning_cam.probe.sample_reader import read_samples
 
 
 class Unlisted(Dataset):
@@ -93,9 +94,15 @@ def test_classes_are_balanced_where_the_dataset_lists_no_labels():
 
 
 def test_only_the_sampled_items_are_loaded_where_labels_are_listed():
+    loader = DataLoader(Listed(), 5)
+    read_samples(loader, 5, 0, progress=lambda *_: None)
+    assert len(loader.dataset.loaded) == 5
+
+
+def test_nothing_is_loaded_in_this_process():
     dataset = Listed()
     Probe.from_dataset(dataset, 5)
-    assert len(dataset.loaded) == 5
+    assert dataset.loaded == []
 
 
 @pytest.mark.parametrize("dataset", [Listed(), Unlisted()], ids=["listed", "unlisted"])
@@ -142,7 +149,6 @@ def test_labels_of_subsets_and_concatenations_are_found():
     subset = Subset(parts, [0, 1, 2, 3, 10, 11])
     probe = Probe.from_dataset(subset, 4)
     assert Counter(probe.targets.tolist()) == {0: 2, 1: 2}
-    assert sum(len(part.loaded) for part in parts.datasets) == 4
 
 
 def test_labels_of_a_tensor_dataset_are_found():
@@ -195,8 +201,15 @@ def test_class_names_and_normalisation_of_an_image_folder_are_found(tmp_path):
         assert probe.images.shape == (4, 3, H, W)
 
 
+class Normalize(v2.Normalize):
+    """Of a numbered image in 0 to 1."""
+
+    def forward(self, image):
+        return super().forward(image / 26)
+
+
 def test_one_mean_is_used_for_all_channels_and_a_wrong_number_of_means_for_none():
-    one = Probe.from_dataset(Listed(transform=v2.Normalize([0.5], [0.1])), 2)
+    one = Probe.from_dataset(Listed(transform=Normalize([0.5], [0.1])), 2)
     assert one.mean == (0.5, 0.5, 0.5)
     grey = [(torch.rand(1, H, W), 0)]
 
@@ -272,17 +285,9 @@ def test_arguments_replace_what_the_dataset_holds():
 # --- what is rejected -----------------------------------------------------------------------------
 
 
-def test_images_of_different_sizes_are_rejected():
-    data = [(torch.rand(3, 4 + i, 8), 0) for i in range(3)]
-    with pytest.raises(ValueError, match=r"one size, got \(3, 4, 8\), \(3, 5, 8\).*Resize"):
-        Probe.from_dataset(data, 3)
-
-
-@pytest.mark.parametrize(
-    "item", [(1, 2), ("path.png", 0), (torch.zeros(3, H, W, dtype=torch.uint8), 0)]
-)
-def test_items_without_a_floating_point_image_are_rejected(item):
-    with pytest.raises(ValueError, match=r"floating point tensor.*found none"):
+@pytest.mark.parametrize("item", [(1, 2), ("path.png", 0)])
+def test_items_without_an_image_are_rejected(item):
+    with pytest.raises(ValueError, match="expected batches that hold images as tensors"):
         Probe.from_dataset([item] * 4, 2)
 
 

@@ -1,4 +1,4 @@
-"""`check_sources` and `probe_of_source`: what `CAMCallback(probe=...)` accepts."""
+"""`check_sources` and `sample_source`: what `CAMCallback(probe=...)` accepts."""
 
 import pytest
 import torch
@@ -6,7 +6,8 @@ from helpers.datasets import Listed
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_cam import Probe
-from lightning_cam.probe.sources import check_sources, probe_of_source
+from lightning_cam.probe.sampling import sample_dataset, sample_loader
+from lightning_cam.probe.sources import check_sources
 
 PROBE = Probe(torch.rand(2, 3, 4, 4))
 
@@ -46,17 +47,14 @@ def test_other_values_are_rejected(probe, error, match):
         check_sources(probe)
 
 
-def test_a_probe_is_its_own_source():
-    assert probe_of_source(PROBE, size=1, seed=0) is PROBE
-
-
 def test_datasets_and_loaders_are_sampled_alike():
-    of_data = probe_of_source(Listed(), size=6, seed=3)
-    of_loader = probe_of_source(DataLoader(Listed(), batch_size=2), size=6, seed=3)
+    of_data = Probe(**sample_dataset(Listed(), 6, 3).values)
+    of_loader = Probe(**sample_loader(DataLoader(Listed(), batch_size=2), 6, 3).values)
     assert len(of_data) == 6
     assert of_data.fingerprint == of_loader.fingerprint
-    assert of_data.ids != probe_of_source(Listed(), size=6, seed=4).ids
+    assert of_data.ids != Probe(**sample_dataset(Listed(), 6, 4).values).ids
 
 
 def test_a_smaller_dataset_gives_a_smaller_probe():
-    assert len(probe_of_source(TensorDataset(torch.rand(3, 3, 4, 4)), size=32, seed=0)) == 3
+    data = TensorDataset(torch.rand(3, 3, 4, 4))
+    assert len(sample_dataset(data, 32, 0).values["images"]) == 3

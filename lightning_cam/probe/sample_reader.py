@@ -43,7 +43,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Reading:
+class SampleData:
     """What was read of a data set for a probe, before the model's input hooks.
 
     Attributes:
@@ -80,7 +80,7 @@ def seed_everything(seed: int) -> None:
 
 def read_samples(
     loader: Any, size: int, seed: int, *, max_batches: int | None = None, progress: Progress
-) -> Reading:
+) -> SampleData:
     """Choose samples of a loader's data set, balanced over classes, and read them here and now.
 
     See `worker.read_in_worker`, which calls this in a process of its own: it draws from the random
@@ -99,9 +99,9 @@ def read_samples(
     seed_everything(seed)
     dataset = loader.dataset
     if loader.batch_sampler is None and loader.batch_size is None:
-        reading = _read_whole_batches(loader, size, seed, progress)
+        reading = _read_whole_batches(loader, size, progress)
     elif isinstance(dataset, IterableDataset) or not hasattr(dataset, "__getitem__"):
-        reading = _read_stream(loader, size, seed, progress)
+        reading = _read_stream(loader, size, progress)
     else:
         reading = _read_indices(loader, size, seed, max_batches, progress)
     if not reading.indices:
@@ -111,7 +111,7 @@ def read_samples(
 
 def _read_indices(
     loader: Any, size: int, seed: int, max_batches: int | None, progress: Progress
-) -> Reading:
+) -> SampleData:
     dataset = loader.dataset
     taken, name = sample_order(loader, max_batches)
     order = [taken[place] for place in shuffled(len(taken), seed)]
@@ -132,7 +132,7 @@ def _read_indices(
         if index not in items:
             items[index] = dataset[index]
             progress(len(items), len(chosen))
-    return Reading(
+    return SampleData(
         batches=_collated(loader, [items[index] for index in chosen]),
         indices=tuple(chosen),
         items=_portable(columns_of_items([items[index] for index in chosen])),
@@ -167,7 +167,7 @@ def _scan(
     return classes, one_hot
 
 
-def _read_stream(loader: Any, size: int, seed: int, progress: Progress) -> Reading:
+def _read_stream(loader: Any, size: int, progress: Progress) -> SampleData:
     """Choose among the first samples of a stream."""
     items: list[Any] = []
     for item in itertools.islice(iter(loader.dataset), _MAX_READ):
@@ -176,12 +176,11 @@ def _read_stream(loader: Any, size: int, seed: int, progress: Progress) -> Readi
         if len(items) == size and _bytes_in(items) * _MAX_READ / size > _MAX_BYTES:
             break
     if not items:
-        return Reading((), ())
+        return SampleData((), ())
     columns = columns_of_items(items)
     classes, one_hot = _classes_of(columns, None)
-    order = shuffled(len(items), seed)
-    chosen = sorted(choose_balanced(order, [classes[i] for i in order], size))
-    return Reading(
+    chosen = sorted(choose_balanced(range(len(items)), classes, size))
+    return SampleData(
         batches=_collated(loader, [items[index] for index in chosen]),
         indices=tuple(chosen),
         items=_portable({path: column.take(chosen) for path, column in columns.items()}),
@@ -192,7 +191,7 @@ def _read_stream(loader: Any, size: int, seed: int, progress: Progress) -> Readi
     )
 
 
-def _read_whole_batches(loader: Any, size: int, seed: int, progress: Progress) -> Reading:
+def _read_whole_batches(loader: Any, size: int, progress: Progress) -> SampleData:
     """Choose among the first batches of a data set that makes its batches itself."""
     batches: list[Any] = []
     total = 0
@@ -206,8 +205,8 @@ def _read_whole_batches(loader: Any, size: int, seed: int, progress: Progress) -
         progress(min(total, _MAX_READ), _MAX_READ)
         if total >= _MAX_READ or _bytes_in(batches) > _MAX_BYTES:
             break
-    reading = choose_of_batches(batches, size, seed)
-    return Reading(
+    reading = choose_of_batches(batches, size)
+    return SampleData(
         batches=reading.batches,
         indices=reading.indices,
         one_hot=reading.one_hot,
@@ -217,13 +216,12 @@ def _read_whole_batches(loader: Any, size: int, seed: int, progress: Progress) -
     )
 
 
-def choose_of_batches(batches: Sequence[Any], size: int, seed: int) -> Reading:
-    """Choose samples, balanced over classes, of batches that are there already.
+def choose_of_batches(batches: Sequence[Any], size: int) -> SampleData:
+    """Choose samples, balanced over classes, the first of each, of batches that are there already.
 
     Args:
         batches: as the model is fed them, or before.
         size: largest number of samples.
-        seed: of the choice.
     """
     classes: list[int] = []
     one_hot = None
@@ -231,15 +229,14 @@ def choose_of_batches(batches: Sequence[Any], size: int, seed: int) -> Reading:
         count = count_of(batch)
         of_batch, one_hot = _classes_of(columns_of_batch(batch, count), None, count)
         classes += of_batch
-    order = shuffled(len(classes), seed)
-    chosen = sorted(choose_balanced(order, [classes[place] for place in order], size))
+    chosen = sorted(choose_balanced(range(len(classes)), classes, size))
     parts, start = [], 0
     for batch in batches:
         count = count_of(batch)
         rows = tuple(place - start for place in chosen if start <= place < start + count)
         parts += [Batch(batch, rows, count)] if rows else []
         start += count
-    return Reading(tuple(parts), tuple(chosen), one_hot=one_hot)
+    return SampleData(tuple(parts), tuple(chosen), one_hot=one_hot)
 
 
 def count_of(batch: Any) -> int:
@@ -264,7 +261,7 @@ def _classes_of(
     unknown = [-1] * (len(some.values) if some is not None else count or 0)
     roles = find_roles(columns, indices=indices)
     if roles.label is None and roles.box_labels is not None:
-        first = [t[0] if t.numel() else None for t in roles.box_labels.tensors or ()]
+        first = [t.flatten()[0] if t.numel() else None for t in roles.box_labels.tensors or ()]
         return [class_of(label) for label in first], None
     targets = None if roles.label is None else targets_of(roles.label)
     if targets is None or roles.label is None:

@@ -1,0 +1,160 @@
+"""`sample_loader`: the arguments of a probe of a dataloader's, a data set's or batches' samples."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from lightning_cam.probe.build import Feed, ProbeArguments, probe_arguments
+from lightning_cam.probe.columns import Items
+from lightning_cam.probe.generators import preserve_generators
+from lightning_cam.probe.sample_reader import choose_of_batches, count_of
+from lightning_cam.probe.worker import read_in_worker
+from lightning_cam.runtime.messages import describe
+from lightning_cam.runtime.model_state import isolated_rng
+
+ENOUGH = 128  # samples of batches among which the probe's are chosen
+
+
+def is_dataloader(source: Any) -> bool:
+    """Return whether a source is a dataloader of whatever kind, rather than a data set."""
+    return isinstance(source, DataLoader) or (
+        hasattr(source, "dataset") and hasattr(source, "collate_fn")
+    )
+
+
+def can_be_sampled(loader: Any) -> bool:
+    """Return whether a loader's data set can be read as the loader does, without iterating it.
+
+    A class of the user's own may do anything in its `__iter__`, such as normalise on the GPU.
+    """
+    return isinstance(loader, DataLoader) and type(loader).__iter__ is DataLoader.__iter__
+
+
+def first_loader(loaders: Any) -> Any:
+    """Return the first dataloader of a loader, a list, a dict or a `CombinedLoader`."""
+    several = loaders_in(loaders)
+    if not several:
+        raise ValueError("expected at least one dataloader, got none")
+    return several[0]
+
+
+def loaders_in(loaders: Any) -> list[Any]:
+    """Return all dataloaders of a loader, a list, a dict or a `CombinedLoader`."""
+    if hasattr(loaders, "iterables"):
+        loaders = loaders.iterables
+    if isinstance(loaders, Mapping):
+        loaders = list(loaders.values())
+    if isinstance(loaders, Sequence) and not isinstance(loaders, str):
+        return [loader for each in loaders for loader in loaders_in(each)]
+    return [loaders]
+
+
+# --- sampling ------------------------------------------------------------------------------------
+
+
+def sample_dataset(
+    dataset: Any,
+    size: int,
+    seed: int,
+    *,
+    feed: Feed | None = None,
+    holders: Sequence[Any] = (),
+    known: Mapping[str, Any] | None = None,
+) -> ProbeArguments:
+    """Return the arguments of a probe of a dataset's samples; see `sample_loader`."""
+    if not isinstance(dataset, IterableDataset) and not hasattr(dataset, "__len__"):
+        dataset = _Stream(dataset)
+    if hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__") and not len(dataset):
+        raise ValueError("expected a data set with samples, got an empty one")
+    loader: Any = DataLoader(dataset, batch_size=max(1, size), collate_fn=Items)
+    return sample_loader(loader, size, seed, feed=feed, holders=holders, known=known)
+
+
+def sample_loader(
+    loader: Any,
+    size: int,
+    seed: int,
+    *,
+    max_batches: int | None = None,
+    feed: Feed | None = None,
+    holders: Sequence[Any] = (),
+    known: Mapping[str, Any] | None = None,
+) -> ProbeArguments:
+    """Return the arguments of a probe of `size` samples of a dataloader.
+
+    Args:
+        loader: a dataloader.
+        size: largest number of samples.
+        seed: of their choice.
+        max_batches: how many batches of a loader are used; None for all.
+        feed: passes a batch through the hooks that stand between the loader and the model.
+        holders: objects that may know class names or the normalisation.
+        known: arguments of `Probe` in place of what is read.
+
+    Raises:
+        ValueError: there are no samples, or they hold no images.
+        TypeError: no dataloader.
+        Exception: whatever the data set raises.
+    """
+    if size < 1:
+        raise ValueError(f"expected a probe of at least 1 image, got {size}")
+    if not hasattr(loader, "__iter__") or isinstance(loader, (Tensor, str)):
+        raise TypeError(f"expected a dataloader with a dataset, got {describe(loader)}")
+    if not can_be_sampled(loader):
+        with isolated_rng(), preserve_generators(loader):
+            batches = list(batches_of(loader))
+        return sample_batches(batches, size, feed=feed, holders=holders, known=known)
+    reading, note = read_in_worker(loader, size, seed, max_batches=max_batches)
+    made = probe_arguments(reading, feed=feed, holders=holders, known=known)
+    return made.with_note(note)
+
+
+def sample_batches(
+    batches: Sequence[Any],
+    size: int,
+    *,
+    feed: Feed | None = None,
+    holders: Sequence[Any] = (),
+    known: Mapping[str, Any] | None = None,
+) -> ProbeArguments:
+    """Return the arguments of a probe of samples chosen among batches.
+
+    Args:
+        batches: of a loader, or as the model is fed them.
+        size: largest number of samples.
+        feed: as in `sample_loader`.
+        holders: as in `sample_loader`.
+        known: as in `sample_loader`.
+    """
+    reading = choose_of_batches(batches, size)
+    if not reading.indices:
+        raise ValueError("expected batches with samples, got none")
+    made = probe_arguments(reading, feed=feed, holders=holders, known=known)
+    return made.with_note("chosen among the first batches: the loader is no plain DataLoader")
+
+
+def batches_of(loader: Any) -> list[Any]:
+    """Return the first batches of a loader, as many as a balanced choice needs."""
+    found: list[Any] = []
+    total = 0
+    for batch in itertools.islice(iter(loader), ENOUGH):
+        found.append(batch)
+        total += count_of(batch)
+        if total >= ENOUGH:
+            break
+    return found
+
+
+class _Stream(IterableDataset[Any]):
+    """Any iterable as a data set."""
+
+    def __init__(self, samples: Any) -> None:
+        self.samples = samples
+
+    def __iter__(self) -> Any:
+        return iter(self.samples)
