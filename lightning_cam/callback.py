@@ -203,10 +203,16 @@ class CAMCallback(lightning.CallbackBase):
         self._set_up_probes(trainer, pl_module)
 
     def on_validation_batch_start(
-        self, _trainer: Trainer, _module: LightningModule, batch: Any, _: int, loader: int = 0
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, _: int, loader: int = 0
     ) -> None:
-        """Keep a batch for the probe, where its loader cannot be read in any other way."""
+        """Keep a batch for a probe, or note what the model says of the probe's images in it."""
         self._probes.collect(batch, loader)
+        if not trainer.sanity_checking:
+            self._monitor.start_batch(pl_module, batch)
+
+    def on_validation_batch_end(self, *_: Any) -> None:
+        """Remove what noted it."""
+        self._monitor.end_batch()
 
     def _set_up_probes(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set up the probes whose data is loaded; raise only before the first training batch."""
@@ -288,6 +294,7 @@ class CAMCallback(lightning.CallbackBase):
 
     def on_exception(self, trainer: Trainer, *_: Any) -> None:
         """Finish the images and the report of an interrupted training too."""
+        self._monitor.end_batch()
         if trainer.is_global_zero:
             with self._monitor.errors.never_raise():  # the exception is what matters
                 self._monitor.close()

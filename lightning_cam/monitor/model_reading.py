@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
 
 from lightning_cam.explain.model_call import ModelAdapter, ModelCall, select
+from lightning_cam.explain.modules import named_modules
 from lightning_cam.explain.outputs import find_dense_logits, find_detections, find_logits
 from lightning_cam.explain.score_kind import ScoreKind, class_scores_in
 from lightning_cam.runtime.chunking import is_out_of_memory
@@ -38,6 +42,7 @@ class ModelReading:
         probe: the probe, its labels fitted to the model's classes.
         facts: what was taken for what, for people.
         notes: what should be known beside that.
+        score_modules: modules whose output holds the class scores, with their place in it.
     """
 
     call: ModelCall
@@ -45,6 +50,7 @@ class ModelReading:
     probe: Probe
     facts: dict[str, str]
     notes: tuple[str, ...] = ()
+    score_modules: Mapping[str, str] = field(default_factory=dict)
 
     def adapter(self, model: nn.Module) -> ModelAdapter:
         """Return the model as the engine needs it."""
@@ -82,13 +88,15 @@ def read_model(
     call = ModelCall(forward, output, scores, integer_images=probe.integer_dtype)
     adapter = ModelAdapter(model, call)
     few = images[:_FEW]
-    with preserve_model_state(model, images.device), torch.enable_grad():
+    outputs: list[tuple[nn.Module, Any]] = []
+    with preserve_model_state(model, images.device), torch.enable_grad(), _outputs_into(outputs):
         try:
             found = adapter(few.clone())
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
             few = images[:1]
+            outputs.clear()
             found = adapter(few.clone())
         path = _class_scores_path(found, len(few), probe, label_path)
         call = replace(call, class_scores=path)
@@ -106,7 +114,36 @@ def read_model(
         facts["scores"] += f", as scores={scores!r} says"
     probe, note = _fitted(probe, scores_found.shape[1])
     notes += [note] if note else []
-    return ModelReading(call, adapter.kind, probe, facts, tuple(notes))
+    modules = _modules_with(scores_found, outputs, model)
+    return ModelReading(call, adapter.kind, probe, facts, tuple(notes), modules)
+
+
+@contextlib.contextmanager
+def _outputs_into(outputs: list[tuple[nn.Module, Any]]) -> Iterator[None]:
+    """Append every module that runs, with its output."""
+
+    def hook(module: nn.Module, _: Any, output: Any) -> None:
+        outputs.append((module, output))
+
+    handle = register_module_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _modules_with(
+    scores: Tensor, outputs: list[tuple[nn.Module, Any]], model: nn.Module
+) -> dict[str, str]:
+    """Return the names of modules whose output holds a tensor, with its path there."""
+    names = {id(module): name for name, module in named_modules(model).items()} | {id(model): ""}
+    found: dict[str, str] = {}
+    for module, output in outputs:
+        for path, tensor in tensors_in(output):
+            same = tensor is scores or tensor.data_ptr() == scores.data_ptr()
+            if same and tensor.numel() == scores.numel() and id(module) in names:
+                found.setdefault(names[id(module)], path)
+    return found
 
 
 def _class_scores_path(output: Any, batch: int, probe: Probe, label_path: str) -> str | None:

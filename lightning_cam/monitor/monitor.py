@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from lightning_cam.explain.modules import unwrap
 from lightning_cam.monitor.config import MonitorConfig
 from lightning_cam.monitor.evaluation import Evaluation
 from lightning_cam.monitor.probe_set import ProbeSet
@@ -213,6 +214,20 @@ class CAMMonitor:
         self.schedule.budget.spend(time.perf_counter() - started)
         return next(iter(evaluations.values())) if self._single and evaluations else evaluations
 
+    def start_batch(self, model: nn.Module, batch: Any) -> None:
+        """Note what the model says of the probe's images in a validation batch, if they are in it.
+
+        The first evaluation compares that with its own outputs, and warns where they differ.
+        """
+        for monitor in self._monitors.values():
+            with self.errors.suppress("the comparison with the model's own outputs"):
+                monitor.output_check.start_batch(unwrap(model), batch)
+
+    def end_batch(self) -> None:
+        """End what `start_batch` began."""
+        for monitor in self._monitors.values():
+            monitor.output_check.end_batch()
+
     def _evaluate(
         self,
         monitor: ProbeMonitor,
@@ -234,6 +249,9 @@ class CAMMonitor:
         with self.errors.suppress("an evaluation"):
             evaluation = DistributedContext.current().run_on_all(work)
         self.probe_set.warn_about_memory(monitor)
+        with self.errors.suppress("the comparison with the model's own outputs"):
+            if warning := monitor.output_warning():
+                self.errors.warn_once(f"lightning_cam: {warning}")
         return evaluation
 
     def _update_history(

@@ -29,6 +29,7 @@ from lightning_cam.monitor.measure import (
     intervention_metrics_of,
 )
 from lightning_cam.monitor.model_reading import read_model
+from lightning_cam.monitor.output_check import OutputCheck
 from lightning_cam.monitor.probe_gap import PREFIX as GAP_PREFIX
 from lightning_cam.monitor.probe_setup import set_up_probe, target_of
 from lightning_cam.monitor.rule_set import RuleSet
@@ -94,6 +95,8 @@ class ProbeMonitor:
                 label_path=origin.label_path,
             )
         self.probe = probe = self.reading.probe
+        self.output_check = OutputCheck(self.reading)
+        self._difference: str | None = None  # of the outputs; None before they were compared
         self.history = History()
         self.rules = RuleSet(self._rules())
         self._renderer = PanelRenderer(tag, probe, config.output_config)
@@ -134,6 +137,8 @@ class ProbeMonitor:
         with forward_context.precision():
             result = self.computer.compute(lambda: model, images, self._setup.layers)
             on_cpu = result.cpu()
+            if self._difference is None:
+                self._difference = self.output_check.difference(on_cpu.logits)
             if self._baselines is None:
                 self._baselines = self._measure_baselines(model, images, on_cpu)
             if noise_floor_due(self.history.count, self.config.interventions_every):
@@ -181,6 +186,18 @@ class ProbeMonitor:
                 self.computer.chunk_size,
                 seed=self.config.seed,
             )
+
+    def output_warning(self) -> str:
+        """Return what the model said otherwise in its own validation, once; else an empty string.
+
+        Every process must call it after its first evaluation.
+        """
+        if self.output_check.reported or self._difference is None:
+            return ""
+        self.output_check.reported = True
+        found = self.computer.context.all_gather(lambda: self._difference)
+        first = next(filter(None, found), "")
+        return f"{self.tag}: {first}" if first else ""
 
     def failed_evaluation(self, epoch: int, step: int) -> Evaluation:
         """Return what stands for an evaluation that could not be made: all metrics are NaN."""
