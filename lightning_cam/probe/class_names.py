@@ -34,7 +34,7 @@ def _search(holder: Any, highest: int, place: str, depth: int) -> tuple[list[str
             return names, f"{place}.{attribute}"
     for attribute in _INNER:
         inner = _get(holder, attribute)
-        if isinstance(inner, (list, tuple)):
+        if attribute == "datasets" and isinstance(inner, (list, tuple)):
             inner = inner[0] if inner else None
         found = _search(inner, highest, f"{place}.{attribute}", depth + 1)
         if found is not None:

@@ -51,7 +51,7 @@ def _takes_all(sampler: Any, count: int) -> bool:
     """Return whether it is known, without drawing, that a sampler takes every sample."""
     if type(sampler) is RandomSampler:
         return not sampler.replacement and len(sampler) >= count
-    return type(sampler) is SequentialSampler
+    return type(sampler) is SequentialSampler and len(sampler) == count
 
 
 def _unique(indices: Iterable[Any], limit: int | None) -> list[int]:
