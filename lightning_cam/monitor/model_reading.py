@@ -112,7 +112,7 @@ def read_model(
     facts["scores"] = _KIND_TEXT[adapter.kind or "logits"]
     if scores != "auto":
         facts["scores"] += f", as scores={scores!r} says"
-    probe, note = _fitted(probe, scores_found.shape[1])
+    probe, note = _fitted(probe, scores_found)
     notes += [note] if note else []
     modules = _modules_with(scores_found, outputs, model)
     return ModelReading(call, adapter.kind, probe, facts, tuple(notes), modules)
@@ -199,13 +199,16 @@ def _output_text(output: Any, scores: Tensor | None, path: str, batch: int) -> s
     return f"{classes}{dense}{f' in output{path}' if path else ''}"
 
 
-def _fitted(probe: Probe, classes: int) -> tuple[Probe, str]:
+def _fitted(probe: Probe, scores: Tensor) -> tuple[Probe, str]:
     """Return the probe with labels that fit the model's classes, and a note or an empty string.
 
     Several integers per image are several tasks, not several labels, where the model has another
-    number of classes.
+    number of classes. Masks of a segmentation are of class 1 where they hold no classes.
     """
-    targets = probe.targets
+    targets, classes = probe.targets, scores.shape[1]
+    if targets is None and probe.masks is not None and scores.ndim == _DENSE_NDIM and classes <= 2:  # noqa: PLR2004
+        ones = torch.ones(len(probe), dtype=torch.long)
+        return probe.replaced(targets=ones), "class 1, the object of the masks, is explained"
     if targets is None or targets.ndim == 1 or targets.shape[1] == classes:
         return probe, ""
     if not _may_be_tasks(targets, classes):

@@ -45,7 +45,7 @@ class _Draft:
 
 
 def probe_arguments(
-    reading: SampleData,
+    data: SampleData,
     *,
     feed: Feed | None = None,
     holders: Sequence[Any] = (),
@@ -54,7 +54,7 @@ def probe_arguments(
     """Return the arguments of the probe of samples that were read.
 
     Args:
-        reading: the samples.
+        data: the samples.
         feed: passes a batch through the hooks that stand between the loader and the model.
         holders: objects, such as the model, that may know class names or the normalisation where
             the data set does not.
@@ -64,18 +64,18 @@ def probe_arguments(
         ValueError: the samples hold no images that a model can be fed.
     """
     known = {} if known is None else {k: v for k, v in known.items() if v is not None}
-    fed = join([_columns(batch.data, batch.rows, batch.count, feed) for batch in reading.batches])
-    of_items = find_roles(reading.items, listed=reading.listed, indices=reading.indices)
-    roles = find_roles(fed, listed=reading.listed, indices=reading.indices)
+    fed = join([_columns(batch.data, batch.rows, batch.count, feed) for batch in data.batches])
+    of_items = find_roles(data.items, listed=data.listed, indices=data.indices)
+    roles = find_roles(fed, listed=data.listed, indices=data.indices)
     if roles.image is None or roles.image.images is None or "Image" in _pil(roles.image):
-        raise ValueError(_no_images(reading, fed))
+        raise ValueError(_no_images(data, fed))
     label_path = roles.label.path if roles.label is not None else ""
     roles = roles.or_else(of_items)
-    draft = _Draft([*reading.notes])
-    _add_images(draft, roles, reading, holders, known)
-    _add_labels(draft, roles, reading)
+    draft = _Draft([*data.notes])
+    _add_images(draft, roles, data, holders, known)
+    _add_labels(draft, roles, data)
     _add_regions(draft, roles, known)
-    _add_names(draft, reading, holders, known)
+    _add_names(draft, data, holders, known)
     origin = ProbeOrigin(draft.facts, draft.notes, label_path)
     return ProbeArguments({**draft.fields, **known}, origin)
 
@@ -93,11 +93,11 @@ def _pil(column: Column) -> set[str]:
     return {"Image"} if any(hasattr(value, "getbands") for value in column.values) else set()
 
 
-def _no_images(reading: SampleData, fed: Mapping[str, Column]) -> str:
+def _no_images(data: SampleData, fed: Mapping[str, Column]) -> str:
     parts = ", ".join(f"{path or 'batch'}: {describe(c.values[0])}" for path, c in fed.items())
-    if not parts and reading.batches:
-        data = reading.batches[0].data
-        parts = ", ".join(f"{path}: {describe(t)}" for path, t in tensors_in(data))
+    if not parts and data.batches:
+        batch = data.batches[0].data
+        parts = ", ".join(f"{path}: {describe(t)}" for path, t in tensors_in(batch))
     return (
         "expected batches that hold images as tensors (B, C, H, W), alone, in a tuple or under a "
         f"key such as 'image'; per sample got {parts or 'nothing that is a tensor'}. Add a "
@@ -111,7 +111,7 @@ def _no_images(reading: SampleData, fed: Mapping[str, Column]) -> str:
 def _add_images(
     draft: _Draft,
     roles: Roles,
-    reading: SampleData,
+    data: SampleData,
     holders: Sequence[Any],
     known: Mapping[str, Any],
 ) -> None:
@@ -122,35 +122,33 @@ def _add_images(
     integer = not images.is_floating_point()
     shape = "×".join(map(str, images.shape[1:]))
     kind = "uint8" if integer else "float"
-    available = "" if reading.available is None else f" of {reading.available}"
-    order = "a stream" if reading.order == "stream" else reading.order
+    available = "" if data.available is None else f" of {data.available}"
+    order = "a stream" if data.order == "stream" else data.order
     draft.facts["images"] = f"{len(images)}{available}, {shape} {kind}, from {order}"
     draft.fields["images"] = images if integer else images.float()
     if "mean" in known or "std" in known:
         draft.facts["normalization"] = "mean and std as given"
         return
-    items = find_roles(reading.items).image
+    items = find_roles(data.items).image
     normalization = normalization_of(
         images.float(),
         None if items is None else items.images,
-        [
-            (reading.normalization, "the data set's Normalize transform"),
-            *((find_normalization(h), f"Normalize of {type(h).__name__}") for h in holders),
-        ],
+        [(data.normalization, "the data set's Normalize transform")],
+        [(find_normalization(h), f"Normalize of {type(h).__name__}") for h in holders],
     )
     draft.fields["mean"], draft.fields["std"] = normalization.mean, normalization.std
     draft.facts["normalization"] = normalization.source
 
 
-def _add_labels(draft: _Draft, roles: Roles, reading: SampleData) -> None:
+def _add_labels(draft: _Draft, roles: Roles, data: SampleData) -> None:
     targets: Targets | None = None
     source = "none found"
     if roles.label is not None:
-        one_hot = reading.one_hot if roles.label.vectors is not None else None
+        one_hot = data.one_hot if roles.label.vectors is not None else None
         targets = targets_of(roles.label, one_hot=one_hot)
         source = f"batch{roles.label.path}"
-    elif reading.listed is not None:
-        targets = Targets(torch.tensor(reading.listed), "class indices")
+    elif data.listed is not None:
+        targets = Targets(torch.tensor(data.listed), "class indices")
         source = "the data set's list of labels"
     elif roles.box_labels is not None:
         first = [int(t.flatten()[0]) if t.numel() else -1 for t in roles.box_labels.tensors or ()]
@@ -166,7 +164,7 @@ def _add_labels(draft: _Draft, roles: Roles, reading: SampleData) -> None:
     if roles.other_labels:
         others = ", ".join(f"batch{path}" for path in roles.other_labels)
         draft.notes.append(f"{others} might be labels too; give Probe(images, targets) for those")
-    listed, values = reading.listed, draft.fields["targets"]
+    listed, values = data.listed, draft.fields["targets"]
     if listed is not None and values is not None and values.shape == (len(listed),):
         differ = int((values != torch.tensor(listed)).sum())
         if differ:
@@ -209,7 +207,7 @@ def _padded(mask: Tensor, height: int, width: int) -> Tensor:
 
 def _add_names(
     draft: _Draft,
-    reading: SampleData,
+    data: SampleData,
     holders: Sequence[Any],
     known: Mapping[str, Any],
 ) -> None:
@@ -220,7 +218,7 @@ def _add_names(
     if "class_names" in known:
         names, source = list(known["class_names"]), "as given"
     else:
-        found = reading.class_names
+        found = data.class_names
         if found is None or len(found[0]) <= highest:
             found = next(filter(None, (find_class_names(h, highest) for h in holders)), None)
         names, source = found or ([], "none found")
@@ -232,5 +230,5 @@ def _add_names(
         f"{index:05d}"
         if labels is None
         else f"{names[labels[n]] if labels[n] < len(names) else labels[n]}-{index:05d}"
-        for n, index in enumerate(reading.indices)
+        for n, index in enumerate(data.indices)
     ]

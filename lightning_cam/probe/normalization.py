@@ -42,6 +42,7 @@ def normalization_of(
     images: Tensor,
     earlier: Sequence[Tensor] | None = None,
     found: Sequence[tuple[Found | None, str]] = (),
+    later: Sequence[tuple[Found | None, str]] = (),
 ) -> Normalization:
     """Return how a probe's images are normalised, by what is most certain.
 
@@ -54,6 +55,8 @@ def normalization_of(
         images: (B, C, H, W) as the model is fed.
         earlier: the same images, (C, H, W) each, before they were collated.
         found: mean and std of transforms, with where they were found.
+        later: those of transforms that may come after the images, such as inside the model; only
+            for images that do not lie within 0 and 1.
     """
     channels = images.shape[1]
     low, high = float(images.min()), float(images.max())
@@ -62,13 +65,14 @@ def normalization_of(
         fitted = None  # the same values
     if fitted is not None:
         return Normalization(*fitted, "measured between the data set's images and the model's")
-    for pair, source in found:
+    within = low >= 0 and high <= 1
+    for pair, source in [*found, *(() if within else later)]:
         if pair is None or len(pair[0]) not in (1, channels) or len(pair[1]) != len(pair[0]):
             continue
         mean, std = (values * (channels // len(values)) for values in pair)
         if min(std) > 0 and _displayable(images, mean, std):
             return Normalization(tuple(mean), tuple(std), source)
-    if low >= 0 and high <= 1:
+    if within:
         return Normalization(None, None, "none, values lie within 0 and 1")
     if low >= 0 and _BYTES[0] < high <= _BYTES[1]:
         return Normalization((0.0,) * channels, (1 / 255,) * channels, "none, values 0 to 255")

@@ -126,7 +126,8 @@ def _read_indices(
     else:
         classes, one_hot = _scan(dataset, order, size, items, progress)
         chosen = choose_balanced(list(items), classes, size)
-        notes = (f"classes balanced among {len(items)} of {len(order)} samples",)
+        if len(items) < len(order):
+            notes = (f"classes balanced among {len(items)} of {len(order)} samples",)
     seed_everything(seed)  # the same samples, however many were read before
     for index in chosen:
         if index not in items:

@@ -114,7 +114,13 @@ class DetectionTarget(Target):
 
 
 def region_scores(dense: Tensor, wanted: Tensor | None, region: Tensor | None = None) -> Scores:
-    """Return each image's sum of one class's logits over a region."""
+    """Return each image's sum of one class's logits over a region.
+
+    One logit per pixel is that of the object, class 1, against the background, class 0.
+    """
+    if dense.shape[1] == 1:
+        dense = torch.cat([-dense, dense], dim=1) / 2
+        wanted = torch.ones(len(dense), dtype=torch.long) if wanted is None else wanted
     given = dense.detach().argmax(dim=1)
     if wanted is None:  # the class with the most pixels
         wanted = given.flatten(1).mode(dim=1).values
