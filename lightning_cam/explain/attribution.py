@@ -104,6 +104,8 @@ class AttributionBatch:
     seed: int = 0
     principal: bool = False
     autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
+    replaced: frozenset[str] = field(default=frozenset(), init=False)
+    """Modules of whose output maps are made as a hook of the user's own returned it."""
     _layouts: dict[Site, Layout] = field(default_factory=dict, init=False)
 
     # --- the clean pass --------------------------------------------------------------------------
@@ -178,6 +180,11 @@ class AttributionBatch:
                 scores = target.scores(output, self.rows)
             if capture.torn and not grad and not _all_reached(scores.values, acts):
                 continue
+            self.replaced = capture.replaced
+            if capture.replaced and scores.values.requires_grad:
+                # What a hook returned may be used by nothing, and what it stored by the head.
+                lost = capture.replaced - _reached(scores.values, acts)
+                acts, self.replaced = capture.activations(own=lost), capture.replaced - lost
             free = isinstance(target, NoTarget) or not self.modules
             if free or scores.values.requires_grad:
                 self._layouts = {
@@ -261,12 +268,15 @@ def unconnected(site: str) -> str:
 
 def _all_reached(values: Tensor, acts: Mapping[Site, Tensor]) -> bool:
     """Return whether the scores depend on each target layer."""
-    if not values.requires_grad:
-        return False
+    return values.requires_grad and {site.module for site in acts} == _reached(values, acts)
+
+
+def _reached(values: Tensor, acts: Mapping[Site, Tensor]) -> set[str]:
+    """Return the target layers that the scores, part of a graph, depend on."""
     with torch.enable_grad():
         total = values.sum()
     grads = torch.autograd.grad(total, list(acts.values()), allow_unused=True, retain_graph=True)
-    return {site.module for site in acts} == _modules_reached(acts, grads)
+    return _modules_reached(acts, grads)
 
 
 def _modules_reached(sites: Iterable[Site], grads: Iterable[Tensor | None]) -> set[str]:
