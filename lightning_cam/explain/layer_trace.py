@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from lightning_cam.explain.capture import GradientStart
+from lightning_cam.explain.channel_axis import channels_last
 from lightning_cam.explain.hooks import ForwardHook, hook_around
 from lightning_cam.explain.layout import Layout, infer_layout
 from lightning_cam.explain.modules import module_of
@@ -180,7 +181,9 @@ class LayerTrace:
     def _layout(self, tensor: Tensor) -> Layout | None:
         if not tensor.is_floating_point() or tensor.ndim == 0 or len(tensor) != 1:
             return None
-        return infer_layout(tuple(tensor.shape), self.image_hw)
+        return infer_layout(
+            tuple(tensor.shape), self.image_hw, channels_last=lambda: channels_last(tensor)
+        )
 
     def _with_graph(self, _path: str, tensor: Tensor) -> Tensor:
         """Return a part of the graph, also where the model runs under a `no_grad` of its own."""
