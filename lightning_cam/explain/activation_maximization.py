@@ -268,7 +268,7 @@ class _Objective:
 
     def _has_channels_last(self, site: str) -> bool | None:
         if not self._channels_last:
-            found = channels_last_at(self._modules, self._image[:1], self._model)
+            found = channels_last_at(self._modules, self._image, self._model)
             self._channels_last = {str(each): last for each, last in found.items()}
         return self._channels_last.get(site, self._channels_last.get(f"{site}#0"))
 

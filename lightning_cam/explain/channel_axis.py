@@ -72,8 +72,8 @@ def channels_last_at(
     handles = [module.register_forward_hook(listen(name)) for name, module in modules.items()]
     try:
         with GradientStart(grad=True):
-            leaf = normal(image).detach().clone()
-            run(leaf.requires_grad_(leaf.is_floating_point()))
+            leaf = normal(image).detach().clone().requires_grad_()
+            run(leaf.clone())  # the model may write into its input, which a leaf does not allow
     finally:
         for handle in handles:
             handle.remove()
