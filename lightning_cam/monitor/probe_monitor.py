@@ -32,6 +32,7 @@ from lightning_cam.monitor.probe_gap import PREFIX as GAP_PREFIX
 from lightning_cam.monitor.probe_setup import set_up_probe, summary_of, target_of
 from lightning_cam.monitor.rule_set import RuleSet
 from lightning_cam.monitor.schedule import interventions_due, noise_floor_due
+from lightning_cam.monitor.state_check import check_probe_state
 from lightning_cam.output.panels.renderer import PanelRenderer
 
 if TYPE_CHECKING:
@@ -225,6 +226,7 @@ class ProbeMonitor:
         """
         history, rules = History(), RuleSet(self.rules.rules)
         try:
+            check_probe_state(state)
             if state["fingerprint"] != self.probe.fingerprint:
                 return "the checkpoint's history is of another probe"
             if list(state["layers"]) != list(self._setup.layers):
