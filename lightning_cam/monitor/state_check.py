@@ -102,7 +102,9 @@ def _check_history(state: Mapping[str, Any], at: str) -> None:
     _integer(f"{at}.count", count)
     _integer(f"{at}.stride", stride, least=1)
     kept = _list(f"{at}.kept", _entry(at, state, "kept"))
-    expected: dict[str, object] = {f"kept[{n}]": (each, n * stride) for n, each in enumerate(kept)}
+    expected: dict[str, tuple[object, int | None]] = {
+        f"kept[{n}]": (each, n * stride) for n, each in enumerate(kept)
+    }
     if len(kept) != -(-count // stride):
         raise ValueError(f"expected {-(-count // stride)} snapshots in {at}.kept, got {len(kept)}")
     places = {"first": 0, "previous": count - 1, "before": count - 2, "best": None}
@@ -112,7 +114,7 @@ def _check_history(state: Mapping[str, Any], at: str) -> None:
         elif count and name in ("first", "previous"):
             raise ValueError(f"expected {at}.{name} of {count} evaluations, got none")
     shapes: dict[Any, Any] = {}
-    for name, (packed, index) in expected.items():  # type: ignore[misc]
+    for name, (packed, index) in expected.items():
         _check_snapshot(_mapping(f"{at}.{name}", packed), f"{at}.{name}", index, count, shapes)
     _number(f"{at}.best_value", state.get("best_value", -math.inf), -math.inf, infinite=True)
     _check_average(state, at)
