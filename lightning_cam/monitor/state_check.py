@@ -139,12 +139,12 @@ def _check_snapshot(
         raise ValueError(f"expected {at}.rows from 0 to {images - 1}, got others")
     if len(classes) != len(rows) or (len(classes) and int(classes.min()) < -1):
         raise ValueError(f"expected {at}.classes of {len(rows)} maps from -1, got others")
-    sizes = {}
+    sizes = []
     for key, maps in _maps(f"{at}.maps", _entry(at, packed, "maps")).items():
         if len(maps) != len(rows):
             raise ValueError(f"expected {len(rows)} maps in {at}.maps, got {len(maps)}")
-        sizes[key] = tuple(maps.shape[1:])
-    _shared(shapes, "maps", sizes, at)
+        sizes.append(f"{'×'.join(map(str, maps.shape[1:]))} for {'@'.join(key)}")
+    _shared(shapes, "maps", ", ".join(sizes), at)
 
 
 def _check_answers(packed: Mapping[str, Any], at: str, shapes: dict[Any, Any]) -> None:
