@@ -71,7 +71,7 @@ def candidate_layers(model: nn.Module, images: Tensor, target: Target) -> list[C
     modules = named_modules(model)
     attention = {name for name, module in modules.items() if _is_attention(module)}
     trace = LayerTrace(image, attention)
-    handles = [module.register_forward_hook(trace.hook(name)) for name, module in modules.items()]
+    handles = [h for name, module in modules.items() for h in trace.attach(name, module)]
     with preserve_model_state(model, image.device), torch.enable_grad():
         try:
             with trace.start:

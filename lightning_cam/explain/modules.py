@@ -40,6 +40,18 @@ def named_modules(model: nn.Module) -> dict[str, nn.Module]:
     }
 
 
+def every_name(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the submodules as `named_modules` does, shared ones under each of their names.
+
+    The first name of a shared module is the one that `named_modules` has.
+    """
+    return {
+        name.replace("_orig_mod.", ""): unwrap(module)
+        for name, module in adapted(model).named_modules(remove_duplicate=False)
+        if name and not name.endswith("_orig_mod")
+    }
+
+
 def module_of(name: str) -> str:
     """Return the module's part of a site's name: `fpn` of `fpn[0]`, `relu` of `relu#1`."""
     return name if "*" in name else name.split("#", maxsplit=1)[0].split("[", maxsplit=1)[0]

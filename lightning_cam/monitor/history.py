@@ -101,12 +101,12 @@ class History:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        self._stride, self.count = int(state["stride"]), int(state["count"])
+        self._stride, self.count = state["stride"], state["count"]
         self._kept = [_unpacked(packed) for packed in state["kept"]]
         for name in _REFERENCES:
             setattr(self, name, _unpacked(state[name]) if state.get(name) else None)
         self.best_value = float(state.get("best_value", -math.inf))
-        self.average = {(method, layer): m for method, layer, m in state.get("average", [])}
+        self.average = _by_key(state.get("average", []))
 
     def check(self, shapes: Mapping[MapKey, tuple[int, int]], images: int) -> None:
         """Check that a restored history can be compared with what will be measured.
@@ -148,8 +148,14 @@ def _packed(snapshot: Snapshot | None) -> dict[str, Any]:
 
 
 def _unpacked(packed: dict[str, Any]) -> Snapshot:
-    maps = {(method, layer): maps for method, layer, maps in packed["maps"]}
-    return Snapshot(**{**packed, "maps": maps})
+    fields = {name: packed[name] for name in Snapshot.__dataclass_fields__}
+    fields = {name: v.cpu() if isinstance(v, Tensor) else v for name, v in fields.items()}
+    return Snapshot(**{**fields, "maps": _by_key(packed["maps"])})
+
+
+def _by_key(packed: Iterable[tuple[str, str, Tensor]]) -> dict[MapKey, Tensor]:
+    """Return maps as float32 on the CPU, wherever the checkpoint was loaded to."""
+    return {(method, layer): maps.cpu().float() for method, layer, maps in packed}
 
 
 def _check_snapshot(

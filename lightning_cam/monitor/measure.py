@@ -61,12 +61,13 @@ def compute_metrics(probe: Probe, result: CAMResult, history: History) -> Measur
         history: earlier evaluations.
     """
     masks = None if probe.foreground is None else probe.foreground[result.rows]
+    image_hw = (probe.images.shape[2], probe.images.shape[3])
     confidences, predicted = _predict(probe, result.logits)
     means: dict[str, float] = {}
     per_image: dict[str, Tensor] = {}
     for key, maps in result.maps.items():
         suffix = suffix_of(key, result.maps)
-        movement = movement_metrics(maps, history, key)
+        movement = movement_metrics(maps, history, key, image_hw)
         values = {**map_metrics(maps, masks), **movement}
         if not suffix:
             per_image = dict(values)
@@ -98,7 +99,9 @@ def map_metrics(maps: Tensor, foreground: Tensor | None) -> dict[str, Tensor]:
     return values
 
 
-def movement_metrics(maps: Tensor, history: History, key: MapKey) -> dict[str, Tensor]:
+def movement_metrics(
+    maps: Tensor, history: History, key: MapKey, image_hw: tuple[int, int] | None = None
+) -> dict[str, Tensor]:
     """Return how far the maps moved, `<metric>_<reference>`, each (N,), NaN where undefined.
 
     Where a reference does not exist yet, or is of another shape, the maps are compared with
@@ -108,14 +111,17 @@ def movement_metrics(maps: Tensor, history: History, key: MapKey) -> dict[str, T
         maps: raw maps (N, h, w).
         history: earlier evaluations, without this one.
         key: the maps' method and layer.
+        image_hw: height and width of the image in pixels; by default those of the maps.
     """
     earlier = []
     for reference in REFERENCES:
         before = _reference(history, reference, key)
         known = before is not None and before.shape == maps.shape
         earlier.append(before.to(maps.device) if before is not None and known else maps)
+    size = {"image_hw": image_hw}
     found = {
-        each.name: _against(maps, earlier, partial(_call, each)) for each in metrics_of("movement")
+        each.name: _against(maps, earlier, partial(_call, each, **size if each.in_pixels else {}))
+        for each in metrics_of("movement")
     }
     return {
         f"{name}_{reference}": values[i]
@@ -228,9 +234,9 @@ def averages(values: Mapping[str, Tensor]) -> dict[str, float]:
     return {name: found[name] for name in values}
 
 
-def _call(metric: Metric, *tensors: Tensor) -> Tensor:
+def _call(metric: Metric, *tensors: Tensor, **options: tuple[int, int] | None) -> Tensor:
     assert metric.function is not None
-    values: Tensor = metric.function(*tensors)
+    values: Tensor = metric.function(*tensors, **options)
     return values
 
 

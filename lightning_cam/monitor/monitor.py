@@ -17,6 +17,7 @@ from lightning_cam.monitor.config import MonitorConfig
 from lightning_cam.monitor.evaluation import Evaluation
 from lightning_cam.monitor.probe_set import ProbeSet
 from lightning_cam.monitor.schedule import Schedule
+from lightning_cam.monitor.state_check import check_state, unusable
 from lightning_cam.output.run_files import ProbeHeader, run_folder
 from lightning_cam.output.scalars import LogScalars, ScalarLog
 from lightning_cam.output.writer import OutputWriter, ProbeOutput
@@ -354,11 +355,11 @@ class CAMMonitor:
 
         A damaged state, or one of another probe, costs one warning, and the history starts afresh.
         """
+        self.schedule.validations = 0
         try:
-            self.schedule.validations = int(state_dict["validations"])
+            check_state(state_dict)
         except Exception as error:  # noqa: BLE001 - a damaged file may hold anything
-            self.schedule.validations = 0
-            reason = f"the state cannot be used ({type(error).__name__}: {error})"
-            self.probe_set.start_afresh(reason)
+            self.probe_set.start_afresh(unusable(error))
             return
+        self.schedule.validations = state_dict["validations"]
         self.probe_set.load_state_dict(state_dict)

@@ -35,6 +35,7 @@ from lightning_cam.monitor.probe_setup import set_up_probe, target_of
 from lightning_cam.monitor.rule_set import RuleSet
 from lightning_cam.monitor.schedule import interventions_due, noise_floor_due
 from lightning_cam.monitor.start_message import start_message
+from lightning_cam.monitor.state_check import check_probe_state
 from lightning_cam.output.panels.renderer import PanelRenderer
 from lightning_cam.probe.origin import ProbeOrigin
 
@@ -263,6 +264,7 @@ class ProbeMonitor:
         """
         history, rules = History(), RuleSet(self.rules.rules)
         try:
+            check_probe_state(state)
             if state["fingerprint"] != self.probe.fingerprint:
                 return "the checkpoint's history is of another probe"
             if list(state["layers"]) != list(self._setup.layers):

@@ -11,6 +11,7 @@ from lightning_cam.monitor.evaluation import Evaluation, Snapshot
 from lightning_cam.monitor.measure import metric_names_for
 from lightning_cam.monitor.probe_gap import gap_of
 from lightning_cam.monitor.probe_monitor import ProbeMonitor
+from lightning_cam.monitor.state_check import check_probe_states, unusable
 from lightning_cam.probe import Probe
 from lightning_cam.runtime.chunking import is_out_of_memory
 from lightning_cam.runtime.distributed import DistributedContext
@@ -170,18 +171,18 @@ class ProbeSet:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore the state of each probe, as soon as it is set up.
 
-        A damaged state, or one of another probe, costs one warning, and the history starts afresh.
+        A damaged state is refused as a whole, by one warning. So is that of another probe or layer,
+        and with it what the rules of the gap have seen; other probes are restored.
         """
-        self._restored, gap = {}, None
+        self._restored = {}
         try:
-            self._restored, gap = dict(state["probes"]), state.get("gap")
+            check_probe_states(state)
         except Exception as error:  # noqa: BLE001 - a damaged file may hold anything
-            self.start_afresh(f"the state cannot be used ({type(error).__name__}: {error})")
-        if self.gap is not None and gap is not None:
-            try:
-                self.gap.load_state_dict(gap)
-            except Exception as error:  # noqa: BLE001 - likewise
-                self.start_afresh(f"the gap's rules cannot be used ({type(error).__name__})")
+            self.start_afresh(unusable(error))
+            return
+        self._restored = dict(state["probes"])
+        if self.gap is not None and state.get("gap") is not None:
+            self.gap.load_state_dict(state["gap"])
         for name, monitor in self.monitors.items():
             self._restore(name, monitor)
 
@@ -189,6 +190,8 @@ class ProbeSet:
         state = self._restored.pop(name, None)
         reason = monitor.load_state_dict(state) if state is not None else ""
         if reason:
+            if self.gap is not None:
+                self.gap.rules.forget()
             self.start_afresh(reason)
 
     def start_afresh(self, reason: str) -> None:

@@ -78,14 +78,14 @@ class RuleSet:
 
         Raises:
             TypeError: anything but numbers in a state, or a field that there is not.
+            ValueError: a number out of range.
         """
-        states = list(states)
-        for state in states:
-            values = {name: value for name, value in state.items() if name != "metric"}
-            for value in [*values.pop("baseline", []), *values.values()]:
-                if not isinstance(value, (bool, int, float)):
-                    raise TypeError(f"expected numbers in the state of a rule, got {value!r}")
-        if [state["metric"] for state in states] == [rule.metric for rule in self.rules]:
-            self._states = [
-                RuleState(**{k: v for k, v in state.items() if k != "metric"}) for state in states
-            ]
+        restored = [(state["metric"], RuleState.restored(state)) for state in states]
+        if [metric for metric, _ in restored] == [rule.metric for rule in self.rules]:
+            pairs = zip(self.rules, restored, strict=True)
+            if all(rule.may_have_seen(state) for rule, (_, state) in pairs):
+                self._states = [state for _, state in restored]
+
+    def forget(self) -> None:
+        """Start afresh."""
+        self._states = [RuleState() for _ in self.rules]

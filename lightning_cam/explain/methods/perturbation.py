@@ -136,7 +136,9 @@ def _ablating(
             calls += 1
             return map_tensors(output, ablate) if mine else output
 
-        handle = module.register_forward_hook(hook)
+        # Before hooks of the user's own, which may store the output for the head.
+        own = site.module not in batch.replaced
+        handle = module.register_forward_hook(hook, prepend=own)
         try:
             yield
         finally:

@@ -55,6 +55,17 @@ def test_each_reference_is_the_evaluation_that_it_is_named_after():
     torch.testing.assert_close(moved["jsd_average"], jsd(maps(7), history.average[KEY]))
 
 
+def test_the_shift_of_the_centre_is_measured_in_pixels_of_the_image():
+    here, right = torch.zeros(2, 2, 4, 4)
+    here[:, 0, 0], right[:, 0, 2] = 1.0, 1.0
+    history = History()
+    history.add(snapshot(here))
+    result = CAMResult({KEY: right}, torch.zeros(2, 3), torch.zeros(2).long(), torch.arange(2))
+    wide = compute_metrics(Probe(torch.rand(2, 3, 300, 400)), result, history).metrics
+    assert wide["center_shift_first"] == pytest.approx(200 / 500)
+    assert wide["center_shift_previous"] == pytest.approx(200 / 500)
+
+
 def test_without_a_past_the_movement_is_zero():
     moved = movement_metrics(maps(0), History(), KEY)
     assert moved["jsd_best"].tolist() == [0, 0]

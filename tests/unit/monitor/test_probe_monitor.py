@@ -313,10 +313,16 @@ def test_a_restored_monitor_continues_as_an_uninterrupted_one():
     [
         (lambda s: s | {"fingerprint": "0" * 12}, "the checkpoint's history is of another probe"),
         (lambda s: s | {"layers": ["layer4"]}, r"the checkpoint's history is of layers ['layer4']"),
-        (lambda s: s | {"history": None}, "the checkpoint's history cannot be used (TypeError"),
-        (lambda s: s | {"rules": 7}, "the checkpoint's history cannot be used (TypeError"),
-        (lambda s: s | {"noise_floor": "low"}, "cannot be used (ValueError"),
-        (lambda s: {}, "cannot be used (KeyError"),
+        (
+            lambda s: s | {"history": None},
+            "cannot be used (ValueError: expected probe.history as a",
+        ),
+        (
+            lambda s: s | {"rules": 7},
+            "the checkpoint's history cannot be used (ValueError: expected p",
+        ),
+        (lambda s: s | {"noise_floor": "low"}, "expected probe.noise_floor as a number, got a str"),
+        (lambda s: {}, "cannot be used (ValueError: expected 'fingerprint' in probe, got none"),
     ],
     ids=["probe", "layers", "history", "rules", "noise floor", "empty"],
 )
