@@ -43,6 +43,18 @@ def first_loader(loaders: Any) -> Any:
     return several[0]
 
 
+def loader_of(datamodule: Any, split: str) -> Any:
+    """Return the first dataloader of a datamodule's `train`, `val`, `test` or `predict` data.
+
+    Raises:
+        ValueError: another split.
+    """
+    if split not in ("train", "val", "test", "predict"):
+        raise ValueError(f"expected split 'train', 'val', 'test' or 'predict', got {split!r}")
+    with isolated_rng(), preserve_generators(datamodule):
+        return first_loader(getattr(datamodule, f"{split}_dataloader")())
+
+
 def loaders_in(loaders: Any) -> list[Any]:
     """Return all dataloaders of a loader, a list, a dict or a `CombinedLoader`."""
     if hasattr(loaders, "iterables"):
