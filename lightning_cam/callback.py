@@ -11,10 +11,12 @@ from lightning_cam.monitor.config import option_names
 from lightning_cam.monitor.monitor import CAMMonitor
 from lightning_cam.output.loggers import check_loggers
 from lightning_cam.probe.probe import PROBE_SIZE, first_loader
-from lightning_cam.probe.sources import check_sources, probe_of_source
+from lightning_cam.probe.sources import check_sources, probe_of_source, sources_in
 from lightning_cam.runtime import lightning
 from lightning_cam.runtime.checks import check_count
 from lightning_cam.runtime.distributed import DistributedContext
+from lightning_cam.runtime.lightning_evaluation import evaluate
+from lightning_cam.runtime.lightning_metrics import BestMetric, monitored_metrics, restore_metrics
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
@@ -33,9 +35,9 @@ class CAMCallback(lightning.CallbackBase):
     """Monitors where the model looks, at every validation, on the same images.
 
     Args:
-        probe: the images to evaluate: a `Probe`, a dataset or dataloader to sample, `"val"` or
-            `"train"` for the trainer's own data, or a dict of these by name. By default a
-            class-balanced sample of the validation data.
+        probe: the images to evaluate: a `Probe`, a dataset or dataloader to sample, `"val"`,
+            `"train"` or `"test"` for the trainer's own data, or a dict of these by name. By default
+            a class-balanced sample of the validation data, in `trainer.test` of the test data.
         method: one or several of `lightning_cam.METHODS`; metrics of the first have plain names.
         layers: `"auto"`, a layer's name, glob, negative position or module, or several.
         target: what is explained: `"label"` (each positive one of several; without labels the
@@ -133,17 +135,15 @@ class CAMCallback(lightning.CallbackBase):
         options = {name: value for name, value in locals().items() if name in option_names()}
         super().__init__()
         check_count("probe_size", probe_size)
-        if mode not in ("min", "max"):
-            raise ValueError(f"expected mode 'min' or 'max', got {mode!r}")
         self._actions = lightning.check_alert_actions(on_alert)
         self._sources = check_sources(probe)
-        self._needs_validation_data = any(
-            isinstance(source, str) and source == "val" for source in self._sources.values()
-        )
+        splits = {source for source in self._sources.values() if isinstance(source, str)}
+        self._needs_validation_data = "val" in splits
         self._sampling = {"size": probe_size, "seed": seed}
-        self._monitored = (monitor, mode) if monitor else None
+        self._best = BestMetric(monitor, mode, tag)
         self._progress_bar = progress_bar
-        probes = dict.fromkeys(self._sources)
+        self._unsettled = self._started = False
+        probes = dict.fromkeys(sources_in("fit", self._sources))
         self._monitor = CAMMonitor(probes, strict=strict, warn=lightning.warn, **options)
 
     @property
@@ -165,42 +165,54 @@ class CAMCallback(lightning.CallbackBase):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Check that there will be something to evaluate."""
-        del pl_module
         lightning.check_strategy(trainer)
         if stage != "fit":
             return
+        self._monitor.begin_fit(pl_module)
         lightning.check_validation(trainer, needs_data=self._needs_validation_data)
-        several = self._monitor.config.has_several_maps
-        for note in check_loggers(trainer.loggers, several_maps=several):
+        for note in check_loggers(trainer.loggers, several_maps=self.config.has_several_maps):
             lightning.info(trainer, f"lightning_cam: {note}")
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check given probes against the model."""
+        self._started = False
         self._monitor.start_run()
         self._set_up_probes(trainer, pl_module)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Sample probes from the validation data, at the latest here."""
-        self._set_up_probes(trainer, pl_module)
+        with self._monitor.errors.suppress("the setup of probes", when=self._started):
+            self._set_up_probes(trainer, pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Sample probes from the trainer's data, where there was no sanity check to do it at."""
         if self._needs_validation_data:
             lightning.load_validation_data(trainer)
         self._set_up_probes(trainer, pl_module)
+        restore_metrics(trainer, self._monitor.last_scalars)
+        self._best.start(trainer)
+        self._started = True
 
     def _set_up_probes(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set up the probes whose data is loaded."""
-        for name in self._monitor.probe_set.unset:
-            sample = partial(self._sample, trainer, self._sources[name])
+        if not lightning.is_initialized(pl_module):
+            return
+        self._set_probes(trainer, self._monitor, self._sources)
+        lines = self._monitor.setup(pl_module, lightning.forward_context(trainer, pl_module))
+        for line in lines:
+            lightning.info(trainer, f"lightning_cam: {line}")
+        if lines:
+            monitored = monitored_metrics(trainer, self.config.tag)
+            self._monitor.probe_set.check_names(self._progress_bar, monitored)
+
+    def _set_probes(
+        self, trainer: Trainer, monitor: CAMMonitor, sources: Mapping[str, ProbeSource]
+    ) -> None:
+        for name in monitor.probe_set.unset:
+            sample = partial(self._sample, trainer, sources[name])
             probe = DistributedContext.current().run_on_all(sample)
             if probe is not None:
-                self._monitor.set_probe(name, probe)
-        forward_context = lightning.forward_context(trainer, pl_module)
-        for line in self._monitor.setup(pl_module, forward_context):
-            lightning.info(trainer, f"lightning_cam: {line}")
-        if self._progress_bar:
-            self._monitor.probe_set.check_metric(self._progress_bar)
+                monitor.set_probe(name, probe)
 
     def _sample(self, trainer: Trainer, source: ProbeSource) -> Probe | None:
         """Return a source's probe, None while its data is not loaded."""
@@ -219,37 +231,44 @@ class CAMCallback(lightning.CallbackBase):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Evaluate here where the module has no validation loop and the probe was given."""
         if not lightning.has_validation(trainer):
-            step = lightning.log_step(trainer, train_epoch_end=True)
-            self._evaluate(trainer, pl_module, step)
+            self._evaluate(trainer, pl_module, lightning.log_step(trainer, train_epoch_end=True))
+            self._settle_best(trainer)
 
     def _evaluate(self, trainer: Trainer, pl_module: LightningModule, step: int) -> None:
-        monitor = self._monitor
-        fitting = lightning.is_fitting(
-            trainer
-        )  # else `validate()`, which is no part of the history
+        options: dict[str, Any] = {"actions": self._actions, "progress_bar": self._progress_bar}
+        fitting = lightning.is_fitting(trainer)  # else `validate()`: no part of the history
         if fitting:
-            if monitor.config.max_overhead is not None:
+            if self.config.max_overhead is not None:
                 lightning.synchronize(trainer)
-            if not monitor.should_evaluate():
+            if not self._monitor.should_evaluate():
                 return
-        folder = lightning.agreed_log_dir(trainer, monitor.errors.warn_once)
-        writes = not getattr(trainer, "fast_dev_run", False)
-        monitor.log_dir, monitor.loggers = (folder, trainer.loggers) if writes else (None, ())
-        bar = f"{monitor.config.tag}/{self._progress_bar}"
-        evaluations = monitor.evaluate(
-            pl_module,
-            epoch=trainer.current_epoch,
-            step=step,
-            monitored_value=lightning.monitored_value(trainer, self._monitored),
-            forward_context=lightning.forward_context(trainer, pl_module),
-            log_scalars=partial(lightning.log_scalars, trainer, pl_module, progress_bar=bar),
-            update_history=fitting,
-        )
-        for alert in [alert for each in evaluations.values() for alert in each.alerts]:
-            for action in self._actions:
-                act = partial(lightning.act_on_alert, trainer, pl_module, alert, action, folder)
-                with monitor.errors.suppress("the action of an alert"):
-                    DistributedContext.current().all_gather(act)
+            self._unsettled = self._best.is_known(trainer)
+            if self._unsettled:  # the module may log it after this hook
+                options["monitored_value"] = None
+        evaluate(trainer, pl_module, self._monitor, step=step, update_history=fitting, **options)
+
+    def on_validation_end(self, trainer: Trainer, *_: Any) -> None:
+        """Say which evaluation was the best; finish the images of `trainer.validate()`."""
+        if lightning.is_fitting(trainer):
+            self._settle_best(trainer)
+        else:
+            self._monitor.close(report=False)
+
+    def _settle_best(self, trainer: Trainer, *, at_end: bool = False) -> None:
+        self._best.check(trainer, self._monitor.errors, at_end=at_end)
+        if self._unsettled:
+            self._unsettled = False
+            self._monitor.settle_best(self._best.value(trainer))
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Evaluate the test data under `<tag>/test`. A failure costs a warning."""
+        with self._monitor.errors.suppress("the evaluation of the test data"):
+            sources = sources_in("test", self._sources)
+            tester = self._monitor.of_test_data(sources)
+            self._set_probes(trainer, tester, sources)
+            step = lightning.log_step(trainer)
+            evaluate(trainer, pl_module, tester, step=step, update_history=False)
+            tester.close(report=False)
 
     # --- at the end, and in checkpoints ----------------------------------------------------------
 
@@ -258,13 +277,9 @@ class CAMCallback(lightning.CallbackBase):
         if trainer.is_global_zero:
             self._monitor.flush()
 
-    def on_validation_end(self, trainer: Trainer, *_: Any) -> None:
-        """Finish the images of `trainer.validate()`, which has no later hook."""
-        if not lightning.is_fitting(trainer):
-            self._monitor.close(report=False)
-
     def on_fit_end(self, trainer: Trainer, *_: Any) -> None:
         """Finish the last images and write the report."""
+        self._settle_best(trainer, at_end=True)
         if trainer.is_global_zero:
             self._monitor.close()
 

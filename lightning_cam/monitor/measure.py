@@ -13,7 +13,6 @@ from torch import Tensor
 
 from lightning_cam.explain.outputs import predictions, probabilities
 from lightning_cam.metrics.registry import (
-    METRICS,
     OF_CLASS,
     REFERENCES,
     UNFLIPPED,
@@ -169,37 +168,6 @@ def prediction_metrics(
     before = before if before is not None and before.shape == predicted.shape else predicted
     values["prediction_flips"] = (predicted != before).view(len(predicted), -1).any(1).float()
     return values
-
-
-def intervention_metrics_of(probe: Probe, *, has_logits: bool) -> tuple[Metric, ...]:
-    """Return the metrics that interventions can measure on a probe.
-
-    With masks and one label per image those of the background; without masks those of the rim and
-    of the map's own region; with several labels per image none.
-
-    Args:
-        probe: its masks and labels.
-        has_logits: whether the model's output holds any.
-    """
-    if probe.multi_label or not has_logits:
-        return ()
-    return tuple(each for each in metrics_of("intervention") if _is_met_by(each, probe))
-
-
-def metric_names_for(probe: Probe) -> list[str]:
-    """Return the names of the metrics that the catalog has for a probe, without further maps."""
-    metrics = [each for each in METRICS.values() if _is_met_by(each, probe)]
-    return [name for each in metrics for name in each.logged_names]
-
-
-def _is_met_by(metric: Metric, probe: Probe) -> bool:
-    """Return whether a probe has what a metric needs."""
-    has = {
-        "masks": probe.foreground is not None,
-        "no masks": probe.foreground is None,
-        "labels": probe.targets is not None,
-    }
-    return all(has.get(need, False) for need in metric.needs)
 
 
 def intervention_metrics(

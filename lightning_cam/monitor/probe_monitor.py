@@ -23,11 +23,8 @@ from lightning_cam.monitor.diagnostics import Diagnostics, run_diagnostics
 from lightning_cam.monitor.evaluation import Evaluation, Snapshot
 from lightning_cam.monitor.history import History
 from lightning_cam.monitor.map_computer import MapComputer
-from lightning_cam.monitor.measure import (
-    compute_metrics,
-    intervention_metrics,
-    intervention_metrics_of,
-)
+from lightning_cam.monitor.measure import compute_metrics, intervention_metrics
+from lightning_cam.monitor.metric_names import intervention_metrics_of, missing_metric
 from lightning_cam.monitor.probe_gap import PREFIX as GAP_PREFIX
 from lightning_cam.monitor.probe_setup import set_up_probe, summary_of, target_of
 from lightning_cam.monitor.rule_set import RuleSet
@@ -77,7 +74,6 @@ class ProbeMonitor:
         self.probe = probe
         self.config = config
         self.history = History()
-        self.rules = RuleSet(self._rules())
         self._renderer = PanelRenderer(tag, probe, config.output)
         self._baselines: dict[str, float] | None = None
         self._noise_floor = math.nan
@@ -90,7 +86,8 @@ class ProbeMonitor:
             probe, has_logits=self._setup.has_logits
         )
         self.metric_names = self._all_metric_names()
-        self.rules.check(self.metric_names)
+        self.rules = RuleSet(self._rules())
+        self.rules.check(self.metric_names, self.missing_metric)
         self.summary = summary_of(tag, probe, config, self._setup, self.computer.sharing)
 
     # --- evaluating -------------------------------------------------------------------------------
@@ -168,17 +165,16 @@ class ProbeMonitor:
 
     # --- remembering ------------------------------------------------------------------------------
 
-    def update_history(self, evaluation: Evaluation, monitored_value: float) -> list[Alert]:
+    def update_history(self, evaluation: Evaluation, monitored_value: float | None) -> list[Alert]:
         """Compare later evaluations with this one and return the alerts that it raises.
 
         Args:
             evaluation: what `evaluate` returned.
-            monitored_value: says which evaluation was the best, the higher the better; where it is
-                NaN, the probability of the probe's labels does.
+            monitored_value: says which evaluation was the best; see `History.settle_best`. Where it
+                is NaN, the probability of the probe's labels does.
         """
-        if math.isnan(monitored_value):
-            monitored_value = evaluation.metrics.get("label_confidence", math.nan)
-        self.history.add(evaluation.snapshot, monitored_value)
+        confidence = evaluation.metrics.get("label_confidence", math.nan)
+        self.history.add(evaluation.snapshot, monitored_value, fallback=confidence)
         verdict = verdict_of(evaluation.evidence)
         return [
             Alert(
@@ -242,12 +238,18 @@ class ProbeMonitor:
 
     # --- parts of an evaluation -------------------------------------------------------------------
 
+    def missing_metric(self, kind: str, name: str, prefix: str = "") -> str:
+        """Return the message for a metric that this probe does not have; see `metric_names`."""
+        known, has_logits = self.metric_names, self._setup.has_logits
+        return missing_metric(kind, name, known, self.probe, has_logits=has_logits, prefix=prefix)
+
     def _rules(self) -> list[Any]:
-        rules = self.config.alerts
-        if rules is None:
-            single_label = self.probe.targets is not None and not self.probe.multi_label
-            rules = default_rules(masks=self.probe.foreground is not None, labels=single_label)
-        return [rule for rule in rules if not rule.metric.startswith(GAP_PREFIX)]
+        """Return the rules of this probe; of the default ones those that it can measure."""
+        if self.config.alerts is not None:
+            return [rule for rule in self.config.alerts if not rule.metric.startswith(GAP_PREFIX)]
+        single_label = self.probe.targets is not None and not self.probe.multi_label
+        rules = default_rules(masks=self.probe.foreground is not None, labels=single_label)
+        return [rule for rule in rules if rule.metric in self.metric_names]
 
     def _interventions_due(self, metrics: Mapping[str, float]) -> bool:
         """Return, the same on every process, whether to run interventions now."""
