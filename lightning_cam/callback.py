@@ -137,12 +137,12 @@ class CAMCallback(lightning.CallbackBase):
         check_count("probe_size", probe_size)
         self._actions = lightning.check_alert_actions(on_alert)
         self._sources = check_sources(probe)
-        splits = {source for source in self._sources.values() if isinstance(source, str)}
+        splits = [source for source in self._sources.values() if isinstance(source, str)]
         self._needs_validation_data = "val" in splits
         self._sampling = {"size": probe_size, "seed": seed}
         self._best = BestMetric(monitor, mode, tag)
         self._progress_bar = progress_bar
-        self._unsettled = self._started = False
+        self._started = self._ready = False
         probes = dict.fromkeys(sources_in("fit", self._sources))
         self._monitor = CAMMonitor(probes, strict=strict, warn=lightning.warn, **options)
 
@@ -181,8 +181,10 @@ class CAMCallback(lightning.CallbackBase):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Sample probes from the validation data, at the latest here."""
+        self._ready = False
         with self._monitor.errors.suppress("the setup of probes", when=self._started):
             self._set_up_probes(trainer, pl_module)
+            self._ready = True
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Sample probes from the trainer's data, where there was no sanity check to do it at."""
@@ -231,8 +233,9 @@ class CAMCallback(lightning.CallbackBase):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Evaluate here where the module has no validation loop and the probe was given."""
         if not lightning.has_validation(trainer):
+            self.on_validation_start(trainer, pl_module)
             self._evaluate(trainer, pl_module, lightning.log_step(trainer, train_epoch_end=True))
-            self._settle_best(trainer)
+            self._best.settle(trainer, self._monitor)
 
     def _evaluate(self, trainer: Trainer, pl_module: LightningModule, step: int) -> None:
         options: dict[str, Any] = {"actions": self._actions, "progress_bar": self._progress_bar}
@@ -240,25 +243,17 @@ class CAMCallback(lightning.CallbackBase):
         if fitting:
             if self.config.max_overhead is not None:
                 lightning.synchronize(trainer)
-            if not self._monitor.should_evaluate():
+            if not (self._ready and self._monitor.should_evaluate()):
                 return
-            self._unsettled = self._best.is_known(trainer)
-            if self._unsettled:  # the module may log it after this hook
-                options["monitored_value"] = None
+            options["monitored_value"] = self._best.value_at_evaluation(trainer)
         evaluate(trainer, pl_module, self._monitor, step=step, update_history=fitting, **options)
 
     def on_validation_end(self, trainer: Trainer, *_: Any) -> None:
         """Say which evaluation was the best; finish the images of `trainer.validate()`."""
         if lightning.is_fitting(trainer):
-            self._settle_best(trainer)
+            self._best.settle(trainer, self._monitor)
         else:
             self._monitor.close(report=False)
-
-    def _settle_best(self, trainer: Trainer, *, at_end: bool = False) -> None:
-        self._best.check(trainer, self._monitor.errors, at_end=at_end)
-        if self._unsettled:
-            self._unsettled = False
-            self._monitor.settle_best(self._best.value(trainer))
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Evaluate the test data under `<tag>/test`. A failure costs a warning."""
@@ -279,7 +274,7 @@ class CAMCallback(lightning.CallbackBase):
 
     def on_fit_end(self, trainer: Trainer, *_: Any) -> None:
         """Finish the last images and write the report."""
-        self._settle_best(trainer, at_end=True)
+        self._best.settle(trainer, self._monitor, at_end=True)
         if trainer.is_global_zero:
             self._monitor.close()
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from lightning_cam.explain.modules import add_forward_hook
 from lightning_cam.runtime.containers import map_tensors
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Capture:
     def __enter__(self) -> Self:
         self._start.__enter__()
         for name, module in self._modules.items():
-            self._handles.append(module.register_forward_hook(self._hook(name)))
+            self._handles.append(add_forward_hook(module, self._hook(name)))
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -155,24 +155,17 @@ def forward_context(trainer: Trainer, module: LightningModule) -> ForwardContext
 def without_logging(module: LightningModule) -> Iterator[None]:
     """Ignore what a module logs in its `forward`: our passes are no part of its averages.
 
-    Outside of its steps logging would raise. The instance gets functions of its own for the
-    duration, also each module inside that is a `LightningModule`.
+    Outside of its steps logging would raise. The instance has functions of its own meanwhile.
     """
-    held = [
-        vars(each)
-        for each in module.modules()
-        if "LightningModule" in {kind.__name__ for kind in type(each).__mro__}
-    ]
-    before = [{name: own[name] for name in _LOGGING if name in own} for own in held]
-    for own in held:
-        own.update(dict.fromkeys(_LOGGING, _log_nothing))
+    own = vars(module)
+    before = {name: own[name] for name in _LOGGING if name in own}
+    own.update(dict.fromkeys(_LOGGING, _log_nothing))
     try:
         yield
     finally:
-        for own, was in zip(held, before, strict=True):
-            for name in _LOGGING:
-                del own[name]
-            own.update(was)
+        for name in _LOGGING:
+            del own[name]
+        own.update(before)
 
 
 def _log_nothing(*_: Any, **__: Any) -> None:

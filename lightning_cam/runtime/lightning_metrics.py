@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -93,33 +93,49 @@ class BestMetric:
         self._given = (name, mode) if name else None
         self._tag = tag
         self._first_epoch = 0
+        self._pending = False
 
     def start(self, trainer: Trainer) -> None:
         """Take note of the epoch that the training begins in."""
         self._first_epoch = trainer.current_epoch
 
-    def is_known(self, trainer: Trainer) -> bool:
-        """Return whether there is such a metric: as given, or one that callbacks monitor."""
-        return bool(self._given or _monitored(trainer))
+    def value_at_evaluation(self, trainer: Trainer) -> float | None:
+        """Return NaN where there is no such metric, None where `settle` says its value.
 
-    def value(self, trainer: Trainer) -> float:
-        """Return its value, the higher the better; NaN where it is not logged."""
+        The module may log it after the hook that evaluates.
+        """
+        self._pending = bool(self._given or _monitored(trainer))
+        return None if self._pending else math.nan
+
+    def settle(self, trainer: Trainer, monitor: Any, *, at_end: bool = False) -> None:
+        """Tell a `CAMMonitor` the value at the last evaluation, where that is still open.
+
+        Args:
+            trainer: the trainer, at the end of a validation.
+            monitor: the `CAMMonitor`.
+            at_end: whether this is the end of the training.
+
+        Raises:
+            ValueError: see `_check`.
+        """
+        self._check(trainer, monitor.errors, at_end=at_end)
+        pending, self._pending = self._pending, False
+        if pending:
+            monitor.settle_best(self._value(trainer))
+
+    def _value(self, trainer: Trainer) -> float:
+        """Return the value, the higher the better; NaN where it is not logged."""
         name, mode = self._given or _monitored(trainer) or ("", "min")
         if name not in trainer.callback_metrics:
             return math.nan
         value = float(trainer.callback_metrics[name])
         return -value if mode == "min" else value
 
-    def check(self, trainer: Trainer, errors: ErrorPolicy, *, at_end: bool = False) -> None:
+    def _check(self, trainer: Trainer, errors: ErrorPolicy, *, at_end: bool) -> None:
         """Warn where the metric that the user gave is not logged.
 
         Metrics of the training are logged at the end of the first epoch, so before that a missing
         one is no error, unless it is a misspelling of another one.
-
-        Args:
-            trainer: the trainer, at the end of a validation.
-            errors: takes the warning.
-            at_end: whether this is the end of the training.
 
         Raises:
             ValueError: it is a misspelling of another metric, and the training has not begun.
