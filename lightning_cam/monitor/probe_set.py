@@ -337,8 +337,10 @@ class ProbeSet:
             reason = monitor.load_state_dict(state)
             if reason:
                 self.start_afresh(reason)
-        elif before is not None and monitor.load_state_dict(before) and self.gap is not None:
-            self.gap.rules.reset()
+        elif before is not None:
+            other = monitor.load_state_dict(before)  # why it is another one: no reason to warn
+            if other and self.gap is not None:
+                self.gap.rules.reset()
 
     def start_afresh(self, reason: str) -> None:
         """Say why a state is not used, or raise ValueError where `strict`."""

@@ -122,10 +122,11 @@ def test_early_stopping_finds_its_metric_in_a_validation_that_the_time_limit_ski
 
 def test_with_another_probe_the_first_validation_after_a_resume_is_evaluated(tmp_path):
     train(tmp_path, 1, small(every_n_validations=3))
-    log = MetricsLog()
+    log, callback = MetricsLog(), small(every_n_validations=3, seed=1)
     with pytest.warns(UserWarning, match="afresh.*another probe"):
-        train(tmp_path, 2, small(every_n_validations=3, seed=1), log, resume=True)
+        train(tmp_path, 2, callback, log, resume=True)
     assert log.of("cam/jsd_first") == [0.0]
+    assert history_of(callback).count == 1
 
 
 # --- metrics that a probe cannot have -------------------------------------------------------------

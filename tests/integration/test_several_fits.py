@@ -97,11 +97,14 @@ def test_a_given_probe_continues_too_and_starts_afresh_with_another_module(tmp_p
     assert history_of(callback).count == 1
 
 
-def test_the_gap_of_two_probes_starts_afresh(tmp_path):
+@pytest.mark.parametrize("same_module", [True, False])
+def test_the_gap_of_two_probes_starts_afresh(tmp_path, same_module):
+    one = Module()
+    other = one if same_module else Module()
     rule = Threshold("gap/entropy", above=-9.0, patience=3, warmup=0)
     callback = small(probe={"train": "train", "val": "val"}, alerts=[rule])
-    fit(tmp_path / "a", callback, max_epochs=2, val=fold(1))
-    fit(tmp_path / "b", callback, max_epochs=2, val=fold(2))
+    fit(tmp_path / "a", callback, module=one, max_epochs=2, val=fold(1))
+    fit(tmp_path / "b", callback, module=other, max_epochs=2, val=fold(2))
     (state,) = callback.state_dict()["gap"]["rules"]
     assert state["seen"] == state["streak"] == 2
 

@@ -19,6 +19,8 @@ from helpers.training import (
 )
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from lightning_cam import Threshold
+
 pytestmark = [
     *QUIET,
     # trainers without a logger have nowhere to log the loss of the test
@@ -95,7 +97,8 @@ def test_a_probe_of_the_test_data_alone_is_evaluated_in_the_test_only(tmp_path):
     assert cam(trainer.callback_metrics) == set()
     (metrics,) = trainer.test(trainer.lightning_module, loader(TEST), verbose=False)
     assert "cam/test/enrichment" in metrics
-    fit(tmp_path, callback, module=WithTest())
+    trainer.fit_loop.max_epochs = 2
+    trainer.fit(trainer.lightning_module, loader(), loader())
     assert callback.probes == {}
 
 
@@ -109,6 +112,17 @@ def test_rules_raise_no_alert_in_a_test(tmp_path, recwarn):
     run(tmp_path, small(alerts=None, probe_size=8))
     assert not (tmp_path / "alerts.jsonl").exists()
     assert [str(each.message) for each in recwarn if "lightning_cam" in str(each.message)] == []
+
+
+def test_rules_that_the_test_data_cannot_answer_do_not_matter(tmp_path):
+    class WithoutMasks(Squares):
+        def __getitem__(self, index):
+            return self.images[index], self.targets[index]
+
+    rule = Threshold("enrichment", below=0.5)
+    trainer = make_trainer(tmp_path, [small(alerts=[rule], strict=True)])
+    (metrics,) = trainer.test(WithTest(), loader(WithoutMasks()), verbose=False)
+    assert "cam/test/entropy" in metrics
 
 
 def test_test_data_that_cannot_be_read_costs_a_warning(tmp_path):
