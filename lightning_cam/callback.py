@@ -140,11 +140,11 @@ class CAMCallback(lightning.CallbackBase):
         splits = [source for source in self._sources.values() if isinstance(source, str)]
         self._needs_validation_data = "val" in splits
         self._sampling = {"size": probe_size, "seed": seed}
-        self._best = BestMetric(monitor, mode, tag)
         self._progress_bar = progress_bar
         self._started = self._ready = False
         probes = dict.fromkeys(sources_in("fit", self._sources))
         self._monitor = CAMMonitor(probes, strict=strict, warn=lightning.warn, **options)
+        self._best = BestMetric(monitor, mode, self.config.tag)
 
     @property
     def state_key(self) -> str:

@@ -8,9 +8,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from lightning_cam.metrics.registry import find_metric
 from lightning_cam.monitor.evaluation import Evaluation, Snapshot
-from lightning_cam.monitor.metric_names import metric_names_for, needs_interventions
+from lightning_cam.monitor.logged_metrics import LoggedMetrics
+from lightning_cam.monitor.metric_names import metric_names_for
 from lightning_cam.monitor.probe_gap import gap_of
 from lightning_cam.monitor.probe_monitor import ProbeMonitor
 from lightning_cam.monitor.probe_names import check_probe_names
@@ -53,6 +53,7 @@ class ProbeSet:
         self._restored: dict[str, Any] = {}  # of a checkpoint
         self._retired: dict[str, Any] = {}  # of the training before, in the same process
         self._model = ModelIdentity()
+        self._unsettled: list[str] = []  # probes whose last evaluation awaits `settle_best`
         self.monitors: dict[str, ProbeMonitor] = {}
         self.gap = gap_of(config.tag, names, config.alerts)
 
@@ -95,8 +96,14 @@ class ProbeSet:
         self._restored = {}
         self._probes = dict.fromkeys(self._probes)
         self.monitors.clear()
+        self._unsettled = []
         if self.gap is not None and not same:
             self.gap.rules.reset()
+
+    @property
+    def metrics(self) -> LoggedMetrics:
+        """The metrics that will be logged, to check names that are wanted."""
+        return LoggedMetrics(self._config, list(self._probes), self.monitors, self.gap)
 
     def check_metric(self, name: str) -> None:
         """Raise ValueError where all probes are set up and none has a metric of that name.
@@ -104,78 +111,30 @@ class ProbeSet:
         Args:
             name: with the probe's name before it, where there are several probes.
         """
-        message = self.missing_metric("metric", name)
+        message = self.metrics.missing("metric", name)
         if message:
             raise ValueError(message)
 
     def check_names(self, progress_bar: str | None, monitored: Iterable[tuple[str, str]]) -> None:
         """Check the metrics that are wanted by name.
 
+        A warning for a name in `monitored` that is not ours: the module may log it.
+
         Args:
             progress_bar: a metric to show there; see `check_metric`.
-            monitored: classes of callbacks and metrics that they need; see `check_monitored`.
-        """
-        if progress_bar:
-            self.check_metric(progress_bar)
-        for by, name in monitored:
-            self.check_monitored(by, name)
-
-    def check_monitored(self, by: str, name: str) -> None:
-        """Check that a metric which another callback needs will be logged.
-
-        A warning where the name is not ours: the module may log it.
-
-        Args:
-            by: the callback's class.
-            name: with the tag.
+            monitored: classes of callbacks, and metrics that they need, with the tag.
 
         Raises:
             ValueError: a metric of the catalog that these probes cannot have.
         """
-        tag = f"{self._config.tag}/"
-        plain = name.removeprefix(tag)
-        message = self.missing_metric(f"metric in {by}", plain, tag)
-        if message and find_metric(plain.removeprefix(f"{self._own(plain)}/").partition("/")[0])[0]:
-            raise ValueError(f"{by}: {message}")
-        if message:
-            self._errors.warn_once(message)
-
-    def missing_metric(self, kind: str, name: str, prefix: str = "") -> str:
-        """Return why a metric is never logged, or what it may mean; an empty string where it is.
-
-        Args:
-            kind: of use, such as `metric in EarlyStopping`.
-            name: without the tag, with the probe's name before it, where there are several probes.
-            prefix: what stands before it where it is used: nothing, or the tag and a slash.
-        """
-        if len(self.monitors) < len(self._probes):
-            return ""
-        known = self._logged_names()
-        if name in known:
-            plain = name.rpartition(f"{self._own(name)}/")[2]
-            if self._config.interventions_every == 0 and needs_interventions(plain):
-                return f"{prefix}{name} needs interventions_every of 1 or more, got 0."
-            return ""
-        own = self._own(name)
-        for each, monitor in self.monitors.items():
-            if len(self._probes) == 1 or own == each:
-                before = f"{prefix}{own}/" if own else prefix
-                return monitor.missing_metric(kind, name.removeprefix(f"{own}/"), before)
-        return unknown_name(kind, f"{prefix}{name}", [f"{prefix}{each}" for each in known])
-
-    def _own(self, name: str) -> str:
-        """Return the probe that a metric's name starts with, where there are several."""
-        several = len(self._probes) > 1
-        return next((each for each in self._probes if several and name.startswith(f"{each}/")), "")
-
-    def _logged_names(self) -> list[str]:
-        """Return the names of all scalars that an evaluation may log, without the tag."""
-        names = {name: monitor.metric_names for name, monitor in self.monitors.items()}
-        several = len(self._probes) > 1
-        known = [f"{n}/{each}" if several else each for n in names for each in names[n]]
-        if self.gap is not None:
-            known += self.gap.metric_names(names)
-        return known + (["overhead"] if self._config.max_overhead is not None else [])
+        if progress_bar:
+            self.check_metric(progress_bar)
+        for by, name in monitored:
+            message, certain = self.metrics.missing_for(by, name)
+            if message and certain:
+                raise ValueError(message)
+            if message:
+                self._errors.warn_once(message)
 
     def set_up(self, model: nn.Module, forward_context: ForwardContext) -> list[str]:
         """Set up the probes that are set; return a summary of each that was set up now.
@@ -291,7 +250,9 @@ class ProbeSet:
             monitored_value: see `CAMMonitor.evaluate`.
         """
         found = dict(evaluations)
-        value = DistributedContext.current().broadcast(monitored_value)
+        later = monitored_value is None
+        value = None if later else DistributedContext.current().broadcast(monitored_value)
+        self._unsettled = [n for n, each in evaluations.items() if later and not each.failed]
         for name, evaluation in evaluations.items():
             if not evaluation.failed:
                 with self._errors.suppress("the alerts of an evaluation"):
@@ -302,8 +263,9 @@ class ProbeSet:
     def settle_best(self, monitored_value: float) -> None:
         """Say how good the model was at the last evaluation; every process must call it."""
         value = DistributedContext.current().broadcast(monitored_value)
-        for monitor in self.monitors.values():
-            monitor.history.settle_best(value)
+        for name in self._unsettled:
+            self.monitors[name].history.settle_best(value)
+        self._unsettled = []
 
     def state_dict(self) -> dict[str, Any]:
         """Return what each probe and the gap remember."""

@@ -108,8 +108,8 @@ def load_validation_data(trainer: Trainer) -> None:
 
 def split_loaders(trainer: Trainer, split: str) -> Any:
     """Return the trainer's `train`, `val` or `test` dataloaders, None before they are loaded."""
-    if split == "test":  # those of an earlier `trainer.test` are no part of a training
-        return trainer.test_dataloaders if trainer.testing else None
+    if split == "test":
+        return trainer.test_dataloaders
     return trainer.train_dataloader if split == "train" else trainer.val_dataloaders
 
 

@@ -182,7 +182,7 @@ def test_a_name_that_the_module_may_log_itself_is_not_refused(tmp_path):
         def on_validation_epoch_end(self):
             self.log("cam/of_mine", 1.0)
 
-    with pytest.warns(UserWarning, match="unknown metric in EarlyStopping 'cam/of_mine'"):
+    with pytest.warns(UserWarning, match="EarlyStopping: unknown metric.* 'cam/of_mine'"):
         fit(tmp_path, small(), EarlyStopping("cam/of_mine"), module=Logging())
 
 
@@ -244,3 +244,21 @@ def test_without_a_sanity_check_a_misspelt_monitor_is_a_warning(tmp_path):
 def test_a_monitor_that_only_the_training_logs_is_no_misspelling(tmp_path):
     trainer = fit(tmp_path, small(monitor="train_loss"), max_epochs=2)
     assert trainer.current_epoch == 2
+
+
+class Broken(Module):
+    """Its forward pass fails from the second validation on; its steps do not use it."""
+
+    def forward(self, images):
+        if self.trainer.current_epoch:
+            raise RuntimeError("broken")
+        return super().forward(images)
+
+
+def test_the_value_at_a_failed_evaluation_is_not_that_of_the_one_before(tmp_path):
+    callback, log = small(monitor="val_loss"), MetricsLog()
+    with pytest.warns(UserWarning, match=r"skipped an evaluation.*broken"):
+        fit(tmp_path, callback, log, module=Broken(), max_epochs=3)
+    assert log.of("val_loss")[-1] < log.of("val_loss")[0]
+    assert history_of(callback).count == 1
+    assert history_of(callback).best_value == pytest.approx(-log.of("val_loss")[0])
