@@ -18,7 +18,7 @@ from lightning_cam.explain.engine import autocast_of_caller
 from lightning_cam.explain.layers import resolve_layers
 from lightning_cam.explain.layout import infer_layout
 from lightning_cam.explain.model_call import ModelAdapter, adapt
-from lightning_cam.explain.modules import module_of, unwrap
+from lightning_cam.explain.modules import add_forward_hook, module_of, unwrap
 from lightning_cam.explain.targets import ClassTarget, NoTarget
 from lightning_cam.runtime.chunking import default_chunk_size
 from lightning_cam.runtime.containers import map_tensors
@@ -311,7 +311,7 @@ class _Outputs:
 
             return hook
 
-        self._handles = [m.register_forward_hook(listen(name)) for name, m in self._modules.items()]
+        self._handles = [add_forward_hook(m, listen(name)) for name, m in self._modules.items()]
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from lightning_cam.explain.modules import add_forward_hook
 from lightning_cam.runtime.containers import tensors_in
 
 ForwardHook: TypeAlias = Callable[[nn.Module, Any, Any], Any]
@@ -27,7 +28,7 @@ def hook_around(
         replaced: called after all other hooks, where they returned or wrote something else.
     """
     if not module._forward_hooks:  # noqa: SLF001 - torch has no public list of them
-        return [module.register_forward_hook(record)]
+        return [add_forward_hook(module, record)]
     passed_on: list[tuple[Tensor, int]] = []
 
     def first(module: nn.Module, args: Any, output: Any) -> Any:
@@ -41,8 +42,8 @@ def hook_around(
         return output if same else replaced(module, args, output)
 
     return [
-        module.register_forward_hook(first, prepend=True),
-        module.register_forward_hook(last),
+        add_forward_hook(module, first, prepend=True),
+        add_forward_hook(module, last),
     ]
 
 

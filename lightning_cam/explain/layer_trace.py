@@ -67,18 +67,19 @@ class TracedTensor:
 
 
 class LayerTrace:
-    """Records what each module returns while a network runs on one image.
+    """Records what each module returns while a network runs on one image, or on very few.
 
     A container returns its last child's tensor and a permutation its input's memory: one tensor
     with several names, until an in-place operation overwrites it. All tensors are kept alive, so
     that addresses are unique.
 
     Args:
-        image: (1, C, H, W).
+        image: (B, C, H, W).
         attention: names of the modules that are attention blocks.
     """
 
     def __init__(self, image: Tensor, attention: set[str]) -> None:
+        self._count = len(image)
         self.image_hw = (image.shape[2], image.shape[3])
         self._attention = attention
         self._calls: Counter[str] = Counter()
@@ -179,7 +180,7 @@ class LayerTrace:
         return traced
 
     def _layout(self, tensor: Tensor) -> Layout | None:
-        if not tensor.is_floating_point() or tensor.ndim == 0 or len(tensor) != 1:
+        if not tensor.is_floating_point() or tensor.ndim == 0 or len(tensor) != self._count:
             return None
         return infer_layout(
             tuple(tensor.shape), self.image_hw, channels_last=lambda: channels_last(tensor)

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from lightning_cam.explain.outputs import predictions, probabilities
 from lightning_cam.metrics.registry import (
-    METRICS,
     OF_CLASS,
     REFERENCES,
     UNFLIPPED,
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
 _SMALL = 1 << 17  # cells of all maps, up to which they are compared in one call
 _PREDICTED = 0.5  # probability from which one of several labels counts as predicted
+_WORST = 3  # images that an alert names
 _MAX_CLASSES = 20  # that have a metric of their own
 
 
@@ -84,6 +84,23 @@ def compute_metrics(probe: Probe, result: CAMResult, history: History) -> Measur
     if not probe.multi_label:
         confidences = confidences.amax(dim=1)
     return Measurements(means, per_image, predicted, confidences)
+
+
+def worst_images(
+    per_image: Mapping[str, Tensor], rows: Tensor, ids: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the ids of the images whose first maps have the least on the object.
+
+    Args:
+        per_image: metrics of the first map, (N,) each.
+        rows: (N,) the image of each map.
+        ids: of the images.
+    """
+    if "enrichment" not in per_image:
+        return ()
+    values = per_image["enrichment"].nan_to_num(math.inf)
+    order = values.argsort()[:_WORST].tolist()
+    return tuple(ids[int(rows[n])] for n in order if math.isfinite(values[n]))
 
 
 def map_metrics(maps: Tensor, foreground: Tensor | None) -> dict[str, Tensor]:
@@ -175,37 +192,6 @@ def prediction_metrics(
     before = before if before is not None and before.shape == predicted.shape else predicted
     values["prediction_flips"] = (predicted != before).view(len(predicted), -1).any(1).float()
     return values
-
-
-def intervention_metrics_of(probe: Probe, *, has_logits: bool) -> tuple[Metric, ...]:
-    """Return the metrics that interventions can measure on a probe.
-
-    With masks and one label per image those of the background; without masks those of the rim and
-    of the map's own region; with several labels per image none.
-
-    Args:
-        probe: its masks and labels.
-        has_logits: whether the model's output holds any.
-    """
-    if probe.multi_label or not has_logits:
-        return ()
-    return tuple(each for each in metrics_of("intervention") if _is_met_by(each, probe))
-
-
-def metric_names_for(probe: Probe) -> list[str]:
-    """Return the names of the metrics that the catalog has for a probe, without further maps."""
-    metrics = [each for each in METRICS.values() if _is_met_by(each, probe)]
-    return [name for each in metrics for name in each.logged_names]
-
-
-def _is_met_by(metric: Metric, probe: Probe) -> bool:
-    """Return whether a probe has what a metric needs."""
-    has = {
-        "masks": probe.foreground is not None,
-        "no masks": probe.foreground is None,
-        "labels": probe.targets is not None,
-    }
-    return all(has.get(need, False) for need in metric.needs)
 
 
 def intervention_metrics(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lightning_cam.monitor.rules import Rule, RuleState
@@ -31,13 +31,21 @@ class RuleSet:
         self.rules = tuple(rules)
         self._states = [RuleState() for _ in self.rules]
 
-    def check(self, known: Iterable[str]) -> None:
-        """Raise ValueError where a rule is about a metric that is never measured."""
+    def check(self, known: Iterable[str], explain: Callable[[str, str], str] | None = None) -> None:
+        """Raise ValueError where a rule is about a metric that is never measured.
+
+        Args:
+            known: names of the metrics that are measured.
+            explain: returns the message for the kind of use and the name of any other metric.
+        """
         names = list(known)
         for rule in self.rules:
             for metric in filter(None, (rule.metric, rule.unit)):
                 if metric not in names:
-                    raise ValueError(unknown_name("metric in a rule", metric, names))
+                    kind = "metric in a rule"
+                    raise ValueError(
+                        explain(kind, metric) if explain else unknown_name(kind, metric, names)
+                    )
 
     def update(
         self, metrics: Mapping[str, float], verdict: Verdict = "saliency only"
@@ -86,6 +94,6 @@ class RuleSet:
             if all(rule.may_have_seen(state) for rule, (_, state) in pairs):
                 self._states = [state for _, state in restored]
 
-    def forget(self) -> None:
-        """Start afresh."""
+    def reset(self) -> None:
+        """Forget what the rules have seen."""
         self._states = [RuleState() for _ in self.rules]

@@ -21,6 +21,7 @@ from lightning_cam.explain.attribution import AttributionBatch
 from lightning_cam.explain.capture import Site
 from lightning_cam.explain.methods.gradient import summed
 from lightning_cam.explain.methods.registry import register
+from lightning_cam.explain.modules import add_forward_hook
 from lightning_cam.runtime.containers import map_tensors
 
 SMOOTH_SAMPLES = 4
@@ -138,7 +139,7 @@ def _ablating(
 
         # Before hooks of the user's own, which may store the output for the head.
         own = site.module not in batch.replaced
-        handle = module.register_forward_hook(hook, prepend=own)
+        handle = add_forward_hook(module, hook, prepend=own)
         try:
             yield
         finally:

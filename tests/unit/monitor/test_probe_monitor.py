@@ -24,7 +24,7 @@ from torch import nn
 from lightning_cam import Probe, Threshold, compute_cams
 from lightning_cam.metrics.registry import METRICS, find_metric
 from lightning_cam.monitor import probe_monitor as module
-from lightning_cam.monitor.baselines import localization_baselines
+from lightning_cam.monitor.baselines import measure_baselines
 from lightning_cam.monitor.default_rules import BACKGROUND_LIMIT
 from lightning_cam.output.panels import PANELS
 from lightning_cam.runtime.forward_context import ForwardContext
@@ -102,9 +102,9 @@ def test_baselines_are_measured_once(monkeypatch):
 
     def counted(*args):
         calls.append(args)
-        return localization_baselines(*args)
+        return measure_baselines(*args)
 
-    monkeypatch.setattr(module, "localization_baselines", counted)
+    monkeypatch.setattr(module, "measure_baselines", counted)
     model = net()
     monitor = probe_monitor(model, probe_of())
     first, _ = evaluate(monitor, model, 0)
