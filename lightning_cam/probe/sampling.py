@@ -11,9 +11,9 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from lightning_cam.probe.build import Feed, ProbeArguments, probe_arguments
 from lightning_cam.probe.columns import Items
-from lightning_cam.probe.generators import preserve_generators
 from lightning_cam.probe.sample_reader import choose_of_batches, count_of
 from lightning_cam.probe.worker import read_in_worker
+from lightning_cam.runtime.generators import preserve_generators
 from lightning_cam.runtime.messages import describe
 from lightning_cam.runtime.model_state import isolated_rng
 

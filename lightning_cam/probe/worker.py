@@ -8,15 +8,17 @@ import pickle
 import time
 import traceback
 import warnings
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import IterableDataset
 
-from lightning_cam.probe.generators import preserve_generators
 from lightning_cam.probe.sample_reader import SampleData, read_samples
+from lightning_cam.runtime.generators import preserve_generators
 from lightning_cam.runtime.model_state import isolated_rng
+from lightning_cam.runtime.open_files import own_file_positions
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -49,12 +51,14 @@ def read_in_worker(
     facts = _facts_of(loader)
     job = (facts, size, seed, max_batches)
     context = loader.multiprocessing_context or _fork()
+    if context is None and loader.num_workers:  # then the data set can be sent to a process
+        context = multiprocessing.get_context()
     with _ProgressBar() as bar:
         try:
             return _run(job, context, getattr(loader, "timeout", 0) or _TIMEOUT, bar), ""
         except _NotReadError as error:
             reason = str(error)
-        with isolated_rng(), preserve_generators(loader):
+        with isolated_rng(), preserve_generators(loader), _attributes_kept(loader.dataset):
             reading = read_samples(facts, size, seed, max_batches=max_batches, progress=bar.update)
     return reading, f"read in the main process: {reason}"
 
@@ -73,6 +77,25 @@ def _facts_of(loader: Any) -> SimpleNamespace:
         collate_fn=loader.collate_fn,
         worker_init_fn=loader.worker_init_fn if loader.num_workers else None,
     )
+
+
+@contextlib.contextmanager
+def _attributes_kept(dataset: Any) -> Iterator[None]:
+    """Restore the attributes of a data set and of those inside it, such as a file opened lazily.
+
+    Workers that are forked later would share the file's position.
+    """
+    found = [dataset]
+    for each in found:
+        inner = [getattr(each, "dataset", None), *(getattr(each, "datasets", None) or ())]
+        found += [one for one in inner if one is not None and not any(one is f for f in found)]
+    kept = [(each, dict(vars(each))) for each in found if hasattr(each, "__dict__")]
+    try:
+        yield
+    finally:
+        for each, attributes in kept:
+            vars(each).clear()
+            vars(each).update(attributes)
 
 
 def _fork() -> Any:
@@ -136,6 +159,7 @@ def _work(
         sender.send_bytes(pickle.dumps((kind, content), protocol=pickle.HIGHEST_PROTOCOL))
 
     torch.set_num_threads(1)
+    own_file_positions()
     try:
         if facts.worker_init_fn is not None:
             _become_worker(facts.dataset, seed)
