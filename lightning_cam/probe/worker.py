@@ -108,7 +108,8 @@ def _run(job: tuple[Any, ...], context: Any, timeout: float, bar: _ProgressBar) 
     if context is None:
         raise _NotReadError("this system cannot fork a process")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(sender, *job), daemon=True)
+    process = context.Process(target=_work, args=(sender, *job))
+    process.daemon = False  # a daemon may start no processes, as some data sets do
     try:
         with warnings.catch_warnings():
             # Of a process with threads, such as this one. The worker reads and ends.
@@ -172,6 +173,8 @@ def _work(
             progress=lambda done, most: send("progress", (done, most)),
         )
         send("reading", reading)
+    except KeyboardInterrupt:  # Ctrl-C reaches the main process too, which says so
+        return
     except Exception as error:  # noqa: BLE001 - raised again in the main process
         text = traceback.format_exc()
         with contextlib.suppress(Exception):

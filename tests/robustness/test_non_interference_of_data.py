@@ -53,7 +53,11 @@ def in_the_main_process(monkeypatch):
 # pixels, or BadZipFile), and what spawned workers are sent cannot be pickled. Those that open their
 # file at once fail without `own_file_positions`.
 
-KINDS = {"zip": stranger_data.Zipped, "records": stranger_data.Records}
+KINDS = {
+    "zip": stranger_data.Zipped,
+    "records": stranger_data.Records,
+    "records in order": stranger_data.InOrder,
+}
 LOADING = {
     "fork": {"num_workers": 2, "multiprocessing_context": "fork"},
     "fork, persistent": {
