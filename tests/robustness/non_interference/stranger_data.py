@@ -81,6 +81,11 @@ class InOrder(Records):
 
     at = 0
 
+    def __init__(self, folder: Path, *, at_once: bool = False) -> None:
+        super().__init__(folder, at_once=at_once)
+        if at_once:  # looks at the last image of the training data
+            self.shape = self[_TRAIN - 1][0].shape
+
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         if self.file is None:
             self.file = self.path.open("rb", buffering=0)
