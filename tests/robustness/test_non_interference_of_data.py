@@ -1,11 +1,17 @@
 """Reading the probe leaves no trace in the data: every step sees the pixels that it would see."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
+import torch
 from helpers.training import QUIET
 from robustness.non_interference import stranger_data
+from robustness.non_interference.bitwise import differences, snapshot
 from robustness.non_interference.comparison import SMALL, differing_items, train
 from robustness.non_interference.configurations import Configuration
 from robustness.non_interference.data import Squares
@@ -109,6 +115,31 @@ def test_files_where_no_worker_can_be_started_for_the_probe(tmp_path, monkeypatc
     differing, made = compared(tmp_path, Configuration("files", data=data, trainer=ONE_EPOCH))
     assert differing == {}
     assert [each.whole.file for each in made] == [None, None]
+
+
+@pytest.mark.slow
+@pytest.mark.ddp
+def test_files_in_two_processes(tmp_path):
+    command = [sys.executable, "-m", "robustness.non_interference.two_processes", str(tmp_path)]
+    home = Path(__file__).parents[1]
+    paths = [str(home), str(home.parent), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    subprocess.run(command, check=True, timeout=300, env=environment)  # noqa: S603 - our own code
+    for rank in (0, 1):
+        plain, ours = (torch.load(tmp_path / f"{kind}-{rank}.pt") for kind in (False, True))
+        assert len(plain) > 4
+        assert differences(snapshot(plain), snapshot(ours)) == []
+
+
+# --- streams -------------------------------------------------------------------------------------
+
+
+def test_a_stream_that_can_be_read_only_once(tmp_path):
+    configuration = Configuration(
+        "once", data=stranger_data.OnceData, trainer=ONE_EPOCH, callback={"probe": "train"}
+    )
+    differing, _ = compared(tmp_path, configuration)
+    assert differing == {}
 
 
 # --- generators ----------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import torch
 from robustness.non_interference.data import Squares
 from robustness.non_interference.modules import Normed
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 
 COUNT, SIDE = 22, 16
 _TRAIN = 14
@@ -111,6 +111,25 @@ class OneDataset(pl.LightningDataModule):
 
     def val_dataloader(self) -> Any:
         return DataLoader(Subset(self.whole, range(_TRAIN, COUNT)), batch_size=4, **self._loading)
+
+
+class Once(IterableDataset[Any]):
+    """A stream whose samples are there once."""
+
+    def __init__(self) -> None:
+        squares = Squares(COUNT, 0, masks=False)
+        self.samples = (squares[n] for n in range(COUNT))
+
+    def __iter__(self) -> Any:
+        return self.samples
+
+
+class OnceData(OneDataset):
+    def __init__(self) -> None:
+        super().__init__(lambda: Squares(COUNT, 0, masks=False))
+
+    def train_dataloader(self) -> Any:
+        return DataLoader(Once(), batch_size=2)
 
 
 # --- generators ----------------------------------------------------------------------------------
