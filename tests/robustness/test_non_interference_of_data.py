@@ -16,6 +16,7 @@ from robustness.non_interference.comparison import SMALL, differing_items, train
 from robustness.non_interference.configurations import Configuration
 from robustness.non_interference.data import Squares
 from robustness.non_interference.stranger_data import HIDING_PLACES, OneDataset, Transformed
+from torch.utils.data import DataLoader
 
 from lightning_cam import Threshold
 from lightning_cam.probe import worker
@@ -129,6 +130,20 @@ def test_files_in_two_processes(tmp_path):
         plain, ours = (torch.load(tmp_path / f"{kind}-{rank}.pt") for kind in (False, True))
         assert len(plain) > 4
         assert differences(snapshot(plain), snapshot(ours)) == []
+
+
+@pytest.mark.ddp
+def test_without_fork_a_loader_with_workers_is_read_by_one(tmp_path, monkeypatch):
+    stranger_data.write_files(tmp_path)
+    monkeypatch.setattr(worker, "_fork", lambda: None)
+    data = stranger_data.Zipped(tmp_path)
+    of_workers = worker.read_in_worker(DataLoader(data, 4, num_workers=1), 4, 0)
+    assert of_workers[1] == ""
+    alone = worker.read_in_worker(DataLoader(data, 4), 4, 0)
+    assert alone[1] == "read in the main process: this system cannot fork a process"
+    assert data.file is None
+    pixels = [reading.batches[0].data[0] for reading, _ in (of_workers, alone)]
+    assert torch.equal(*pixels)
 
 
 # --- streams -------------------------------------------------------------------------------------

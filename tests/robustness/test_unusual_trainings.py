@@ -70,6 +70,7 @@ EVALUATED = {
     "lazy layers": of(modules.Lazy),
     "a head created by the first batch": of(modules.LateHead),
     "a head created by the first batch, dropout": of(modules.LateHeadAndDropout),
+    "a head created by the first batch, no sanity check": modules.late_head_without_sanity_check,
     "a transformer on patches": of(modules.PatchTransformer),
     "a compiled part": of(modules.CompiledPart),
     "two inputs, forward=": modules.two_inputs_with_forward,

@@ -211,7 +211,18 @@ def of_defaults() -> Callable[[Tensor], Tensor]:
     return shift
 
 
+def of_an_inner_function() -> Callable[[Tensor], Tensor]:
+    of_module_globals()
+
+    def shift(image: Tensor) -> Tensor:
+        now = lambda: drawn(PYTHON, NUMPY, TORCH)
+        return image + now()
+
+    return shift
+
+
 HIDING_PLACES = {
+    "inner function": of_an_inner_function,
     "module global": of_module_globals,
     "closure": of_a_closure,
     "partial": of_partial,

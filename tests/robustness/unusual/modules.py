@@ -313,6 +313,10 @@ def text():
 # --- trainers ------------------------------------------------------------------------------------
 
 
+def late_head_without_sanity_check():
+    return Training(LateHeadAndDropout(), trainer={"num_sanity_val_steps": 0})
+
+
 def overfitting():
     return Training(trainer={"overfit_batches": 1})
 
