@@ -80,7 +80,7 @@ def _candidates(model: nn.Module, image: Tensor, target: Target) -> list[Candida
     model, rows = adapt(model), slice(0, len(image))
     modules = named_modules(model)
     attention = {name for name, module in modules.items() if _is_attention(module)}
-    trace = LayerTrace(image, attention)
+    trace = LayerTrace(image, attention, torn=model.call.integer_images is not None)
     handles = [h for name, module in modules.items() for h in trace.attach(name, module)]
     with preserve_model_state(model, image.device), torch.enable_grad():
         try:

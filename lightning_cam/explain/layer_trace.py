@@ -76,15 +76,16 @@ class LayerTrace:
     Args:
         image: (B, C, H, W).
         attention: names of the modules that are attention blocks.
+        torn: the model is fed integers, which no gradient passes.
     """
 
-    def __init__(self, image: Tensor, attention: set[str]) -> None:
+    def __init__(self, image: Tensor, attention: set[str], *, torn: bool = False) -> None:
         self._count = len(image)
         self.image_hw = (image.shape[2], image.shape[3])
         self._attention = attention
         self._calls: Counter[str] = Counter()
         self._first_of_length: dict[int, Tensor] = {}
-        self._torn = False
+        self._torn = torn
         self._own: dict[str, TracedTensor] = {}  # in whose place a user's hook returned another
         self.start = GradientStart(grad=True)
         self.tensors: dict[tuple[int, int], TracedTensor] = {}

@@ -24,6 +24,11 @@ from lightning_cam.probe.sample_order import sample_order
 _MAX_READ = 128  # samples that are read to find labels which the data set does not list
 _MAX_BYTES = 512 * 2**20  # that these may take
 
+EMPTY = (
+    "expected a data set with samples to choose a probe from, got an empty one. Give "
+    "CAMCallback(probe=Probe(images, targets)), or probe='train'."
+)
+
 Progress = Callable[[int, int], None]  # of samples read, and at most to be read
 
 
@@ -105,7 +110,7 @@ def read_samples(
     else:
         reading = _read_indices(loader, size, seed, max_batches, progress)
     if not reading.indices:
-        raise ValueError("expected a data set with samples, got an empty one")
+        raise ValueError(EMPTY)
     return reading
 
 
@@ -129,10 +134,7 @@ def _read_indices(
         if len(items) < len(order):
             notes = (f"classes balanced among {len(items)} of {len(order)} samples",)
     seed_everything(seed)  # the same samples, however many were read before
-    for index in chosen:
-        if index not in items:
-            items[index] = dataset[index]
-            progress(len(items), len(chosen))
+    chosen = _read_chosen(dataset, chosen, order, items, progress)
     return SampleData(
         batches=_collated(loader, [items[index] for index in chosen]),
         indices=tuple(chosen),
@@ -147,6 +149,30 @@ def _read_indices(
     )
 
 
+def _read_chosen(
+    dataset: Any,
+    chosen: Sequence[int],
+    order: Sequence[int],
+    items: dict[int, Any],
+    progress: Progress,
+) -> list[int]:
+    """Read samples into `items`, others in place of those that are None; return which.
+
+    A data set returns None for a damaged file, where the collate function drops it.
+    """
+    first = set(chosen)
+    spare = (index for index in order if index not in first)
+    kept: list[int] = []
+    for index in itertools.islice(itertools.chain(chosen, spare), len(chosen) + _MAX_READ):
+        if len(kept) == len(chosen):
+            break
+        if index not in items:
+            items[index] = dataset[index]
+            progress(len(items), len(chosen))
+        kept += [] if items[index] is None else [index]
+    return kept
+
+
 def _scan(
     dataset: Any, order: Sequence[int], size: int, items: dict[int, Any], progress: Progress
 ) -> tuple[list[int], bool | None]:
@@ -155,7 +181,11 @@ def _scan(
     classes: list[int] = []
     one_hot = None
     for index in order[:most]:
-        items[index] = dataset[index]
+        item = dataset[index]
+        most -= item is None
+        if item is None:
+            continue
+        items[index] = item
         progress(len(items), most)
         if len(items) % size == 0 or len(items) == most:
             classes, one_hot = _classes_of(columns_of_items(list(items.values())), list(items))
@@ -172,7 +202,7 @@ def _read_stream(loader: Any, size: int, progress: Progress) -> SampleData:
     """Choose among the first samples of a stream."""
     items: list[Any] = []
     for item in itertools.islice(iter(loader.dataset), _MAX_READ):
-        items.append(item)
+        items += [] if item is None else [item]
         progress(len(items), _MAX_READ)
         if len(items) == size and _bytes_in(items) * _MAX_READ / size > _MAX_BYTES:
             break

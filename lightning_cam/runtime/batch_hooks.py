@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from lightning_cam.runtime.generators import preserve_generators
 from lightning_cam.runtime.model_state import preserve_model_state
 
 
@@ -17,8 +18,9 @@ def feed_of(trainer: Any, module: Any, warn_once: Callable[[str], None]) -> Call
     It calls what Lightning's evaluation loop does: the precision's `convert_input`, the
     `on_before_batch_transfer`, `transfer_batch_to_device` and `on_after_batch_transfer` of module
     or datamodule. The trainer is in its validation stage meanwhile and the module in evaluation
-    mode, so that augmentation for training is left out, and both are as before afterwards. Where a
-    hook fails, there is a warning and the batch stays as the loader made it.
+    mode, so that augmentation for training is left out, and both are as before afterwards, the
+    random generators of module and datamodule included. Where a hook fails, there is a warning and
+    the batch stays as the loader made it.
 
     Args:
         trainer: the trainer.
@@ -32,7 +34,7 @@ def feed_of(trainer: Any, module: Any, warn_once: Callable[[str], None]) -> Call
             fed = module._on_before_batch_transfer(fed, dataloader_idx=0)  # noqa: SLF001
             return trainer.strategy.batch_to_device(fed, dataloader_idx=0)
 
-    return _guarded(run_hooks, module, warn_once)
+    return _guarded(run_hooks, module, warn_once, getattr(trainer, "datamodule", None))
 
 
 def feed_without_trainer(
@@ -53,7 +55,7 @@ def feed_without_trainer(
                 batch = getattr(holder, hook)(batch, 0)
         return batch
 
-    return _guarded(run_hooks, module, warn_once)
+    return _guarded(run_hooks, module, warn_once, datamodule)
 
 
 def _overrides(holder: Any, hook: str) -> bool:
@@ -63,14 +65,15 @@ def _overrides(holder: Any, hook: str) -> bool:
 
 
 def _guarded(
-    run_hooks: Callable[[Any], Any], module: Any, warn_once: Callable[[str], None]
+    run_hooks: Callable[[Any], Any], module: Any, warn_once: Callable[[str], None], datamodule: Any
 ) -> Callable[[Any], Any]:
     """Return a function that runs hooks and leaves the module as it was, also where they fail."""
     weight = next(module.parameters(), torch.zeros(()))
 
     def feed(batch: Any) -> Any:
         try:
-            with preserve_model_state(module, weight.device):
+            untouched = preserve_model_state(module, weight.device)
+            with untouched, preserve_generators(module, datamodule):
                 return run_hooks(batch)
         except Exception as error:  # noqa: BLE001 - a hook of the user's may raise anything
             warn_once(

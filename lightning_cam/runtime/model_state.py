@@ -13,6 +13,8 @@ import torch
 import torch.utils.checkpoint
 from torch.nn.modules.lazy import LazyModuleMixin
 
+from lightning_cam.runtime.generators import GENERATORS, preserve_generators
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -42,13 +44,16 @@ def preserve_model_state(model: nn.Module, device: torch.device) -> Iterator[Non
     """Run the body with `model` in evaluation mode, and restore everything afterwards.
 
     Restored, also when the body raises: the train/eval flag of each submodule (a frozen BatchNorm
-    in a training network keeps its own), every buffer bit for bit, attributes that were replaced,
-    the random streams of Python, NumPy and torch, grad mode and inference mode. Compiled modules
-    run eagerly inside, so that their hooks fire and nothing is recompiled. Checkpointed parts run
-    without checkpointing.
+    in a training network keeps its own), every buffer bit for bit, attributes and children that
+    were replaced, the length of lists that grew, the random streams of Python, NumPy and torch,
+    random generators that submodules hold as attributes, grad mode and inference mode. Compiled
+    modules run eagerly inside, so that their hooks fire and nothing is recompiled. Checkpointed
+    parts run without checkpointing.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(isolated_rng(device))
+        held = (each for module in model.modules() for each in vars(module).values())
+        stack.enter_context(preserve_generators(*(e for e in held if isinstance(e, GENERATORS))))
         # `trainer.validate()` runs in inference mode, which `enable_grad` does not end.
         stack.enter_context(torch.inference_mode(mode=False))
         stack.enter_context(torch.no_grad())
@@ -124,17 +129,23 @@ def _buffers_kept(model: nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _attributes_kept(model: nn.Module) -> Iterator[None]:
-    """Restore attributes that a forward pass replaced, added or removed.
+    """Restore attributes and children that a forward pass replaced, added or removed.
 
     Such as the `weight` that weight_norm and pruning compute in each pass: one with a graph could
-    not be copied. What is changed in place is not restored. Weights that do not exist yet are made
+    not be copied; or a head that the first pass creates. What a list was given is removed again;
+    nothing else that is changed in place is restored. Weights that do not exist yet are made
     by the pass, and stay.
     """
     modules = [module for module in model.modules() if not isinstance(module, LazyModuleMixin)]
     dicts = [(vars(module), dict(vars(module))) for module in modules]
+    dicts += [(module._modules, dict(module._modules)) for module in modules]  # noqa: SLF001
+    lists = [value for _, before in dicts for value in before.values() if type(value) is list]
+    lengths = [len(each) for each in lists]
     try:
         yield
     finally:
+        for each, length in zip(lists, lengths, strict=True):
+            del each[length:]
         for now, before in dicts:
             if not _same_entries(now, before):
                 for name in now.keys() - before.keys():
