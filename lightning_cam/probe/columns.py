@@ -188,9 +188,10 @@ def _as_image(value: Any) -> Tensor | None:
     if hasattr(value, "convert") and hasattr(value, "getbands"):  # PIL
         import numpy as np
 
-        value = np.asarray(value if value.mode in ("L", "RGB", "F") else value.convert("RGB"))
+        # A copy: torch warns of arrays that cannot be written to, as PIL's.
+        value = np.array(value if value.mode in ("L", "RGB", "F") else value.convert("RGB"))
         value = value[..., None] if value.ndim == 2 else value  # noqa: PLR2004
-        return torch.as_tensor(np.ascontiguousarray(value)).permute(2, 0, 1)
+        return torch.as_tensor(value).permute(2, 0, 1)
     tensor = _as_tensor(value)
     if tensor is None or tensor.ndim != _IMAGE_NDIM or type(value).__name__ == "Mask":
         return None
