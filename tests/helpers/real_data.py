@@ -123,8 +123,8 @@ class Recorded(pl.LightningModule):
         """
         labels = [None] * len(images) if labels is None else list(labels)
         for image, label, each in zip(images, labels, probabilities, strict=True):
-            label = None if label is None else torch.as_tensor(label).clone()
-            self.seen.append((image.clone(), label, each.detach().clone()))
+            own = None if label is None else torch.as_tensor(label).clone()
+            self.seen.append((image.clone(), own, each.detach().clone()))
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=0.05)
