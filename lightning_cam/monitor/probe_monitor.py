@@ -98,7 +98,6 @@ class ProbeMonitor:
         self.output_check = OutputCheck(self.reading)
         self._difference: str | None = None  # of the outputs; None before they were compared
         self.history = History()
-        self.rules = RuleSet(self._rules())
         self._renderer = PanelRenderer(tag, probe, config.output_config)
         self._baselines: dict[str, float] | None = None
         self._noise_floor = math.nan
@@ -111,6 +110,7 @@ class ProbeMonitor:
         self._intervention_metrics = intervention_metrics_of(
             probe, has_logits=self._setup.has_logits
         )
+        self.rules = RuleSet(self._rules())
         self.metric_names = self._all_metric_names()
         self.rules.check(self.metric_names)
         self.summary = start_message(
@@ -286,8 +286,9 @@ class ProbeMonitor:
     def _rules(self) -> list[Any]:
         rules = self.config.alerts
         if rules is None:
-            single_label = self.probe.targets is not None and not self.probe.multi_label
-            rules = default_rules(masks=self.probe.foreground is not None, labels=single_label)
+            measures_reliance = bool(self._intervention_metrics) and self.probe.targets is not None
+            masks = self.probe.foreground is not None
+            rules = default_rules(masks=masks, labels=measures_reliance)
         return [rule for rule in rules if not rule.metric.startswith(GAP_PREFIX)]
 
     def _interventions_due(self, metrics: Mapping[str, float]) -> bool:

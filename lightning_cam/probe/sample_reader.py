@@ -18,6 +18,7 @@ from lightning_cam.probe.class_names import find_class_names
 from lightning_cam.probe.columns import Column, columns_of_batch, columns_of_items
 from lightning_cam.probe.labels import class_of, listed_labels, targets_of
 from lightning_cam.probe.normalization import find_normalization
+from lightning_cam.probe.regions import Masks, masks_of
 from lightning_cam.probe.roles import find_roles
 from lightning_cam.probe.sample_order import sample_order
 
@@ -127,7 +128,7 @@ def _read_indices(
         classes, one_hot = _scan(dataset, order, size, items, progress)
         chosen = choose_balanced(list(items), classes, size)
         if len(items) < len(order):
-            notes = (f"classes balanced among {len(items)} of {len(order)} samples",)
+            notes = _balanced(classes, f"{len(items)} of {len(order)} samples")
     seed_everything(seed)  # the same samples, however many were read before
     for index in chosen:
         if index not in items:
@@ -188,7 +189,7 @@ def _read_stream(loader: Any, size: int, progress: Progress) -> SampleData:
         one_hot=one_hot,
         class_names=find_class_names(loader.dataset),
         normalization=find_normalization(loader.dataset) or find_normalization(loader.collate_fn),
-        notes=(f"classes balanced among the first {len(items)} samples of a stream",),
+        notes=_balanced(classes, f"the first {len(items)} samples of a stream"),
     )
 
 
@@ -213,7 +214,7 @@ def _read_whole_batches(loader: Any, size: int, progress: Progress) -> SampleDat
         one_hot=reading.one_hot,
         class_names=find_class_names(dataset),
         normalization=find_normalization(dataset) or find_normalization(loader.collate_fn),
-        notes=(f"classes balanced among the first {total} samples",),
+        notes=reading.notes,
     )
 
 
@@ -237,7 +238,13 @@ def choose_of_batches(batches: Sequence[Any], size: int) -> SampleData:
         rows = tuple(place - start for place in chosen if start <= place < start + count)
         parts += [Batch(batch, rows, count)] if rows else []
         start += count
-    return SampleData(tuple(parts), tuple(chosen), one_hot=one_hot)
+    notes = _balanced(classes, f"the first {len(classes)} samples")
+    return SampleData(tuple(parts), tuple(chosen), one_hot=one_hot, notes=notes)
+
+
+def _balanced(classes: Sequence[int], among: str) -> tuple[str, ...]:
+    """Return the note of a choice that was balanced, none where no class is known."""
+    return (f"classes balanced among {among}",) if any(each >= 0 for each in classes) else ()
 
 
 def count_of(batch: Any) -> int:
@@ -266,7 +273,9 @@ def _classes_of(
         return [class_of(label) for label in first], None
     targets = None if roles.label is None else targets_of(roles.label)
     if targets is None or roles.label is None:
-        return unknown, None
+        masks = None if roles.mask is None else masks_of(roles.mask, None)
+        of_masks = masks.labels if isinstance(masks, Masks) else None
+        return (unknown if of_masks is None else of_masks.tolist()), None
     one_hot = targets.values.ndim == 1 if roles.label.vectors is not None else None
     return [class_of(label) for label in targets.values], one_hot
 
