@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -81,8 +82,10 @@ def find_roles(
     ranks = [_label_rank(column, listed) for column in labels]
     if not ranks or ranks[0] == _UNLIKELY:
         return Roles(image, None, mask, boxes, box_labels)
-    others = (c.path for c, rank in zip(labels, ranks, strict=True) if rank == ranks[0])
-    return Roles(image, labels[0], mask, boxes, box_labels, tuple(others)[1:])
+    label = labels[0]  # batches of several loaders that come together have labels of their own
+    beside = [c for c, rank in zip(labels, ranks, strict=True) if rank == ranks[0]][1:]
+    others = tuple(c.path for c in beside if c.parent == label.parent)
+    return Roles(image, label, mask, boxes, box_labels, others)
 
 
 def _image_column(columns: Mapping[str, Column]) -> Column | None:
@@ -144,17 +147,24 @@ def _is_mask(column: Column, image: Column | None) -> bool:
 # --- labels --------------------------------------------------------------------------------------
 
 _UNLIKELY = 4
+UNKNOWN = (-1.0, -100.0)  # stand for a label that is not known; the latter is what losses ignore
 
 
 def is_label(column: Column) -> bool:
     """Return whether the values may be class indices, labels of 0 and 1, or class probabilities."""
     if column.numbers is not None:
-        return all(number == int(number) and number >= -1 for number in column.numbers)
+        return all(number in UNKNOWN or number == round(number) >= 0 for number in known(column))
     vectors = column.vectors
     if vectors is None:
         return False
+    vectors = vectors.nan_to_num() if vectors.is_floating_point() else vectors
     whole = not vectors.is_floating_point() or bool((vectors == vectors.round()).all())
     return whole or is_distribution(vectors)
+
+
+def known(column: Column) -> list[float]:
+    """Return the numbers of a column that are none of NaN, where it has numbers."""
+    return [number for number in column.numbers or () if not math.isnan(number)]
 
 
 def is_distribution(vectors: torch.Tensor) -> bool:
@@ -179,4 +189,4 @@ def _label_rank(column: Column, listed: Sequence[int] | None) -> int:
 def _equals(column: Column, values: Sequence[int] | None) -> bool:
     if values is None or column.numbers is None or len(values) < 2:  # noqa: PLR2004
         return False
-    return [int(number) for number in column.numbers] == [int(value) for value in values]
+    return list(column.numbers) == [float(value) for value in values]

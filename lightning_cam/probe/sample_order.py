@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,8 +13,10 @@ from torch.utils.data.distributed import DistributedSampler
 _MOST = 1_000_000  # indices that are drawn of a sampler
 
 
-def sample_order(loader: Any, max_batches: int | None = None) -> tuple[list[int], str]:
+def sample_order(loader: Any, max_batches: int | None = None) -> tuple[list[Any], str]:
     """Return the indices that a loader's sampler or batch sampler yields, each once, and its name.
+
+    Whatever is no number, such as an index with a size, is returned as it is.
 
     Of a sampler that shares the data over processes those of all processes. Draws from the
     sampler's random generator: call it where that may be, such as in a worker process.
@@ -54,6 +57,17 @@ def _takes_all(sampler: Any, count: int) -> bool:
     return type(sampler) is SequentialSampler and len(sampler) == count
 
 
-def _unique(indices: Iterable[Any], limit: int | None) -> list[int]:
+def _unique(indices: Iterable[Any], limit: int | None) -> list[Any]:
     bounded = itertools.islice(indices, _MOST if limit is None else min(limit, _MOST))
-    return list(dict.fromkeys(int(index) for index in bounded))
+    keys = [_as_number(index) for index in bounded]
+    try:
+        return list(dict.fromkeys(keys))
+    except TypeError:  # not hashable
+        return keys
+
+
+def _as_number(index: Any) -> Any:
+    try:
+        return operator.index(index)
+    except TypeError:
+        return index

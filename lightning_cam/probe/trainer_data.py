@@ -92,7 +92,8 @@ class TrainerProbes:
         self, split: str, loaders: list[Any], trainer: Any, arguments: dict[str, Any]
     ) -> tuple[Probe, ProbeOrigin] | None:
         loader = loaders[0]
-        if can_be_sampled(loader):
+        together = split == "val" and _come_together(trainer)
+        if can_be_sampled(loader) and not together:
             limit = _max_batches(trainer, loader) if split == "val" else None
             made = sample_loader(loader, max_batches=limit, **arguments)
         elif split != "val":
@@ -104,6 +105,7 @@ class TrainerProbes:
         elif self._collected:
             batches, self._collected = self._collected, None
             fed = {k: v for k, v in arguments.items() if k not in ("seed", "feed")}
+            fed["holders"] = [getattr(loader, "dataset", None), *fed["holders"]]
             made = sample_batches(batches, **fed)
         else:
             self._collected = []
@@ -121,6 +123,14 @@ class TrainerProbes:
         if sum(map(count_of, self._collected)) < ENOUGH:
             copy = map_tensors(batch, lambda _, tensor: tensor.detach().cpu().clone())
             self._collected.append(copy)
+
+
+def _come_together(trainer: Any) -> bool:
+    """Return whether a validation batch holds those of several loaders, which hooks expect so."""
+    loops = (trainer.fit_loop.epoch_loop.val_loop, trainer.validate_loop)
+    combined = [getattr(loop, "_combined_loader", None) for loop in loops]
+    modes = [getattr(each, "_mode", "sequential") for each in combined if each is not None]
+    return any(mode != "sequential" for mode in modes)
 
 
 def _max_batches(trainer: Any, loader: Any) -> int | None:
