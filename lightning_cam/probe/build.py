@@ -191,6 +191,10 @@ def _add_labels(draft: _Draft, roles: Roles, data: SampleData) -> None:
 def _add_regions(draft: _Draft, roles: Roles, known: Mapping[str, Any]) -> None:
     height, width = draft.fields["images"].shape[2:]
     draft.facts["masks"] = "none"
+    if roles.mask is None and roles.misfit:
+        draft.notes.append(
+            f"masks in batch{roles.misfit} have another size than the images, and are not used"
+        )
     mask = roles.mask
     if mask is not None and mask.tensors is not None and "masks" not in known:
         padded = Column(mask.path, tuple(_padded(t, height, width) for t in mask.tensors))
