@@ -90,8 +90,14 @@ def test_data_class(tmp_path):
     check(run(tmp_path, Module(), pairs(collate_fn=collate)))
 
 
+@dataclass
+class ModelOutput:
+    loss: torch.Tensor | None
+    logits: torch.Tensor
+
+
 class HuggingFaceLike(nn.Module):
-    """A model with `config.id2label` and an output with `logits`, as transformers has them."""
+    """A model with `config.id2label` and an output with `.logits`, as transformers has them."""
 
     def __init__(self):
         super().__init__()
@@ -100,8 +106,7 @@ class HuggingFaceLike(nn.Module):
 
     def forward(self, pixel_values, labels=None):
         logits = self.body(pixel_values)
-        loss = None if labels is None else F.cross_entropy(logits, labels)
-        return {"loss": loss, "logits": logits} if loss is not None else {"logits": logits}
+        return ModelOutput(None if labels is None else F.cross_entropy(logits, labels), logits)
 
 
 class FineTuning(Classifier):
@@ -113,10 +118,10 @@ class FineTuning(Classifier):
         return self.model(pixel_values, labels)
 
     def training_step(self, batch, batch_idx):
-        return self(**batch)["loss"]
+        return self(**batch).loss
 
     def validation_step(self, batch, batch_idx):
-        logits = self(**batch)["logits"]
+        logits = self(**batch).logits
         self.record(batch["pixel_values"], batch["labels"], logits.softmax(dim=1))
 
 

@@ -189,16 +189,14 @@ def test_validation_loaders_by_name(tmp_path, kind):
 
 def test_validation_loaders_whose_batches_come_together(tmp_path):
     class Both(Classifier):
-        def training_step(self, batch, batch_idx):
-            return super().training_step(batch, batch_idx)
-
         def validation_step(self, batch, batch_idx, dataloader_idx=0):
             super().validation_step(batch["day"], batch_idx)
 
     night = data_of(lambda i, label: (picture(i + 100, label), label))
     val = CombinedLoader({"day": pairs(), "night": night}, "min_size")
     done = run(tmp_path, Both(), val, train=pairs())
-    check(done)
+    check(done, notes=("chosen among the first batches",))
+    assert done.fact("not monitored") == "loader 2 of the validation data"
 
 
 def test_limited_validation_batches(tmp_path):
