@@ -150,8 +150,13 @@ class LayerTrace:
                 site if self._calls[module_of(site)] > 1 else module_of(site): each
                 for site, each in (kept or traced.returned).items()
             }
-            # A part under a `no_grad` of the model's own hides where tensors come from.
-            traced.from_image = self._torn or _depends_on(traced.tensor.grad_fn, image, known)
+            traced.from_image = _depends_on(traced.tensor.grad_fn, image, known)
+        # A part under a `no_grad` of the model's own hides where tensors come from, and so does a
+        # conversion that has no gradient, such as of images that are bytes.
+        hidden = not any(each.from_image for each in self.tensors.values())
+        self._torn |= hidden
+        for traced in self.tensors.values():
+            traced.from_image |= self._torn
         if not self._torn:
             self.latent_lengths = {
                 length

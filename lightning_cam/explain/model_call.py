@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -13,14 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from lightning_cam.explain.score_kind import ScoreKind, as_logits, score_kind_of
+from lightning_cam.runtime.chunking import is_out_of_memory
 from lightning_cam.runtime.containers import tensors_in
 from lightning_cam.runtime.messages import describe
 
 Forward: TypeAlias = Callable[[nn.Module, Tensor], Any]
 Output: TypeAlias = "str | int | Callable[[Any], Any] | None"
 ScoresOption: TypeAlias = Literal["auto", "logits", "probabilities"]
-_WRONG_SHAPE = re.compile(r"cannot be multiplied|to have \d+ channels|[Ee]xpected \d.*D.*input")
 _SCORES = ("auto", "logits", "probabilities")
+_UNCALLABLE = "expected a model that can be called as module(images)"
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,36 @@ class ModelAdapter(nn.Module):
         Raises:
             ValueError: the model cannot be called with images alone, or has no such output.
         """
+        return select(self.run(images), self.call.output)
+
+    def run(self, images: Tensor) -> Any:
+        """Return the whole output."""
         if self.call.integer_images is not None:
             limits = torch.iinfo(self.call.integer_images)
             images = images.round().clamp(limits.min, limits.max).to(self.call.integer_images)
-        return select(self._run(images), self.call.output)
+        if self.call.forward is not None:
+            return self.call.forward(self.adapted_module, images)
+        try:
+            return self.adapted_module(images)
+        except (TypeError, NotImplementedError, AttributeError, KeyError, IndexError) as error:
+            raise ValueError(uncallable(self.adapted_module, images, error)) from error
+
+    def run_first(self, images: Tensor) -> Any:
+        """Return the chosen part of the output of the first call.
+
+        Whatever a module raises then is taken for its not being called as it expects.
+
+        Raises:
+            ValueError: as `forward`; memory errors are raised as they are.
+        """
+        try:
+            found = self.run(images)
+        except (RuntimeError, ValueError, AssertionError) as error:
+            known = self.call.forward is not None or is_out_of_memory(error)
+            if known or str(error).startswith(_UNCALLABLE):
+                raise
+            raise ValueError(uncallable(self.adapted_module, images, error)) from error
+        return select(found, self.call.output)
 
     def logits(self, output: Any, batch: int) -> Any:
         """Return an output of `batch` images with its class scores as logits.
@@ -108,18 +134,6 @@ class ModelAdapter(nn.Module):
         if self.kind is None:
             self.kind = score_kind_of(found, batch, given=self.call.scores)
         return as_logits(found, self.kind, batch)
-
-    def _run(self, images: Tensor) -> Any:
-        if self.call.forward is not None:
-            return self.call.forward(self.adapted_module, images)
-        try:
-            return self.adapted_module(images)
-        except (TypeError, NotImplementedError, AttributeError, KeyError, IndexError) as error:
-            raise ValueError(uncallable(self.adapted_module, images, error)) from error
-        except RuntimeError as error:
-            if _WRONG_SHAPE.search(str(error)) is None:
-                raise
-            raise ValueError(uncallable(self.adapted_module, images, error)) from error
 
 
 def adapt(model: nn.Module, call: ModelCall | None = None) -> ModelAdapter:
@@ -134,7 +148,7 @@ def uncallable(module: nn.Module, images: Tensor, error: Exception) -> str:
     inner = _largest_child(module)
     example = f"module.{inner}(images)" if inner else "module.backbone(images)"
     return (
-        f"expected a model that can be called as module(images) with images {describe(images)}, "
+        f"{_UNCALLABLE} with images {describe(images)}, "
         f"but {type(module).__name__} raised {type(error).__name__}: {error}. Give forward=, a "
         f"function that calls it, for example forward=lambda module, images: {example}."
     )

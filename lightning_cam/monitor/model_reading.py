@@ -94,13 +94,13 @@ def read_model(
         _outputs_into(outputs, model),
     ):
         try:
-            found = adapter(few.clone())
+            found = adapter.run_first(few.clone())
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
             few = images[:1]
             outputs.clear()
-            found = adapter(few.clone())
+            found = adapter.run_first(few.clone())
         path = _class_scores_path(found, len(few), probe, label_path)
         call = replace(call, class_scores=path)
         adapter = ModelAdapter(model, call)
@@ -182,6 +182,7 @@ def _rank(
         highest = int(probe.targets.max())
         too_few = classes <= highest and not (classes == 1 and highest <= 1)
     key = label_path.rpartition("[")[2].rstrip("]")
+    key = "" if key.isdigit() else key  # positions in batch and output have nothing in common
     called_alike = bool(key) and path.rpartition("[")[2].rstrip("]") == key
     is_usual = usual is not None and tensor.data_ptr() == usual.data_ptr()
     named = is_usual and not path.strip("[]").isdigit()

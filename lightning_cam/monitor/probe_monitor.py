@@ -288,8 +288,9 @@ class ProbeMonitor:
         """Return the rules of this probe; of the default ones those that it can measure."""
         if self.config.alerts is not None:
             return [rule for rule in self.config.alerts if not rule.metric.startswith(GAP_PREFIX)]
-        single_label = self.probe.targets is not None and not self.probe.multi_label
-        rules = default_rules(masks=self.probe.foreground is not None, labels=single_label)
+        measures_reliance = bool(self._intervention_metrics) and self.probe.targets is not None
+        masks = self.probe.foreground is not None
+        rules = default_rules(masks=masks, labels=measures_reliance)
         return [rule for rule in rules if rule.metric in self.metric_names]
 
     def _interventions_due(self, metrics: Mapping[str, float]) -> bool:

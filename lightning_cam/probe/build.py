@@ -10,8 +10,14 @@ import torch
 from torch import Tensor
 
 from lightning_cam.probe.class_names import find_class_names
-from lightning_cam.probe.columns import Column, columns_of_batch, join, plain
-from lightning_cam.probe.labels import Targets, targets_of
+from lightning_cam.probe.columns import (
+    Column,
+    columns_of_batch,
+    is_channels_last,
+    join,
+    plain,
+)
+from lightning_cam.probe.labels import Targets, regression_note, targets_of
 from lightning_cam.probe.normalization import find_normalization, normalization_of
 from lightning_cam.probe.origin import ProbeOrigin
 from lightning_cam.probe.regions import boxes_of, masks_of, pad, pad_to_one_size
@@ -76,6 +82,9 @@ def probe_arguments(
     draft = _Draft([*data.notes])
     _add_images(draft, roles, data, holders, known)
     _add_labels(draft, roles, data)
+    if roles.label is None and draft.fields["targets"] is None:
+        note = regression_note(fed)
+        draft.notes += [note] if note else []
     _add_regions(draft, roles, known)
     _add_names(draft, data, holders, known)
     origin = ProbeOrigin(draft.facts, draft.notes, label_path)
@@ -121,6 +130,11 @@ def _add_images(
     assert roles.image.images is not None
     images, note = pad_to_one_size(roles.image.images)
     draft.notes += [note] if note else []
+    if any(map(is_channels_last, roles.image.values)):
+        draft.notes.append(
+            "images come as height × width × channels: where the model takes them so, give "
+            "forward=lambda module, images: module(images.permute(0, 2, 3, 1))"
+        )
     integer = not images.is_floating_point()
     shape = "×".join(map(str, images.shape[1:]))
     kind = "uint8" if integer else "float"
@@ -186,6 +200,10 @@ def _some_unknown(labels: Tensor) -> bool:
 def _add_regions(draft: _Draft, roles: Roles, known: Mapping[str, Any]) -> None:
     height, width = draft.fields["images"].shape[2:]
     draft.facts["masks"] = "none"
+    if roles.mask is None and roles.misfit:
+        draft.notes.append(
+            f"masks in batch{roles.misfit} have another size than the images, and are not used"
+        )
     mask = roles.mask
     if mask is not None and mask.tensors is not None and "masks" not in known:
         padded = Column(mask.path, tuple(_padded(t, height, width) for t in mask.tensors))

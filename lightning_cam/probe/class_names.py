@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch.utils.data import Dataset
+
 _LISTS = ("classes", "class_names", "categories", "label_names", "labels_names", "CLASSES")
 _NUMBERS_OF_NAMES = ("class_to_idx", "label2id", "label_to_idx", "cat_to_idx")
 _NAMES_OF_NUMBERS = ("id2label", "idx_to_class", "idx_to_label", "label_map")
@@ -39,7 +41,18 @@ def _search(holder: Any, highest: int, place: str, depth: int) -> tuple[list[str
         found = _search(inner, highest, f"{place}.{attribute}", depth + 1)
         if found is not None:
             return found
+    for attribute, inner in wrapped_datasets(holder).items():
+        found = _search(inner, highest, f"{place}.{attribute}", depth + 1)
+        if found is not None:
+            return found
     return None
+
+
+def wrapped_datasets(holder: Any) -> dict[str, Any]:
+    """Return the data sets that a data set wraps, by whatever name it calls them."""
+    if not isinstance(holder, Dataset):
+        return {}
+    return {name: each for name, each in vars(holder).items() if isinstance(each, Dataset)}
 
 
 def _names_on(holder: Any) -> list[tuple[list[str], str]]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 _CHANNELS_LAST = (1, 3, 4)  # channels of an image whose last axis they are
 _IMAGE_NDIM = 3
+_MIN_SIDE = 8  # of an image
 
 
 class Items(list[Any]):
@@ -188,17 +189,26 @@ def _as_image(value: Any) -> Tensor | None:
     if hasattr(value, "convert") and hasattr(value, "getbands"):  # PIL
         import numpy as np
 
-        value = np.asarray(value if value.mode in ("L", "RGB", "F") else value.convert("RGB"))
+        # A copy: torch warns of arrays that cannot be written to, as PIL's.
+        value = np.array(value if value.mode in ("L", "RGB", "F") else value.convert("RGB"))
         value = value[..., None] if value.ndim == 2 else value  # noqa: PLR2004
-        return torch.as_tensor(np.ascontiguousarray(value)).permute(2, 0, 1)
+        return torch.as_tensor(value).permute(2, 0, 1)
     tensor = _as_tensor(value)
     if tensor is None or tensor.ndim != _IMAGE_NDIM or type(value).__name__ == "Mask":
         return None
     if not (tensor.is_floating_point() or tensor.dtype == torch.uint8):
         return None
     last = tensor.shape[2] in _CHANNELS_LAST and tensor.shape[0] not in _CHANNELS_LAST
-    array = not isinstance(value, Tensor)
-    return plain(tensor.permute(2, 0, 1) if last and array else tensor)
+    if isinstance(value, Tensor):  # which are seldom so, and may be small maps of many features
+        last = is_channels_last(tensor)
+    return plain(tensor.permute(2, 0, 1) if last else tensor)
+
+
+def is_channels_last(value: Any) -> bool:
+    """Return whether a value is a tensor (H, W, C) of an image."""
+    if not isinstance(value, Tensor) or value.ndim != _IMAGE_NDIM:
+        return False
+    return value.shape[2] in _CHANNELS_LAST and min(value.shape[:2]) >= _MIN_SIDE
 
 
 def _same_shape(tensors: Sequence[Tensor]) -> bool:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lightning_cam.probe.columns import Column
-from lightning_cam.probe.roles import is_distribution
+from lightning_cam.probe.roles import UNKNOWN, is_distribution, known
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,19 @@ def targets_of(column: Column, *, one_hot: bool | None = None) -> Targets | None
     """
     if column.numbers is not None:
         floats = column.tensors is not None and any(t.is_floating_point() for t in column.tensors)
-        values = torch.tensor([int(number) for number in column.numbers])
+        numbers = [-1 if math.isnan(number) else int(number) for number in column.numbers]
+        values = torch.tensor(numbers).clamp(min=-1)
         return Targets(values, "class indices, given as floats" if floats else "class indices")
     vectors = column.vectors
-    if vectors is None:
-        return None
+    return None if vectors is None else _of_vectors(vectors, one_hot)
+
+
+def _of_vectors(vectors: Tensor, one_hot: bool | None) -> Targets:
+    unknown = vectors.isnan() | torch.isin(vectors, torch.tensor(UNKNOWN).to(vectors.dtype))
+    unclear = bool(unknown.any()) and bool(((vectors == 0) | (vectors == 1) | unknown).all())
+    if unclear:
+        note = "labels that are -1, -100 or NaN are taken for not known and count as negative"
+        return Targets((vectors == 1).long(), f"{vectors.shape[1]} labels per image", note)
     binary = bool(((vectors == 0) | (vectors == 1)).all())
     if binary:
         single = bool((vectors.sum(dim=1) == 1).all()) if one_hot is None else one_hot
@@ -59,6 +68,18 @@ def targets_of(column: Column, *, one_hot: bool | None = None) -> Targets | None
         "give probe=Probe(images, targets)"
     )
     return Targets(vectors[:, 0].long(), "the first of several class indices", note)
+
+
+def regression_note(columns: Mapping[str, Column]) -> str:
+    """Return what to say of the first column of numbers that are no classes; empty without any."""
+    paths = (path for path, c in columns.items() if any(n != round(n) for n in known(c)))
+    path = next(paths, None)
+    if path is None:
+        return ""
+    return (
+        f"batch{path} holds numbers that are no classes: the output of a regression is explained "
+        "by target=lambda output: output[:, 0]"
+    )
 
 
 def class_of(label: Tensor | int | None) -> int:

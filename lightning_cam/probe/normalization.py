@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 _HOLDERS = (
     "transform", "transforms", "dataset", "datasets", "transform_fn", "tfm", "tfms", "normalize",
@@ -161,6 +162,8 @@ def _steps(holder: Any, depth: int, seen: set[int]) -> Iterator[Any]:
         inner = [cell.cell_contents for cell in holder.__closure__ or () if _filled(cell)]
     elif hasattr(holder, "__dict__"):
         inner = [vars(holder).get(name) for name in _HOLDERS]
+        if isinstance(holder, Dataset):  # transforms and inner data sets under whatever name
+            inner += [v for v in vars(holder).values() if callable(v) or isinstance(v, Dataset)]
         inner += list(vars(holder).get("_modules", {}).values())  # v2 and Sequential pipelines
     inner.append(getattr(holder, "__self__", None))  # a bound method's object
     for item in inner:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -9,9 +10,14 @@ import torch
 
 from lightning_cam.probe.columns import Column
 
-_IMAGE_KEYS = ("image", "images", "img", "imgs", "x", "input", "inputs", "pixel_values", "data")
+_IMAGE_KEYS = (
+    "image", "images", "img", "imgs", "x", "input", "inputs", "pixel_values", "data", "rgb",
+    "photo", "picture", "pixels",
+)  # fmt: skip
 _LABEL_KEYS = ("label", "labels", "target", "targets", "y", "class", "cls", "class_label")
 _MASK_KEYS = ("mask", "masks", "segmentation", "segmentation_mask", "foreground", "seg")
+# Say where an image ends and padding begins, not where objects are.
+_VALID_KEYS = ("pixel_mask", "attention_mask", "padding_mask", "valid_mask", "bool_masked_pos")
 _BOX_KEYS = ("boxes", "box", "bbox", "bboxes")
 # Numbers that data sets hold beside the label.
 _OTHER_KEYS = (
@@ -35,6 +41,7 @@ class Roles:
         boxes: (n, 4) per sample.
         box_labels: (n,) classes of the boxes.
         other_labels: paths of columns that might have been the label.
+        misfit: path of masks that have another size than the images; empty where there are none.
     """
 
     image: Column | None = None
@@ -43,6 +50,7 @@ class Roles:
     boxes: Column | None = None
     box_labels: Column | None = None
     other_labels: tuple[str, ...] = ()
+    misfit: str = ""
 
     def or_else(self, other: Roles) -> Roles:
         """Return these roles, with those of `other` where one is missing."""
@@ -71,6 +79,15 @@ def find_roles(
     boxes = next((column for column in rest.values() if _is_boxes(column)), None)
     box_labels = None if boxes is None else _box_label_column(rest, boxes)
     mask = next((column for column in rest.values() if _is_mask(column, image)), None)
+    found = Roles(image, None, mask, boxes, box_labels)
+    if mask is None and image is not None:
+        misfits = [
+            path
+            for path, column in rest.items()
+            if _is_called_mask(column)
+            and all(t.ndim > 1 for t in column.tensors or [torch.empty(0)])
+        ]
+        found = replace(found, misfit=next(iter(misfits), ""))
     taken = [id(column) for column in (boxes, box_labels, mask) if column is not None]
     labels = [
         column
@@ -80,17 +97,20 @@ def find_roles(
     labels.sort(key=lambda column: _label_rank(column, listed))  # stable: else by order
     ranks = [_label_rank(column, listed) for column in labels]
     if not ranks or ranks[0] == _UNLIKELY:
-        return Roles(image, None, mask, boxes, box_labels)
-    others = (c.path for c, rank in zip(labels, ranks, strict=True) if rank == ranks[0])
-    return Roles(image, labels[0], mask, boxes, box_labels, tuple(others)[1:])
+        return found
+    label = labels[0]  # batches of several loaders that come together have labels of their own
+    beside = [c for c, rank in zip(labels, ranks, strict=True) if rank == ranks[0]][1:]
+    others = tuple(c.path for c in beside if c.parent == label.parent)
+    return replace(found, label=label, other_labels=others)
 
 
 def _image_column(columns: Mapping[str, Column]) -> Column | None:
-    def rank(column: Column) -> tuple[bool, bool, bool]:
+    def rank(column: Column) -> tuple[bool, bool, bool, bool]:
         images = column.images or ()
         binary = all(bool(((image == 0) | (image == 1)).all()) for image in images)
         named = column.key in _IMAGE_KEYS or "Image" in column.kinds
-        return (not named, binary, column.key != "")
+        depth = column.key != "" and all(len(image) == 1 for image in images)
+        return (not named, binary, depth, column.key != "")
 
     found = [
         column
@@ -133,28 +153,41 @@ def _is_mask(column: Column, image: Column | None) -> bool:
     pairs = zip(tensors, sizes, strict=True)
     if not all(t.ndim in (2, _IMAGE_NDIM) and t.shape[-2:] == size for t, size in pairs):
         return False
-    if "Mask" in column.kinds or column.key in _MASK_KEYS:
+    if _is_called_mask(column):
         return True
+    if column.key in _VALID_KEYS or all(bool((t == 1).all()) for t in tensors):
+        return False
     flat = all(t.ndim == 2 or len(t) == 1 for t in tensors)  # noqa: PLR2004
     integers = not any(t.is_floating_point() for t in tensors)
     binary = all(bool(((t == 0) | (t == 1)).all()) for t in tensors)
     return flat and (integers or binary)
 
 
+def _is_called_mask(column: Column) -> bool:
+    return "Mask" in column.kinds or column.key in _MASK_KEYS
+
+
 # --- labels --------------------------------------------------------------------------------------
 
 _UNLIKELY = 4
+UNKNOWN = (-1.0, -100.0)  # stand for a label that is not known; the latter is what losses ignore
 
 
 def is_label(column: Column) -> bool:
     """Return whether the values may be class indices, labels of 0 and 1, or class probabilities."""
     if column.numbers is not None:
-        return all(number == int(number) and number >= -1 for number in column.numbers)
+        return all(number in UNKNOWN or number == round(number) >= 0 for number in known(column))
     vectors = column.vectors
     if vectors is None:
         return False
+    vectors = vectors.nan_to_num() if vectors.is_floating_point() else vectors
     whole = not vectors.is_floating_point() or bool((vectors == vectors.round()).all())
     return whole or is_distribution(vectors)
+
+
+def known(column: Column) -> list[float]:
+    """Return the numbers of a column that are none of NaN, where it has numbers."""
+    return [number for number in column.numbers or () if not math.isnan(number)]
 
 
 def is_distribution(vectors: torch.Tensor) -> bool:
@@ -179,4 +212,4 @@ def _label_rank(column: Column, listed: Sequence[int] | None) -> int:
 def _equals(column: Column, values: Sequence[int] | None) -> bool:
     if values is None or column.numbers is None or len(values) < 2:  # noqa: PLR2004
         return False
-    return [int(number) for number in column.numbers] == [int(value) for value in values]
+    return list(column.numbers) == [float(value) for value in values]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,30 +13,23 @@ from torch.utils.data.distributed import DistributedSampler
 _MOST = 1_000_000  # indices that are drawn of a sampler
 
 
-def sample_order(loader: Any, max_batches: int | None = None) -> tuple[list[int], str]:
+def sample_order(loader: Any) -> tuple[list[Any], str]:
     """Return the indices that a loader's sampler or batch sampler yields, each once, and its name.
 
-    Of a sampler that shares the data over processes those of all processes. Draws from the
-    sampler's random generator: call it where that may be, such as in a worker process.
+    Whatever is no number, such as an index with a size, is returned as it is. Of a sampler that
+    shares the data over processes those of all processes. Draws from the sampler's random
+    generator: call it where that may be, such as in a worker process.
 
     Args:
         loader: a `DataLoader` of a map-style data set with `__len__`.
-        max_batches: how many batches of it are used; None for all.
     """
     batches = loader.batch_sampler
     if batches is not None and type(batches) is not BatchSampler:
-        drawn = itertools.chain.from_iterable(itertools.islice(iter(batches), max_batches))
-        return _unique(drawn, None), type(batches).__name__
-    sampler = loader.sampler if batches is None else batches.sampler
-    limit = None
-    if max_batches is not None:
-        limit = max_batches * (1 if batches is None else batches.batch_size)
-    sampler = _unshared(sampler)
-    if _takes_all(sampler, len(loader.dataset)):
-        in_order = range(len(loader.dataset))
-        if limit is None or not isinstance(sampler, RandomSampler):
-            return _unique(in_order, limit), type(sampler).__name__
-    return _unique(iter(sampler), limit), type(sampler).__name__
+        return _unique(itertools.chain.from_iterable(batches)), type(batches).__name__
+    sampler = _unshared(loader.sampler if batches is None else batches.sampler)
+    count = len(loader.dataset)
+    drawn = range(count) if _takes_all(sampler, count) else iter(sampler)
+    return _unique(drawn), type(sampler).__name__
 
 
 def _unshared(sampler: Any) -> Any:
@@ -54,6 +48,16 @@ def _takes_all(sampler: Any, count: int) -> bool:
     return type(sampler) is SequentialSampler and len(sampler) == count
 
 
-def _unique(indices: Iterable[Any], limit: int | None) -> list[int]:
-    bounded = itertools.islice(indices, _MOST if limit is None else min(limit, _MOST))
-    return list(dict.fromkeys(int(index) for index in bounded))
+def _unique(indices: Iterable[Any]) -> list[Any]:
+    keys = [_as_number(index) for index in itertools.islice(indices, _MOST)]
+    try:
+        return list(dict.fromkeys(keys))
+    except TypeError:  # not hashable
+        return keys
+
+
+def _as_number(index: Any) -> Any:
+    try:
+        return operator.index(index)
+    except TypeError:
+        return index

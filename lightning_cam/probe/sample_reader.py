@@ -18,11 +18,14 @@ from lightning_cam.probe.class_names import find_class_names
 from lightning_cam.probe.columns import Column, columns_of_batch, columns_of_items
 from lightning_cam.probe.labels import class_of, listed_labels, targets_of
 from lightning_cam.probe.normalization import find_normalization
+from lightning_cam.probe.regions import Masks, masks_of
 from lightning_cam.probe.roles import find_roles
 from lightning_cam.probe.sample_order import sample_order
+from lightning_cam.runtime.containers import tensors_in
 
 _MAX_READ = 128  # samples that are read to find labels which the data set does not list
 _MAX_BYTES = 512 * 2**20  # that these may take
+_IMAGES_NDIM = 4  # of a batch of images
 
 EMPTY = (
     "expected a data set with samples to choose a probe from, got an empty one. Give "
@@ -83,9 +86,7 @@ def seed_everything(seed: int) -> None:
     torch.default_generator.manual_seed(seed)
 
 
-def read_samples(
-    loader: Any, size: int, seed: int, *, max_batches: int | None = None, progress: Progress
-) -> SampleData:
+def read_samples(loader: Any, size: int, seed: int, *, progress: Progress) -> SampleData:
     """Choose samples of a loader's data set, balanced over classes, and read them here and now.
 
     See `worker.read_in_worker`, which calls this in a process of its own: it draws from the random
@@ -95,7 +96,6 @@ def read_samples(
         loader: a `DataLoader`.
         size: largest number of samples.
         seed: of the choice and of random transforms.
-        max_batches: how many batches of the loader are used; None for all.
         progress: is told how many samples have been read.
 
     Raises:
@@ -108,20 +108,32 @@ def read_samples(
     elif isinstance(dataset, IterableDataset) or not hasattr(dataset, "__getitem__"):
         reading = _read_stream(loader, size, progress)
     else:
-        reading = _read_indices(loader, size, seed, max_batches, progress)
+        reading = _read_indices(loader, size, seed, progress)
     if not reading.indices:
         raise ValueError(EMPTY)
     return reading
 
 
-def _read_indices(
-    loader: Any, size: int, seed: int, max_batches: int | None, progress: Progress
-) -> SampleData:
+def _read_indices(loader: Any, size: int, seed: int, progress: Progress) -> SampleData:
     dataset = loader.dataset
-    taken, name = sample_order(loader, max_batches)
+    keys, name = sample_order(loader)
+    numbered = all(isinstance(key, int) for key in keys)
+    taken = keys if numbered else list(range(len(keys)))
     order = [taken[place] for place in shuffled(len(taken), seed)]
-    listed = listed_labels(dataset)
+    listed = listed_labels(dataset) if numbered else None
     items: dict[int, Any] = {}
+
+    def read(index: int) -> None:
+        item = dataset[index if numbered else keys[index]]
+        if item is not None:  # as data sets return for a damaged file, for `collate_fn` to drop
+            items[index] = item
+
+    def read_all(indices: Sequence[int]) -> None:
+        for index in indices:
+            if index not in items:
+                read(index)
+                progress(len(items), len(indices))
+
     notes: tuple[str, ...] = ()
     one_hot = None
     if listed is not None:
@@ -129,12 +141,17 @@ def _read_indices(
     elif len(order) <= size:
         chosen = sorted(order)
     else:
-        classes, one_hot = _scan(dataset, order, size, items, progress)
+        classes, one_hot = _scan(read, order, size, items, progress)
         chosen = choose_balanced(list(items), classes, size)
         if len(items) < len(order):
-            notes = (f"classes balanced among {len(items)} of {len(order)} samples",)
+            notes = _balanced(classes, f"{len(items)} of {len(order)} samples")
     seed_everything(seed)  # the same samples, however many were read before
-    chosen = _read_chosen(dataset, chosen, order, items, progress)
+    read_all(chosen)
+    while damaged := set(chosen) - set(items):
+        order = [index for index in order if index not in damaged]
+        known = [-1 if listed is None else max(-1, listed[index]) for index in order]
+        chosen = choose_balanced(order, known, size)
+        read_all(chosen)
     return SampleData(
         batches=_collated(loader, [items[index] for index in chosen]),
         indices=tuple(chosen),
@@ -149,52 +166,25 @@ def _read_indices(
     )
 
 
-def _read_chosen(
-    dataset: Any,
-    chosen: Sequence[int],
+def _scan(
+    read: Callable[[int], None],
     order: Sequence[int],
+    size: int,
     items: dict[int, Any],
     progress: Progress,
-) -> list[int]:
-    """Read samples into `items`, others in place of those that are None; return which.
-
-    A data set returns None for a damaged file, where the collate function drops it.
-    """
-    first = set(chosen)
-    spare = (index for index in order if index not in first)
-    kept: list[int] = []
-    for index in itertools.islice(itertools.chain(chosen, spare), len(chosen) + _MAX_READ):
-        if len(kept) == len(chosen):
-            break
-        if index not in items:
-            items[index] = dataset[index]
-            progress(len(items), len(chosen))
-        kept += [] if items[index] is None else [index]
-    return kept
-
-
-def _scan(
-    dataset: Any, order: Sequence[int], size: int, items: dict[int, Any], progress: Progress
 ) -> tuple[list[int], bool | None]:
     """Read samples into `items` until a balanced choice is possible; return their classes."""
     most = min(_MAX_READ, len(order))
     classes: list[int] = []
     one_hot = None
-    for index in order[:most]:
-        item = dataset[index]
-        most -= item is None
-        if item is None:
-            continue
-        items[index] = item
-        progress(len(items), most)
-        if len(items) % size == 0 or len(items) == most:
+    for count, index in enumerate(order[:most], start=1):
+        read(index)
+        progress(count, most)
+        too_large = count == size and _bytes_in(list(items.values())) * most / size > _MAX_BYTES
+        if count % size == 0 or count == most:
             classes, one_hot = _classes_of(columns_of_items(list(items.values())), list(items))
-            if has_enough(classes, size):
+            if too_large or has_enough(classes, size):
                 break
-        if len(items) == size and _bytes_in(list(items.values())) * most / size > _MAX_BYTES:
-            most = size
-            classes, one_hot = _classes_of(columns_of_items(list(items.values())), list(items))
-            break
     return classes, one_hot
 
 
@@ -218,7 +208,7 @@ def _read_stream(loader: Any, size: int, progress: Progress) -> SampleData:
         one_hot=one_hot,
         class_names=find_class_names(loader.dataset),
         normalization=find_normalization(loader.dataset) or find_normalization(loader.collate_fn),
-        notes=(f"classes balanced among the first {len(items)} samples of a stream",),
+        notes=_balanced(classes, f"the first {len(items)} samples of a stream"),
     )
 
 
@@ -243,7 +233,7 @@ def _read_whole_batches(loader: Any, size: int, progress: Progress) -> SampleDat
         one_hot=reading.one_hot,
         class_names=find_class_names(dataset),
         normalization=find_normalization(dataset) or find_normalization(loader.collate_fn),
-        notes=(f"classes balanced among the first {total} samples",),
+        notes=reading.notes,
     )
 
 
@@ -267,21 +257,41 @@ def choose_of_batches(batches: Sequence[Any], size: int) -> SampleData:
         rows = tuple(place - start for place in chosen if start <= place < start + count)
         parts += [Batch(batch, rows, count)] if rows else []
         start += count
-    return SampleData(tuple(parts), tuple(chosen), one_hot=one_hot)
+    notes = _balanced(classes, f"the first {len(classes)} samples")
+    return SampleData(tuple(parts), tuple(chosen), one_hot=one_hot, notes=notes)
+
+
+def _balanced(classes: Sequence[int], among: str) -> tuple[str, ...]:
+    """Return the note of a choice that was balanced, none where no class is known."""
+    return (f"classes balanced among {among}",) if any(each >= 0 for each in classes) else ()
 
 
 def count_of(batch: Any) -> int:
-    """Return the number of samples in a batch: the length of its first tensor or list of them."""
-    if isinstance(batch, Tensor):
-        return len(batch) if batch.ndim else 1
+    """Return the number of samples in a batch.
+
+    The number of its images (B, C, H, W), or of images or items in a list; else the length of the
+    first tensor that has one.
+    """
+    tensors = [tensor for _, tensor in tensors_in(batch)]
+    whole = next((len(tensor) for tensor in tensors if tensor.ndim == _IMAGES_NDIM), 0)
+    return whole or _count_listed(batch) or next((len(t) for t in tensors if t.ndim), 0)
+
+
+def _count_listed(batch: Any) -> int:
+    """Return the length of a list of images (C, H, W), or of items with one; 0 without any."""
     if isinstance(batch, Mapping):
-        return next((n for n in map(count_of, batch.values()) if n), 0)
-    if isinstance(batch, (list, tuple)) and batch:
-        images = all(isinstance(each, Tensor) for each in batch)
-        if images and len({each.shape[:1] for each in batch}) > 1 and batch[0].ndim == 3:  # noqa: PLR2004
-            return len(batch)  # a list of images, which begin with their channels
-        return next((n for n in map(count_of, batch) if n), 0)
-    return 0
+        batch = tuple(batch.values())
+    if not isinstance(batch, (list, tuple)) or not batch:
+        return 0
+    images = all(isinstance(each, Tensor) and _has_image(each) for each in batch)
+    items = isinstance(batch, list) and not any(isinstance(each, Tensor) for each in batch)
+    if images or (items and all(map(_has_image, batch))):
+        return len(batch)
+    return next((count for count in map(_count_listed, batch) if count), 0)
+
+
+def _has_image(value: Any) -> bool:
+    return any(tensor.ndim == _IMAGES_NDIM - 1 for _, tensor in tensors_in(value))
 
 
 def _classes_of(
@@ -296,7 +306,9 @@ def _classes_of(
         return [class_of(label) for label in first], None
     targets = None if roles.label is None else targets_of(roles.label)
     if targets is None or roles.label is None:
-        return unknown, None
+        masks = None if roles.mask is None else masks_of(roles.mask, None)
+        of_masks = masks.labels if isinstance(masks, Masks) else None
+        return (unknown if of_masks is None else of_masks.tolist()), None
     one_hot = targets.values.ndim == 1 if roles.label.vectors is not None else None
     return [class_of(label) for label in targets.values], one_hot
 

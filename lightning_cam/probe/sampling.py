@@ -92,7 +92,6 @@ def sample_loader(
     size: int,
     seed: int,
     *,
-    max_batches: int | None = None,
     feed: Feed | None = None,
     holders: Sequence[Any] = (),
     known: Mapping[str, Any] | None = None,
@@ -103,7 +102,6 @@ def sample_loader(
         loader: a dataloader.
         size: largest number of samples.
         seed: of their choice.
-        max_batches: how many batches of a loader are used; None for all.
         feed: passes a batch through the hooks that stand between the loader and the model.
         holders: objects that may know class names or the normalisation.
         known: arguments of `Probe` in place of what is read.
@@ -121,7 +119,7 @@ def sample_loader(
         with isolated_rng(), preserve_generators(loader):
             batches = list(batches_of(loader))
         return sample_batches(batches, size, feed=feed, holders=holders, known=known)
-    reading, note = read_in_worker(loader, size, seed, max_batches=max_batches)
+    reading, note = read_in_worker(loader, size, seed)
     made = probe_arguments(reading, feed=feed, holders=holders, known=known)
     return made.with_note(note)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -83,9 +82,9 @@ class TrainerProbes:
         self, split: str, loaders: list[Any], trainer: Any, arguments: dict[str, Any]
     ) -> tuple[Probe, ProbeOrigin] | None:
         loader = loaders[0]
-        if can_be_sampled(loader):
-            limit = _max_batches(trainer, loader) if split == "val" else None
-            made = sample_loader(loader, max_batches=limit, **arguments)
+        together = split == "val" and _come_together(trainer)
+        if can_be_sampled(loader) and not together:
+            made = sample_loader(loader, **arguments)
         elif split != "val":
             raise ValueError(
                 f"expected the {_SPLITS[split]} data as a torch DataLoader, which can be read "
@@ -95,6 +94,7 @@ class TrainerProbes:
         elif self._collected:
             batches, self._collected = self._collected, None
             fed = {k: v for k, v in arguments.items() if k not in ("seed", "feed")}
+            fed["holders"] = [getattr(loader, "dataset", None), *fed["holders"]]
             made = sample_batches(batches, **fed)
         else:
             self._collected = []
@@ -114,13 +114,9 @@ class TrainerProbes:
             self._collected.append(copy)
 
 
-def _max_batches(trainer: Any, loader: Any) -> int | None:
-    """Return how many batches of the first validation loader are used, None for all."""
-    counts = trainer.num_val_batches
-    count = counts[0] if isinstance(counts, list) and counts else counts
-    if not isinstance(count, (int, float)) or not math.isfinite(count) or not count:
-        return None
-    try:
-        return int(count) if count < len(loader) else None
-    except TypeError:  # a stream
-        return None
+def _come_together(trainer: Any) -> bool:
+    """Return whether a validation batch holds those of several loaders, which hooks expect so."""
+    loops = (trainer.fit_loop.epoch_loop.val_loop, trainer.validate_loop)
+    combined = [getattr(loop, "_combined_loader", None) for loop in loops]
+    modes = [getattr(each, "_mode", "sequential") for each in combined if each is not None]
+    return any(mode != "sequential" for mode in modes)

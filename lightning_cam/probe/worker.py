@@ -27,9 +27,7 @@ _TIMEOUT = 120  # seconds without a sample after which the worker is given up
 _SILENT = 1.0  # seconds before a progress bar appears
 
 
-def read_in_worker(
-    loader: Any, size: int, seed: int, *, max_batches: int | None = None
-) -> tuple[SampleData, str]:
+def read_in_worker(loader: Any, size: int, seed: int) -> tuple[SampleData, str]:
     """Return what `read_samples` reads in a worker process, and a note or an empty string.
 
     A process of its own, because reading leaves traces that no one could undo: files that data sets
@@ -42,14 +40,13 @@ def read_in_worker(
         loader: a `DataLoader`; its own iterator and workers are not used.
         size: largest number of samples.
         seed: of the choice and of random transforms.
-        max_batches: how many batches of the loader are used; None for all.
 
     Raises:
         ValueError: there are no samples.
         Exception: whatever the data set raises.
     """
     facts = _facts_of(loader)
-    job = (facts, size, seed, max_batches)
+    job = (facts, size, seed)
     context = loader.multiprocessing_context or _fork()
     if context is None and loader.num_workers:  # then the data set can be sent to a process
         context = multiprocessing.get_context()
@@ -59,7 +56,7 @@ def read_in_worker(
         except _NotReadError as error:
             reason = str(error)
         with isolated_rng(), preserve_generators(loader), _attributes_kept(loader.dataset):
-            reading = read_samples(facts, size, seed, max_batches=max_batches, progress=bar.update)
+            reading = read_samples(facts, size, seed, progress=bar.update)
     return reading, f"read in the main process: {reason}"
 
 
@@ -150,9 +147,7 @@ def _receive(receiver: Any, timeout: float, bar: _ProgressBar) -> SampleData:
             raise content
 
 
-def _work(
-    sender: Any, facts: SimpleNamespace, size: int, seed: int, max_batches: int | None
-) -> None:
+def _work(sender: Any, facts: SimpleNamespace, size: int, seed: int) -> None:
     """Read the samples and send them: the worker process."""
 
     def send(kind: str, content: Any) -> None:
@@ -169,7 +164,6 @@ def _work(
             facts,
             size,
             seed,
-            max_batches=max_batches,
             progress=lambda done, most: send("progress", (done, most)),
         )
         send("reading", reading)

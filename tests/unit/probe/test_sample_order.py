@@ -87,12 +87,6 @@ def test_a_wrapped_sampler_is_taken_whole():
     assert name == "SubsetRandomSampler"
 
 
-def test_a_limit_of_batches_bounds_the_samples():
-    assert sample_order(DataLoader(Data(), 4), 2)[0] == list(range(8))
-    assert sample_order(DataLoader(Data(), batch_sampler=PairsOfEnds()), 1)[0] == [0, 11]
-    assert len(sample_order(DataLoader(Data(), 4, shuffle=True), 2)[0]) == 8
-
-
 def test_a_random_sampler_of_all_samples_is_not_drawn_from():
     generator = torch.Generator()
     sampler = RandomSampler(Data(), generator=generator)
