@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from lightning_cam.metrics.documentation import document_metrics
@@ -11,11 +10,12 @@ from lightning_cam.monitor.config import option_names
 from lightning_cam.monitor.monitor import CAMMonitor
 from lightning_cam.output.loggers import check_loggers
 from lightning_cam.probe.probe import PROBE_SIZE
-from lightning_cam.probe.sources import check_sources
+from lightning_cam.probe.sources import check_sources, sources_in
 from lightning_cam.probe.trainer_data import TrainerProbes
 from lightning_cam.runtime import lightning
 from lightning_cam.runtime.checks import check_count
-from lightning_cam.runtime.distributed import DistributedContext
+from lightning_cam.runtime.lightning_evaluation import evaluate, set_probes
+from lightning_cam.runtime.lightning_metrics import BestMetric, monitored_metrics, restore_metrics
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
@@ -35,21 +35,20 @@ class CAMCallback(lightning.CallbackBase):
     """Monitors where the model looks, at every validation, on the same images.
 
     Args:
-        probe: the images to evaluate: a `Probe`, a dataset or dataloader to sample, `"val"` or
-            `"train"` for the trainer's own data, or a dict of these by name. By default a
-            class-balanced sample of the validation data.
-        method: one or several of `lightning_cam.METHODS`; metrics of the first have plain names.
+        probe: the images to evaluate: a `Probe`, a dataset or dataloader to sample, `"val"`,
+            `"train"` or `"test"` for the trainer's own data, or a dict of these by name. By default
+            a class-balanced sample of the validation data, in `trainer.test` of the test data.
+        method: one or several of `METHODS`; metrics of the first have plain names.
         layers: `"auto"`, a layer's name, glob, negative position or module, or several.
         target: what is explained: `"label"` (each positive one of several; without labels the
             prediction), `"mean_label"`, `"prediction"`, `"difference"` (label against the closest
             other class), `"box"` (a detector's score for the probe's boxes), a class index, a
             `Target`, or a function of the model's output.
         forward: how the model is called, where not as `module(images)`: a function of both.
-        output: which part of the model's output holds the class scores: a key, an index, a path
-            such as `"head.logits"`, or a function of the output; by default it is searched.
+        output: what in the model's output holds the class scores: key, index, path such as
+            `"head.logits"` or a function; by default it is searched.
         scores: `"logits"` or `"probabilities"`; `"auto"` decides by operation and values.
-        mean: per channel, of the images' normalisation, for drawing, where the data does not say.
-        std: per channel, likewise.
+        mean, std: per channel, of the images' normalisation, where the data does not say.
         class_names: by index, where data and model do not say.
         every_n_validations: evaluate at every n-th validation only.
         num_pictures: how many of the probe's images are drawn.
@@ -57,14 +56,13 @@ class CAMCallback(lightning.CallbackBase):
         alpha: weight of the colours over the image where the heat is greatest, 0 to 1.
         tag: what the names of metrics and images start with.
         probe_size: number of images sampled where `probe` is not a `Probe`.
-        seed: of that sample, and of everything else that is random.
+        seed: of that sample and everything else that is random.
         chunk_size: images per pass; by default as in `compute_cams`.
         aug_smooth: average the maps of mirrored, darker and brighter images; six times the cost.
         eigen_smooth: keep the first principal component of what a map is summed from.
         fuse_layers: add for each method one map that fuses those of all layers.
-        alerts: rules such as `Threshold("enrichment", below=0.8)`; `()` for none. By default, for
-            probes with masks, attention off the object and reliance on the background; without
-            masks reliance on the image's rim.
+        alerts: rules such as `Threshold("enrichment", below=0.8)`; `()` for none. By default
+            attention off the object and reliance on the background, without masks on the rim.
         on_alert: what an alert does beside its line in `alerts.jsonl` and the loggers: `"warn"`,
             `"stop"`, `"checkpoint"`, or a function `(alert, trainer, module)`; one or several.
         interventions_every: at the first five evaluations and every n-th after that, test by
@@ -148,22 +146,20 @@ class CAMCallback(lightning.CallbackBase):
         options = {name: value for name, value in locals().items() if name in option_names()}
         super().__init__()
         check_count("probe_size", probe_size)
-        if mode not in ("min", "max"):
-            raise ValueError(f"expected mode 'min' or 'max', got {mode!r}")
         self._actions = lightning.check_alert_actions(on_alert)
-        sources = check_sources(probe)
+        self._sources = check_sources(probe)
         known = {"mean": mean, "std": std, "class_names": class_names}
-        self._probes = TrainerProbes(sources, probe_size, seed, known)
-        self._trained = False  # a batch: from then on nothing is raised
-        self._monitored = (monitor, mode) if monitor else None
+        self._probes = TrainerProbes(probe_size, seed, known)
         self._progress_bar = progress_bar
-        probes = dict.fromkeys(sources)
+        self._started = self._ready = False
+        probes = dict.fromkeys(sources_in("fit", self._sources))
         self._monitor = CAMMonitor(probes, strict=strict, warn=lightning.warn, **options)
+        self._best = BestMetric(monitor, mode, self.config.tag)
 
     @property
     def state_key(self) -> str:
         """Key of this callback's state in a checkpoint: several callbacks differ by their tag."""
-        return self._generate_state_key(tag=self._monitor.config.tag)
+        return self._generate_state_key(tag=self.config.tag)
 
     @property
     def probes(self) -> dict[str, Probe]:
@@ -179,18 +175,18 @@ class CAMCallback(lightning.CallbackBase):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Check that there will be something to evaluate."""
-        del pl_module
         lightning.check_strategy(trainer)
         if stage != "fit":
             return
-        lightning.check_validation(trainer, needs_data=self._probes.needs_validation_data)
-        several = self._monitor.config.has_several_maps
-        for note in check_loggers(trainer.loggers, several_maps=several):
+        self._monitor.begin_fit(pl_module)
+        needs_data = "val" in [each for each in self._sources.values() if isinstance(each, str)]
+        lightning.check_validation(trainer, needs_data=needs_data)
+        for note in check_loggers(trainer.loggers, several_maps=self.config.has_several_maps):
             lightning.info(trainer, f"lightning_cam: {note}")
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check given probes against the model."""
-        self._trained = False
+        self._started = False
         self._monitor.start_run()
         self._set_up_probes(trainer, pl_module)
 
@@ -201,6 +197,9 @@ class CAMCallback(lightning.CallbackBase):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Sample probes where there was no sanity check to do it at and the data is loaded."""
         self._set_up_probes(trainer, pl_module)
+        restore_metrics(trainer, self._monitor.last_scalars)
+        self._best.start(trainer)
+        self._started = True
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, _: int, loader: int = 0
@@ -216,22 +215,18 @@ class CAMCallback(lightning.CallbackBase):
 
     def _set_up_probes(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set up the probes whose data is loaded; raise only before the first training batch."""
-        if not self._monitor.probe_set.is_complete:
-            with self._monitor.errors.suppress("the setup of the probes", but=not self._trained):
-                self._set_up(trainer, pl_module)
-
-    def _set_up(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        monitor = self._monitor
-        for name in monitor.probe_set.unset:
-            arguments = (name, trainer, pl_module, monitor.errors.warn_once)
-            made = DistributedContext.current().run_on_all(partial(self._probes.sample, *arguments))
-            if made is not None:
-                monitor.set_probe(name, *made)
-        forward_context = lightning.forward_context(trainer, pl_module)
-        for line in monitor.setup(pl_module, forward_context):
-            lightning.info(trainer, f"lightning_cam: {line}")
-        if self._progress_bar:
-            monitor.probe_set.check_metric(self._progress_bar)
+        self._ready = False
+        with self._monitor.errors.suppress("the setup of probes", when=self._started):
+            if not lightning.is_initialized(pl_module):
+                return
+            set_probes(trainer, pl_module, self._monitor, self._probes.sample, self._sources)
+            lines = self._monitor.setup(pl_module, lightning.forward_context(trainer, pl_module))
+            for line in lines:
+                lightning.info(trainer, f"lightning_cam: {line}")
+            if lines:
+                monitored = monitored_metrics(trainer, self.config.tag)
+                self._monitor.probe_set.check_names(self._progress_bar, monitored)
+            self._ready = True
 
     # --- at validation ---------------------------------------------------------------------------
 
@@ -244,51 +239,48 @@ class CAMCallback(lightning.CallbackBase):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Evaluate here where the module has no validation loop and the probe was given."""
         if not lightning.has_validation(trainer):
-            step = lightning.log_step(trainer, train_epoch_end=True)
-            self._evaluate(trainer, pl_module, step)
+            self.on_validation_start(trainer, pl_module)
+            self._evaluate(trainer, pl_module, lightning.log_step(trainer, train_epoch_end=True))
+            self._best.settle(trainer, self._monitor)
 
     def _evaluate(self, trainer: Trainer, pl_module: LightningModule, step: int) -> None:
-        monitor = self._monitor
+        options: dict[str, Any] = {"actions": self._actions, "progress_bar": self._progress_bar}
         fitting = lightning.is_fitting(trainer)  # else `validate()`: no part of the history
         if fitting:
-            if monitor.config.max_overhead is not None:
+            if self.config.max_overhead is not None:
                 lightning.synchronize(trainer)
-            if not monitor.should_evaluate():
+            if not (self._ready and self._monitor.should_evaluate()):
                 return
-        folder = lightning.agreed_log_dir(trainer, monitor.errors.warn_once)
-        writes = not getattr(trainer, "fast_dev_run", False)
-        monitor.log_dir, monitor.loggers = (folder, trainer.loggers) if writes else (None, ())
-        bar = f"{monitor.config.tag}/{self._progress_bar}"
-        evaluations = monitor.evaluate(
-            pl_module,
-            epoch=trainer.current_epoch,
-            step=step,
-            monitored_value=lightning.monitored_value(trainer, self._monitored),
-            forward_context=lightning.forward_context(trainer, pl_module),
-            log_scalars=partial(lightning.log_scalars, trainer, pl_module, progress_bar=bar),
-            update_history=fitting,
-        )
-        for alert in [alert for each in evaluations.values() for alert in each.alerts]:
-            for action in self._actions:
-                act = partial(lightning.act_on_alert, trainer, pl_module, alert, action, folder)
-                with monitor.errors.suppress("the action of an alert"):
-                    DistributedContext.current().all_gather(act)
+            options["monitored_value"] = self._best.value_at_evaluation(trainer)
+        evaluate(trainer, pl_module, self._monitor, step=step, update_history=fitting, **options)
+
+    def on_validation_end(self, trainer: Trainer, *_: Any) -> None:
+        """Say which evaluation was the best; finish the images of `trainer.validate()`."""
+        if lightning.is_fitting(trainer):
+            self._best.settle(trainer, self._monitor)
+        else:
+            self._monitor.close(report=False)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Evaluate the test data under `<tag>/test`. A failure costs a warning."""
+        with self._monitor.errors.suppress("the evaluation of the test data"):
+            sources = sources_in("test", self._sources)
+            tester = self._monitor.of_test_data(sources)
+            set_probes(trainer, pl_module, tester, self._probes.sample, sources)
+            step = lightning.log_step(trainer)
+            evaluate(trainer, pl_module, tester, step=step, update_history=False)
+            tester.close(report=False)
 
     # --- at the end, and in checkpoints ----------------------------------------------------------
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any, **__: Any) -> None:
         """Log the images that were drawn beside the last batches."""
-        self._trained = True
         if trainer.is_global_zero:
             self._monitor.flush()
 
-    def on_validation_end(self, trainer: Trainer, *_: Any) -> None:
-        """Finish the images of `trainer.validate()`, which has no later hook."""
-        if not lightning.is_fitting(trainer):
-            self._monitor.close(report=False)
-
     def on_fit_end(self, trainer: Trainer, *_: Any) -> None:
         """Finish the last images and write the report."""
+        self._best.settle(trainer, self._monitor, at_end=True)
         if trainer.is_global_zero:
             self._monitor.close()
 

@@ -38,16 +38,16 @@ class Preparation:
         """Return an image, (C, H, W) float32 as the model is fed.
 
         Raises:
-            ValueError: the file is no image, or cannot be read.
+            ValueError: the file is no image, cannot be read, or holds numbers of an unknown range.
         """
         import numpy as np
         import torch
 
         picture = read_image(file)
-        deep = picture.mode[0] in "IF"  # 16 bits, or floats in 0 to 1
-        most = _MAX_8_BIT if not deep else 1.0 if picture.mode == "F" else _MAX_16_BIT
+        deep = picture.mode[0] in "IF"  # whole numbers of 16 or 32 bits, or floats
         kind = "F" if deep else "L" if len(self.mean) == 1 else "RGB"
         picture = (picture.convert("I") if picture.mode[0] == "I" else picture).convert(kind)
+        most = _white_of(file, picture) if deep else _MAX_8_BIT
         pixels = np.atleast_3d(np.array(self._fitted(picture), dtype=np.float32)) / most
         tensor = torch.from_numpy(pixels).permute(2, 0, 1).clamp(0, 1)
         mean, std = (torch.tensor(each).view(-1, 1, 1) for each in (self.mean, self.std))
@@ -61,6 +61,7 @@ class Preparation:
         from PIL import Image
 
         pixels = np.atleast_3d(np.array(read_image(file)))  # of a palette image the indices
+        _check_finite(file, pixels)
         if pixels.shape[2] in (2, 4):  # transparent pixels are no object
             pixels = pixels[:, :, :-1] * (pixels[:, :, -1:] > 0)
         marked = Image.fromarray((pixels.any(axis=2) * _MAX_8_BIT).astype(np.uint8))
@@ -74,6 +75,43 @@ class Preparation:
         if self.fit == "crop":
             return ImageOps.fit(picture, width_first, how)
         return picture.resize(width_first, how)
+
+
+def _white_of(file: Path, picture: Picture) -> float:
+    """Return the value of white in an image of mode F, as its file has it.
+
+    Whole numbers of mode I are of 16 bits. Floats are in 0 to 1, or whole numbers of 8 or 16 bits
+    that were saved as floats; of another range nothing says which value is white.
+
+    Raises:
+        ValueError: pixels that are not finite, or of another range.
+    """
+    import numpy as np
+
+    pixels = np.asarray(picture)
+    _check_finite(file, pixels)
+    low, high = float(pixels.min()), float(pixels.max())
+    floats = read_image(file, whole=False).mode == "F"
+    whole = not floats or bool((pixels == pixels.round()).all())
+    if floats and low >= 0 and high <= 1:
+        return 1.0
+    if low < 0 or high > _MAX_16_BIT or not whole:
+        raise ValueError(
+            f"expected floats from 0 to 1, or whole numbers of 8 or 16 bits, got pixels from "
+            f"{low:g} to {high:g} in {file}. Scale them, or save them as 8 or 16 bits."
+        )
+    return _MAX_8_BIT if floats and high <= _MAX_8_BIT else _MAX_16_BIT
+
+
+def _check_finite(file: Path, pixels: Any) -> None:
+    import numpy as np
+
+    wrong = pixels.size - int(np.isfinite(pixels).sum())
+    if wrong:
+        raise ValueError(
+            f"expected finite pixels, got {wrong} of {pixels.size} that are NaN or infinite in "
+            f"{file}"
+        )
 
 
 def preparation(args: argparse.Namespace, expected: Any, channels: int) -> Preparation:

@@ -8,12 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
+from lightning_cam.cli.console import note
 from lightning_cam.cli.images import Preparation, find_images
 from lightning_cam.cli.models import import_attribute, made
 from lightning_cam.probe import Probe
 from lightning_cam.probe.choice import choose_balanced, shuffled
-from lightning_cam.probe.sampling import first_loader
+from lightning_cam.probe.sampling import (
+    first_loader,
+    is_dataloader,
+    loader_of,
+    sample_dataset,
+    sample_loader,
+)
+from lightning_cam.runtime.batch_hooks import feed_without_trainer
 from lightning_cam.runtime.checkpoints import read_checkpoint
 from lightning_cam.runtime.messages import unknown_name
 
@@ -43,6 +52,7 @@ def probe_from(
     masks: Path | None = None,
     class_names: Sequence[str] | None = None,
     arguments: Mapping[str, Any] | None = None,
+    module: nn.Module | None = None,
 ) -> Probe:
     """Return the probe of a source.
 
@@ -55,6 +65,7 @@ def probe_from(
         masks: a folder of masks, laid out like the folder of images.
         class_names: in the model's order; by default those of the subfolders, sorted.
         arguments: of a datamodule's class, as a checkpoint holds them.
+        module: the model, whose batch hooks samples pass as they do in a training.
 
     Raises:
         ValueError: no such source, or no probe can be made of it.
@@ -67,7 +78,7 @@ def probe_from(
     if path.is_file():
         return _from_file(path)
     if ":" in source:
-        return _from_object(source, import_attribute(source), sampling, arguments or {})
+        return _from_object(source, import_attribute(source), sampling, arguments or {}, module)
     raise ValueError(
         f"expected --probe as a folder, a .pt file or package.module:attribute, got {source!r}"
     )
@@ -83,31 +94,43 @@ def _from_file(path: Path) -> Probe:
     return Probe(**fields)
 
 
-def _from_object(name: str, found: Any, sampling: Sampling, arguments: Mapping[str, Any]) -> Probe:
-    chosen = {"seed": sampling.seed}
+def _from_object(
+    name: str,
+    found: Any,
+    sampling: Sampling,
+    arguments: Mapping[str, Any],
+    module: nn.Module | None,
+) -> Probe:
     if isinstance(found, Probe):
         return found
     if not isinstance(found, type):
         if hasattr(found, "val_dataloader") and hasattr(found, "setup"):
             found.prepare_data()
             found.setup("fit")
-            return Probe.from_datamodule(found, sampling.size, split=sampling.split, **chosen)
+            return _sampled(loader_of(found, sampling.split), sampling, module, found)
         if isinstance(found, (list, tuple, dict)):
             found = first_loader(found)
-        if hasattr(found, "dataset") and hasattr(found, "collate_fn"):
-            return Probe.from_dataloader(found, sampling.size, **chosen)
         if hasattr(found, "__getitem__") or hasattr(found, "__iter__"):
-            return Probe.from_dataset(found, sampling.size, **chosen)
+            return _sampled(found, sampling, module, None)
     if callable(found):
         remembers = isinstance(found, type) and hasattr(found, "load_from_checkpoint")
         thing = made(name, found, arguments if remembers else {})
         if isinstance(thing, type) or not callable(thing) or hasattr(thing, "__getitem__"):
-            return _from_object(name, thing, sampling, {})
+            return _from_object(name, thing, sampling, {}, module)
         found = thing
     raise ValueError(
         f"expected {name} to be or to make a Probe, a dataset, a dataloader or a datamodule, got "
         f"a {type(found).__name__}"
     )
+
+
+def _sampled(source: Any, sampling: Sampling, module: nn.Module | None, datamodule: Any) -> Probe:
+    """Return the probe of a dataset or dataloader, sampled as `CAMCallback` samples it."""
+    holders = [datamodule, module, *(module.children() if module is not None else ())]
+    feed = None if module is None else feed_without_trainer(module, datamodule, note)
+    sample = sample_loader if is_dataloader(source) else sample_dataset
+    found = sample(source, sampling.size, sampling.seed, feed=feed, holders=holders)
+    return Probe(**found.values)
 
 
 def _from_folder(

@@ -147,6 +147,7 @@ def _probe(
         masks=args.masks,
         class_names=model_loading.class_names(args.classes, None, None),
         arguments=arguments if isinstance(arguments, Mapping) else {},
+        module=model,
     )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from pathlib import Path
 from typing import Any
 
-from lightning_cam.cli.console import say
+from lightning_cam.cli.console import note, say
 from lightning_cam.cli.paths import check_file, check_folder
 
 _EPILOG = """examples:
@@ -52,4 +53,9 @@ def run(args: argparse.Namespace) -> None:
         check_folder(args.out or args.runs[0])
     else:
         check_file(args.out)
-    say(str(write_report(args.runs, args.out)))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        written = write_report(args.runs, args.out)
+    for each in caught:
+        note(str(each.message))
+    say(str(written))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
@@ -12,11 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_cam.explain.capture import GradientStart, Site
+from lightning_cam.explain.channel_axis import channels_last_at
 from lightning_cam.explain.engine import autocast_of_caller
 from lightning_cam.explain.layers import resolve_layers
 from lightning_cam.explain.layout import infer_layout
 from lightning_cam.explain.model_call import ModelAdapter, adapt
-from lightning_cam.explain.modules import module_of, unwrap
+from lightning_cam.explain.modules import add_forward_hook, module_of, unwrap
 from lightning_cam.explain.targets import ClassTarget, NoTarget
 from lightning_cam.runtime.chunking import default_chunk_size
 from lightning_cam.runtime.containers import map_tensors
@@ -220,6 +222,8 @@ class _Objective:
                 ((self._sites[layer], module),) = found.items()
                 modules[module_of(self._sites[layer])] = module
         self._modules = modules
+        self._image = image
+        self._channels_last: dict[str, bool | None] = {}
 
     def values(self, images: Tensor) -> list[float]:
         """Return the scores, without a graph."""
@@ -258,13 +262,28 @@ class _Objective:
             else:
                 layer, _, channel = each.rpartition(":")
                 found = outputs.of(self._sites[layer])
-                values.append(_mean_of(found, n, int(channel), each, images))
+                last = partial(self._has_channels_last, self._sites[layer])
+                values.append(_mean_of(found, n, int(channel), each, images, last))
         return torch.stack(values)
 
+    def _has_channels_last(self, site: str) -> bool | None:
+        if not self._channels_last:
+            found = channels_last_at(self._modules, self._image, self._model)
+            self._channels_last = {str(each): last for each, last in found.items()}
+        return self._channels_last.get(site, self._channels_last.get(f"{site}#0"))
 
-def _mean_of(found: Tensor, n: int, channel: int, name: str, images: Tensor) -> Tensor:
+
+def _mean_of(
+    found: Tensor,
+    n: int,
+    channel: int,
+    name: str,
+    images: Tensor,
+    channels_last: Callable[[], bool | None],
+) -> Tensor:
     """Return the mean of one image's channel."""
-    layout = infer_layout(tuple(found.shape), (images.shape[2], images.shape[3]), distorted=True)
+    size = (images.shape[2], images.shape[3])
+    layout = infer_layout(tuple(found.shape), size, distorted=True, channels_last=channels_last)
     if layout is None and found.ndim != _MATRIX:
         raise ValueError(f"expected a layer with channels for {name!r}, got {tuple(found.shape)}")
     spatial = found if layout is None else layout.to_bchw(found)
@@ -292,7 +311,7 @@ class _Outputs:
 
             return hook
 
-        self._handles = [m.register_forward_hook(listen(name)) for name, m in self._modules.items()]
+        self._handles = [add_forward_hook(m, listen(name)) for name, m in self._modules.items()]
         return self
 
     def __exit__(self, *error: object) -> None:

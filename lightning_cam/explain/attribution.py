@@ -18,12 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from lightning_cam.explain.capture import Capture, Site
-from lightning_cam.explain.layout import Layout, infer_layout
+from lightning_cam.explain.channel_axis import channels_last_at
+from lightning_cam.explain.layout import Layout
 from lightning_cam.explain.model_call import ModelAdapter
 from lightning_cam.explain.outputs import find_detections
+from lightning_cam.explain.site_layouts import site_layouts
 from lightning_cam.explain.targets import NoTarget, Scores, Target
 from lightning_cam.runtime.containers import map_tensors
-from lightning_cam.runtime.messages import describe
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,9 @@ class AttributionBatch:
     seed: int = 0
     principal: bool = False
     autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
+    replaced: frozenset[str] = field(default=frozenset(), init=False)
+    """Modules of whose output maps are made as a hook of the user's own returned it."""
+    _channels_last: dict[Site, bool | None] = field(default_factory=dict)  # of all parts of a batch
     _layouts: dict[Site, Layout] = field(default_factory=dict, init=False)
 
     # --- the clean pass --------------------------------------------------------------------------
@@ -178,11 +182,16 @@ class AttributionBatch:
                 scores = target.scores(output, self.rows)
             if capture.torn and not grad and not _all_reached(scores.values, acts):
                 continue
+            self.replaced = capture.replaced
+            if capture.replaced and scores.values.requires_grad:
+                # What a hook returned may be used by nothing, and what it stored by the head.
+                lost = capture.replaced - _reached(scores.values, acts)
+                acts, self.replaced = capture.activations(own=lost), capture.replaced - lost
             free = isinstance(target, NoTarget) or not self.modules
             if free or scores.values.requires_grad:
                 self._layouts = {
                     site: layout
-                    for site, layout in _layouts(acts, images).items()
+                    for site, layout in self._layouts_of(acts, images).items()
                     if site.module in self.wanted or str(site) in self.wanted
                 }
                 if self.modules and not self._layouts:
@@ -191,6 +200,15 @@ class AttributionBatch:
                 return ForwardResult(output, scores, kept, len(images))
             # The model left a `no_grad` of its own behind a target layer: see `Capture`.
         raise ValueError(unconnected(", ".join(self.modules)))
+
+    def _layouts_of(self, acts: Mapping[Site, Tensor], images: Tensor) -> dict[Site, Layout]:
+        def channels_last(site: Site) -> bool | None:
+            if site not in self._channels_last:
+                asked = channels_last_at(self.modules, images[:1], self.run_model)
+                self._channels_last.update({**dict.fromkeys(acts), **asked})
+            return self._channels_last[site]
+
+        return site_layouts(acts, images, channels_last)
 
     def forward_altered(self, images: Tensor) -> ForwardResult:
         """Run altered images, as many as the clean ones, with the same target."""
@@ -261,12 +279,15 @@ def unconnected(site: str) -> str:
 
 def _all_reached(values: Tensor, acts: Mapping[Site, Tensor]) -> bool:
     """Return whether the scores depend on each target layer."""
-    if not values.requires_grad:
-        return False
+    return values.requires_grad and {site.module for site in acts} == _reached(values, acts)
+
+
+def _reached(values: Tensor, acts: Mapping[Site, Tensor]) -> set[str]:
+    """Return the target layers that the scores, part of a graph, depend on."""
     with torch.enable_grad():
         total = values.sum()
     grads = torch.autograd.grad(total, list(acts.values()), allow_unused=True, retain_graph=True)
-    return {site.module for site in acts} == _modules_reached(acts, grads)
+    return _modules_reached(acts, grads)
 
 
 def _modules_reached(sites: Iterable[Site], grads: Iterable[Tensor | None]) -> set[str]:
@@ -309,26 +330,6 @@ def _check_ran(modules: Mapping[str, nn.Module], acts: Mapping[Site, Tensor]) ->
                 f"layer {name!r} did not run in the model's forward pass, or returned no floating "
                 "point tensor. Name a layer that forward calls."
             )
-
-
-def _layouts(acts: Mapping[Site, Tensor], images: Tensor) -> dict[Site, Layout]:
-    """Return the layouts of the sites, leaving out tensors of a container that have none."""
-    image_hw = (images.shape[2], images.shape[3])
-    layouts: dict[Site, Layout] = {}
-    for site, act in acts.items():
-        if len(act) != len(images):
-            continue
-        layout = infer_layout(tuple(act.shape), image_hw, distorted=True)
-        if layout is not None:
-            layouts[site] = layout
-    for site, act in acts.items():
-        if not any(other.module == site.module for other in layouts):
-            raise ValueError(
-                f"layer {str(site)!r} has no spatial output: expected (B, C, H, W), (B, H, W, C) "
-                f"or tokens (B, N, C) with a grid of the image's proportions, got "
-                f"{describe(act)} for images of {image_hw[0]}×{image_hw[1]}. Name an earlier layer."
-            )
-    return layouts
 
 
 def _no_site(wanted: Iterable[str], acts: Iterable[Site]) -> str:

@@ -63,26 +63,36 @@ def candidate_layers(model: nn.Module, images: Tensor, target: Target) -> list[C
 
     Args:
         model: the network, without wrappers.
-        images: (B, C, H, W) floating point; only the first image is run.
+        images: (B, C, H, W) floating point; only the first image is run, or the first two where the
+            model cannot run one alone, as with a normalisation over the batch.
         target: the score whose dependence on each layer is tested.
     """
-    image = images[:1]
-    model = adapt(model)
+    try:
+        return _candidates(model, images[:1], target)
+    except Exception:
+        if len(images) == 1:
+            raise
+        return _candidates(model, images[:2], target)
+
+
+def _candidates(model: nn.Module, image: Tensor, target: Target) -> list[Candidate]:
+    """Run a batch of one or two images."""
+    model, rows = adapt(model), slice(0, len(image))
     modules = named_modules(model)
     attention = {name for name, module in modules.items() if _is_attention(module)}
-    trace = LayerTrace(image, attention)
-    handles = [module.register_forward_hook(trace.hook(name)) for name, module in modules.items()]
+    trace = LayerTrace(image, attention, torn=model.call.integer_images is not None)
+    handles = [h for name, module in modules.items() for h in trace.attach(name, module)]
     with preserve_model_state(model, image.device), torch.enable_grad():
         try:
             with trace.start:
                 leaf = normal(image).clone().requires_grad_()
                 output = model(leaf.clone())
                 if target.reads_class_scores:
-                    output = model.logits(output, 1)
+                    output = model.logits(output, len(image))
         finally:
             for handle in handles:
                 handle.remove()
-        trace.finish(target.scores(output, slice(0, 1)).values.sum(), leaf)
+        trace.finish(target.scores(output, rows).values.sum(), leaf)
     assessment = _Assessment(modules, output, trace)
     return [assessment.candidate(traced) for traced in trace.tensors.values()]
 
@@ -99,7 +109,8 @@ def choose_layer(candidates: Sequence[Candidate]) -> Candidate:
                 return candidate
     raise ValueError(
         "found no layer with a spatial output that the score depends on. Name one with "
-        "layers=..., or check that the model keeps height and width until a pooling."
+        "layers=..., or check that the model keeps height and width until a pooling. Layers inside "
+        "a module under torch.jit.script cannot be seen."
         + (f" {format_candidates(candidates)}" if candidates else "")
     )
 

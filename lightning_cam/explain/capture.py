@@ -4,6 +4,10 @@ The forward pass runs without a graph until the first target layer. Its hook swi
 and makes the layer's output a leaf, so that the graph, its memory and the backward pass cover only
 what follows. Layers with frozen parameters work, since the leaf requires the gradient; an in-place
 operation after the layer works, since the network continues with a copy of the leaf.
+
+A layer may have hooks of the user's own. What they store must come from the leaf, since the network
+may go on with it, so the layer's output is captured before them; what they return in its place is
+captured after them.
 """
 
 from __future__ import annotations
@@ -14,14 +18,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from lightning_cam.explain.hooks import hook_around
 from lightning_cam.runtime.containers import map_tensors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Container, Mapping
 
     from torch import Tensor, nn
     from torch.utils.hooks import RemovableHandle
     from typing_extensions import Self
+
+    from lightning_cam.explain.hooks import ForwardHook
 
 _Record = list[tuple[str, "Tensor"]]  # the tensors of one call, each with its path in the output
 
@@ -88,6 +95,7 @@ class Capture:
         self._modules = modules
         self._start = GradientStart(grad=grad)
         self._calls: dict[str, list[_Record]] = {name: [] for name in modules}
+        self._own: dict[str, dict[int, _Record]] = {}
         self._handles: list[RemovableHandle] = []
         self._first: str | None = None
         self.torn = False
@@ -96,7 +104,7 @@ class Capture:
     def __enter__(self) -> Self:
         self._start.__enter__()
         for name, module in self._modules.items():
-            self._handles.append(module.register_forward_hook(self._hook(name)))
+            self._handles += hook_around(module, self._hook(name), self._replacing_hook(name))
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -104,21 +112,42 @@ class Capture:
             handle.remove()
         self._start.__exit__(*error)
 
-    def activations(self) -> dict[Site, Tensor]:
-        """Return the captured tensors, in the order of the modules and of their calls."""
+    @property
+    def replaced(self) -> frozenset[str]:
+        """The modules in whose place a hook of the user's own returned something else."""
+        return frozenset(self._own)
+
+    def activations(self, own: Container[str] = ()) -> dict[Site, Tensor]:
+        """Return the captured tensors, in the order of the modules and of their calls.
+
+        Args:
+            own: of these modules what they returned themselves, where a hook replaced it.
+        """
         return {
             Site(name, k if len(calls) > 1 else None, path): tensor
             for name, calls in self._calls.items()
-            for k, record in enumerate(calls)
-            for path, tensor in record
+            for k, last in enumerate(calls)
+            for path, tensor in (self._own.get(name, {}).get(k, last) if name in own else last)
         }
 
-    def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], Any]:
+    def _hook(self, name: str) -> ForwardHook:
         def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
             record: _Record = []
             replaced = map_tensors(output, lambda path, t: self._keep(name, record, path, t))
             self._calls[name].append(record)
             return replaced
+
+        return hook
+
+    def _replacing_hook(self, name: str) -> ForwardHook:
+        """Return a hook whose record takes the place of the call's first one."""
+        record = self._hook(name)
+
+        def hook(module: nn.Module, args: Any, output: Any) -> Any:
+            calls = self._calls[name]
+            own = calls.pop()
+            self._own.setdefault(name, {})[len(calls)] = own
+            return record(module, args, output)
 
         return hook
 

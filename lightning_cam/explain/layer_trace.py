@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from lightning_cam.explain.capture import GradientStart
+from lightning_cam.explain.channel_axis import channels_last
+from lightning_cam.explain.hooks import ForwardHook, hook_around
 from lightning_cam.explain.layout import Layout, infer_layout
 from lightning_cam.explain.modules import module_of
 from lightning_cam.runtime.containers import map_tensors, tensors_in
@@ -65,30 +67,47 @@ class TracedTensor:
 
 
 class LayerTrace:
-    """Records what each module returns while a network runs on one image.
+    """Records what each module returns while a network runs on one image, or on very few.
 
     A container returns its last child's tensor and a permutation its input's memory: one tensor
     with several names, until an in-place operation overwrites it. All tensors are kept alive, so
     that addresses are unique.
 
     Args:
-        image: (1, C, H, W).
+        image: (B, C, H, W).
         attention: names of the modules that are attention blocks.
+        torn: the model is fed integers, which no gradient passes.
     """
 
-    def __init__(self, image: Tensor, attention: set[str]) -> None:
+    def __init__(self, image: Tensor, attention: set[str], *, torn: bool = False) -> None:
+        self._count = len(image)
         self.image_hw = (image.shape[2], image.shape[3])
         self._attention = attention
         self._calls: Counter[str] = Counter()
         self._first_of_length: dict[int, Tensor] = {}
-        self._torn = False
+        self._torn = torn
+        self._own: dict[str, TracedTensor] = {}  # in whose place a user's hook returned another
         self.start = GradientStart(grad=True)
         self.tensors: dict[tuple[int, int], TracedTensor] = {}
         self.latent_lengths: set[int] = set()
         """Numbers of tokens that start from parameters, as a Perceiver's do."""
 
-    def hook(self, name: str) -> Callable[[nn.Module, Any, Any], Any]:
-        """Return the forward hook for the module of that name."""
+    def attach(self, name: str, module: nn.Module) -> list[RemovableHandle]:
+        """Register the hooks that trace the module of that name, and return their handles."""
+        record = self._hook(name)
+
+        def replaced(module: nn.Module, args: Any, output: Any) -> Any:
+            """Trace what a hook of the user's own returned, as the same call of the module."""
+            self._calls[name] -= 1
+            site = f"{name}#{self._calls[name]}"
+            for traced in self.tensors.values():
+                if site in traced.returned:
+                    self._own[site] = traced
+            return record(module, args, output)
+
+        return hook_around(module, record, replaced)
+
+    def _hook(self, name: str) -> ForwardHook:
         inside = any(name.startswith(f"{other}.") for other in self._attention)
 
         def record(_module: nn.Module, _args: Any, output: Any) -> Any:
@@ -121,7 +140,8 @@ class LayerTrace:
 
     def finish(self, score: Tensor, image: Tensor) -> None:
         """Determine what each tensor depends on; number calls only where there were several."""
-        reached = _views_reached(score, list(self.tensors.values()))
+        reached = _views_reached(score, [*self.tensors.values(), *self._own.values()])
+        self._choose_between_own_and_replaced(reached)
         known: dict[Any, bool] = {None: False}
         for traced in self.tensors.values():
             kept = {s: each for s, each in traced.returned.items() if id(each.view) in reached}
@@ -144,6 +164,15 @@ class LayerTrace:
                 if not _depends_on(first.grad_fn, image, known)
             }
 
+    def _choose_between_own_and_replaced(self, reached: set[int]) -> None:
+        """Keep of each replaced output what hooks made of it, else what the module returned."""
+        for site, own in self._own.items():
+            others = [t for t in self.tensors.values() if t is not own and site in t.returned]
+            used = any(id(t.returned[site].view) in reached for t in others)
+            for traced in [own] if used else others:
+                del traced.returned[site]
+        self.tensors = {key: each for key, each in self.tensors.items() if each.returned}
+
     def _traced(self, tensor: Tensor, layout: Layout) -> TracedTensor:
         """Return the tensor's entry, a new one at the end where it was written to since."""
         key, version = (tensor.data_ptr(), tensor.numel()), tensor._version  # noqa: SLF001
@@ -157,9 +186,11 @@ class LayerTrace:
         return traced
 
     def _layout(self, tensor: Tensor) -> Layout | None:
-        if not tensor.is_floating_point() or tensor.ndim == 0 or len(tensor) != 1:
+        if not tensor.is_floating_point() or tensor.ndim == 0 or len(tensor) != self._count:
             return None
-        return infer_layout(tuple(tensor.shape), self.image_hw)
+        return infer_layout(
+            tuple(tensor.shape), self.image_hw, channels_last=lambda: channels_last(tensor)
+        )
 
     def _with_graph(self, _path: str, tensor: Tensor) -> Tensor:
         """Return a part of the graph, also where the model runs under a `no_grad` of its own."""

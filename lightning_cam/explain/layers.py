@@ -13,7 +13,7 @@ from lightning_cam.explain.candidate_layers import (
     choose_layer,
     format_candidates,
 )
-from lightning_cam.explain.modules import module_of, named_modules, unwrap
+from lightning_cam.explain.modules import every_name, module_of, unwrap
 from lightning_cam.explain.targets import Target
 from lightning_cam.runtime.messages import unknown_name
 
@@ -41,7 +41,7 @@ def resolve_layers(
     wanted: Sequence[Any] = layers if several else [layers]  # type: ignore[assignment]
     if not wanted:
         raise ValueError("expected at least one layer, got an empty sequence")
-    modules = named_modules(model)
+    modules = every_name(model)
     chosen: dict[str, nn.Module] = {}
     for item in wanted:
         for name in _names_of(item, model, modules, images, target):
@@ -83,14 +83,27 @@ def _names_of(
 
 
 def _matching(item: str, modules: dict[str, nn.Module]) -> list[str]:
-    """Return the modules or sites that a name means: itself, the end of one name, or a glob."""
+    """Return the modules or sites that a name means: itself, the end of one name, or a glob.
+
+    Of a module with several names a glob and the end of a name mean the first one that fits.
+    """
     name = module_of(item)
     if name in modules:
         return [item]
-    inner = [other for other in modules if other.endswith(f".{name}")]
+    inner = _one_name_each([o for o in modules if o.endswith(f".{name}")], modules)
     if len(inner) == 1:  # `layer4` of a LightningModule that keeps its network in `self.net`
         return [inner[0] + item[len(name) :]]
-    return fnmatch.filter(modules, item) if any(sign in item for sign in "*?[") else []
+    if not any(sign in item for sign in "*?["):
+        return []
+    return _one_name_each(fnmatch.filter(modules, item), modules)
+
+
+def _one_name_each(names: Sequence[str], modules: dict[str, nn.Module]) -> list[str]:
+    """Return the names without further ones of the same module."""
+    first: dict[int, str] = {}
+    for name in names:
+        first.setdefault(id(modules[name]), name)
+    return list(first.values())
 
 
 def unknown_layer(name: str, modules: dict[str, nn.Module]) -> str:

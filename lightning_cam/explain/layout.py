@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
 _MAX_PREFIX_TOKENS = 17  # a class token and sixteen registers; more are not known
@@ -58,27 +60,34 @@ class Layout:
 
 
 def infer_layout(
-    shape: tuple[int, ...], image_hw: tuple[int, int], *, distorted: bool = False
+    shape: tuple[int, ...],
+    image_hw: tuple[int, int],
+    *,
+    distorted: bool = False,
+    channels_last: Callable[[], bool | None] = lambda: None,
 ) -> Layout | None:
     """Return the layout of an output of `shape`, or None where it is not spatial.
 
     An output is spatial where its grid has more than one cell and the image's proportions. Four
-    dimensions are read as channels first unless only channels last fits; three as tokens (B, N, C)
-    with the fewest prefix tokens that leave a grid of the image's proportions.
+    dimensions are read as channels first unless only channels last fits, or both do, as for
+    (B, 96, 96, 96), and `channels_last` says so; three as tokens (B, N, C) with the fewest prefix
+    tokens that leave a grid of the image's proportions.
 
     Args:
         shape: of the output.
         image_hw: the image's height and width.
         distorted: read four dimensions as channels first where nothing fits, as after a resize
             that changes the proportions.
+        channels_last: says where both readings of four dimensions fit; None where it cannot tell.
     """
     if len(shape) == 4:  # noqa: PLR2004
         _, a, b, c = shape
         for fits in (_fits_exactly, _fits):
-            if fits((b, c), image_hw):
-                return Layout("nchw", (b, c), a)
-            if fits((a, b), image_hw):
+            first, last = fits((b, c), image_hw), fits((a, b), image_hw)
+            if last and (not first or channels_last()):
                 return Layout("nhwc", (a, b), c)
+            if first:
+                return Layout("nchw", (b, c), a)
         if distorted and b * c > 1:
             return Layout("nchw", (b, c), a)
     if len(shape) == 3:  # noqa: PLR2004

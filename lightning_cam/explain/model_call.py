@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -19,6 +20,7 @@ from lightning_cam.runtime.messages import describe
 Forward: TypeAlias = Callable[[nn.Module, Tensor], Any]
 Output: TypeAlias = "str | int | Callable[[Any], Any] | None"
 ScoresOption: TypeAlias = Literal["auto", "logits", "probabilities"]
+_WRONG_SHAPE = re.compile(r"cannot be multiplied|to have \d+ channels|[Ee]xpected \d.*D.*input")
 _SCORES = ("auto", "logits", "probabilities")
 _UNCALLABLE = "expected a model that can be called as module(images)"
 
@@ -106,6 +108,10 @@ class ModelAdapter(nn.Module):
         try:
             return self.adapted_module(images)
         except (TypeError, NotImplementedError, AttributeError, KeyError, IndexError) as error:
+            raise ValueError(uncallable(self.adapted_module, images, error)) from error
+        except RuntimeError as error:
+            if _WRONG_SHAPE.search(str(error)) is None:
+                raise
             raise ValueError(uncallable(self.adapted_module, images, error)) from error
 
     def run_first(self, images: Tensor) -> Any:

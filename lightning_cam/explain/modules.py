@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 ADAPTED = "adapted_module"  # the attribute under which a `ModelAdapter` keeps its model
 
@@ -29,13 +34,41 @@ def adapted(model: nn.Module) -> nn.Module:
 def named_modules(model: nn.Module) -> dict[str, nn.Module]:
     """Return the submodules by name, without the `_orig_mod.` of compiled ones.
 
+    Modules inside a scripted one are left out: they are called from TorchScript, where hooks do not
+    run.
+
     Args:
         model: a network, or a `ModelAdapter`, whose layers have the names that its model has.
     """
-    model = adapted(model)
+    found: dict[str, nn.Module] = {}
+    inside: tuple[str, ...] = ()
+    for name, module in adapted(model).named_modules():
+        if not name or name.endswith("_orig_mod") or name.startswith(inside):
+            continue
+        found[name.replace("_orig_mod.", "")] = unwrap(module)
+        if isinstance(module, torch.jit.ScriptModule):
+            inside += (f"{name}.",)
+    return found
+
+
+def add_forward_hook(
+    module: nn.Module, hook: Callable[..., Any], *, prepend: bool = False
+) -> RemovableHandle:
+    """Register a forward hook, also on a scripted module, whose own method refuses it.
+
+    It runs where the module is called from Python.
+    """
+    return nn.Module.register_forward_hook(module, hook, prepend=prepend)
+
+
+def every_name(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the submodules as `named_modules` does, shared ones under each of their names.
+
+    The first name of a shared module is the one that `named_modules` has.
+    """
     return {
         name.replace("_orig_mod.", ""): unwrap(module)
-        for name, module in model.named_modules()
+        for name, module in adapted(model).named_modules(remove_duplicate=False)
         if name and not name.endswith("_orig_mod")
     }
 

@@ -76,5 +76,7 @@ def _answers(
 
 def _logits(model: ModelAdapter, images: Tensor, chunk_size: int) -> Tensor:
     chunks = torch.split(images, chunk_size)
-    outputs = ((model.logits(model(chunk), len(chunk)), len(chunk)) for chunk in chunks)
+    # On copies: a model may write into its input, and an intervention return the probe's images.
+    # A pass that ran out of memory is also repeated on them.
+    outputs = ((model.logits(model(chunk.clone()), len(chunk)), len(chunk)) for chunk in chunks)
     return torch.cat([logits_of(output, count) for output, count in outputs])

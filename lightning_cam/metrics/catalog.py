@@ -105,8 +105,8 @@ for _metric in (
     ),
     _movement(
         "center_shift", "Shift of the centre",
-        "distance of the two centres of mass, in image diagonals",
-        function=stability.center_shift, bounds=UNIT,
+        "distance of the two centres of mass in pixels, divided by the image's diagonal",
+        function=stability.center_shift, bounds=UNIT, in_pixels=True,
     ),
     Metric(
         "noise_floor", "Noise floor",

@@ -61,6 +61,8 @@ class Metric:
         headline: among the few that tell runs apart.
         chart: title of a chart that several metrics share; by default the metric's own.
         reference_suffix: whether the name is followed by `_<reference>`, as for `movement`.
+        in_pixels: whether `function`, of kind `movement`, also takes `image_hw`, the height and
+            width of the image in pixels.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Metric:
     headline: bool = False
     chart: str = ""
     reference_suffix: bool = False
+    in_pixels: bool = False
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():

@@ -35,10 +35,23 @@ def correlation(maps: Tensor, before: Tensor) -> Tensor:
     return cosine.clamp(min=-1.0, max=1.0)
 
 
-def center_shift(maps: Tensor, before: Tensor) -> Tensor:
-    """Return the distance of the centres of mass as a share of the image's diagonal, 0 to 1."""
-    shift: Tensor = torch.linalg.vector_norm(center(maps) - center(before), dim=1)
-    return shift / 2**0.5
+def center_shift(maps: Tensor, before: Tensor, image_hw: tuple[int, int] | None = None) -> Tensor:
+    """Return the distance of the centres of mass as a share of the image's diagonal, 0 to 1.
+
+    sqrt((W·Δx)² + (H·Δy)²) / sqrt(W² + H²), where Δx and Δy are the differences of `center`, which
+    are shares of the image's width W and height H in pixels. A shift by the whole of the longer
+    side thus counts more than one by the whole of the shorter side.
+
+    Args:
+        maps: (N, h, w).
+        before: (N, h, w).
+        image_hw: height and width of the image in pixels; by default those of the map, which has
+            the image's proportions where its cells are square.
+    """
+    height, width = image_hw or (maps.shape[1], maps.shape[2])
+    moved = center(maps) - center(before)
+    pixels: Tensor = torch.linalg.vector_norm(moved * moved.new_tensor([width, height]), dim=1)
+    return pixels / math.hypot(width, height)
 
 
 def rank_correlation(maps: Tensor, before: Tensor) -> Tensor:

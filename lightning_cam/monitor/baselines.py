@@ -1,16 +1,79 @@
-"""`localization_baselines`: the metrics of maps that know nothing, to compare curves with."""
+"""Baselines: metrics of maps that know nothing, and the noise floor of their movement."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from lightning_cam.explain.modules import ADAPTED
+from lightning_cam.interventions.noise_floor import estimate_noise_floor
+from lightning_cam.interventions.untrained import Untrained, layer_in_untrained
 from lightning_cam.metrics.registry import metrics_of
+
+if TYPE_CHECKING:
+    from lightning_cam.explain.model_call import ModelAdapter
+    from lightning_cam.explain.result import CAMResult
+    from lightning_cam.monitor.map_computer import MapComputer
 
 _RANDOM_DRAWS = 16
 _PRIOR_WIDTH = 0.25
+
+
+def measure_baselines(
+    computer: MapComputer,
+    model: ModelAdapter,
+    images: Tensor,
+    result: CAMResult,
+    foreground: Tensor | None,
+) -> dict[str, float]:
+    """Return what the metrics with masks are for maps that know nothing.
+
+    Args:
+        computer: of the maps.
+        model: the network.
+        images: (B, C, H, W) of the probe, on its device.
+        result: their maps, on the CPU.
+        foreground: (B, H, W) bool masks, or None: then there are no such metrics.
+    """
+    if foreground is None or not len(result.rows):
+        return {}
+    (_, layer), maps = next(iter(result.maps.items()))
+    untrained = None
+    if computer.sharing == "independent":  # a part of a layer's weights cannot be drawn
+        with contextlib.suppress(Exception):  # unusual modules: one baseline less
+            untrained = computer.first_maps(
+                lambda: model.around(Untrained(model, computer.seed)),
+                images,
+                computer.target,
+                [layer_in_untrained(f"{ADAPTED}.{layer}")],
+            )
+    masks = foreground[result.rows]
+    return localization_baselines(masks, (maps.shape[1], maps.shape[2]), untrained)
+
+
+def measure_noise_floor(
+    computer: MapComputer, model: nn.Module, images: Tensor, result: CAMResult
+) -> float:
+    """Return how far a flip and a small jitter move the first maps.
+
+    Args:
+        computer: of the maps.
+        model: the network.
+        images: (B, C, H, W) of the probe, on its device.
+        result: their maps, on the CPU.
+    """
+    (_, layer) = next(iter(result.maps))
+    return estimate_noise_floor(
+        images,
+        computer.target,
+        result,
+        lambda altered, target: computer.first_maps(lambda: model, altered, target, [layer]),
+        computer.seed,
+    )
 
 
 def localization_baselines(

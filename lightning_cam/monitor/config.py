@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_cam.explain.methods import resolve_methods
 from lightning_cam.explain.model_call import ModelCall
+from lightning_cam.monitor.probe_names import check_loggable
 from lightning_cam.monitor.rules import Rule
 from lightning_cam.output.config import OutputConfig
 from lightning_cam.runtime.checks import check_count
@@ -52,6 +53,7 @@ class MonitorConfig:
     def __post_init__(self) -> None:
         if not self.tag.strip("/"):
             raise ValueError(f"expected a tag with letters, got {self.tag!r}")
+        check_loggable("tag", self.tag)
         object.__setattr__(self, "tag", self.tag.strip("/"))
         resolve_methods(self.method)
         ModelCall(self.forward, self.output, self.scores)  # checks them

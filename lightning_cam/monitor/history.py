@@ -31,6 +31,7 @@ class History:
         before: the one before the latest.
         best: the one with the best monitored value.
         best_value: that value, the higher the better.
+        monitored: whether that is the value of a monitored metric, and not `fallback`.
         average: exponential average of the maps, each as a distribution, by method and layer.
         count: number of evaluations so far.
     """
@@ -44,21 +45,25 @@ class History:
         self.before: Snapshot | None = None
         self.best: Snapshot | None = None
         self.best_value = -math.inf
+        self.monitored = False
+        self._fallback = math.nan
         self.average: dict[MapKey, Tensor] = {}
         self.count = 0
 
-    def add(self, snapshot: Snapshot, value: float = math.nan) -> None:
+    def add(
+        self, snapshot: Snapshot, value: float | None = math.nan, *, fallback: float = math.nan
+    ) -> None:
         """Add an evaluation.
 
         Args:
             snapshot: its maps and predictions.
-            value: how good the model was, the higher the better; NaN where that is not known.
+            value: see `settle_best`; None where it is called later.
+            fallback: how good the model was, the higher the better, where no value is known.
         """
         if self.first is None:
-            self.first = snapshot
+            self.first = self.best = snapshot
         self.before, self.previous = self.previous, snapshot
-        if self.best is None or value > self.best_value:
-            self.best, self.best_value = snapshot, value if math.isfinite(value) else -math.inf
+        self._fallback = fallback
         self.average = {
             key: averaged(self.average.get(key), maps) for key, maps in snapshot.maps.items()
         }
@@ -69,6 +74,24 @@ class History:
             if self.count % self._stride == 0:
                 self._kept.append(snapshot)
         self.count += 1
+        if value is not None:
+            self.settle_best(value)
+
+    def settle_best(self, value: float = math.nan) -> None:
+        """Say how good the model was at the latest evaluation.
+
+        Args:
+            value: of the monitored metric, the higher the better; NaN where it is not known. Then
+                `fallback` counts, unless a monitored value was known before: the two are not
+                comparable.
+        """
+        monitored = not math.isnan(value)
+        if self.previous is None or (self.monitored and not monitored):
+            return
+        value = value if monitored else self._fallback
+        if value > self.best_value or (monitored and not self.monitored):
+            self.best, self.best_value = self.previous, value if math.isfinite(value) else -math.inf
+        self.monitored = monitored
 
     def timeline(self) -> list[Snapshot]:
         """Return the kept snapshots in order, the latest always among them."""
@@ -95,18 +118,20 @@ class History:
             "count": self.count,
             "kept": [_packed(snapshot) for snapshot in self._kept],
             "best_value": self.best_value,
+            "monitored": self.monitored,
             "average": [[method, layer, m] for (method, layer), m in self.average.items()],
             **{name: _packed(getattr(self, name)) for name in _REFERENCES},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        self._stride, self.count = int(state["stride"]), int(state["count"])
+        self._stride, self.count = state["stride"], state["count"]
         self._kept = [_unpacked(packed) for packed in state["kept"]]
         for name in _REFERENCES:
             setattr(self, name, _unpacked(state[name]) if state.get(name) else None)
         self.best_value = float(state.get("best_value", -math.inf))
-        self.average = {(method, layer): m for method, layer, m in state.get("average", [])}
+        self.monitored = bool(state.get("monitored", False))
+        self.average = _by_key(state.get("average", []))
 
     def check(self, shapes: Mapping[MapKey, tuple[int, int]], images: int) -> None:
         """Check that a restored history can be compared with what will be measured.
@@ -148,8 +173,14 @@ def _packed(snapshot: Snapshot | None) -> dict[str, Any]:
 
 
 def _unpacked(packed: dict[str, Any]) -> Snapshot:
-    maps = {(method, layer): maps for method, layer, maps in packed["maps"]}
-    return Snapshot(**{**packed, "maps": maps})
+    fields = {name: packed[name] for name in Snapshot.__dataclass_fields__}
+    fields = {name: v.cpu() if isinstance(v, Tensor) else v for name, v in fields.items()}
+    return Snapshot(**{**fields, "maps": _by_key(packed["maps"])})
+
+
+def _by_key(packed: Iterable[tuple[str, str, Tensor]]) -> dict[MapKey, Tensor]:
+    """Return maps as float32 on the CPU, wherever the checkpoint was loaded to."""
+    return {(method, layer): maps.cpu().float() for method, layer, maps in packed}
 
 
 def _check_snapshot(

@@ -32,6 +32,8 @@ class MapComputer:
         images: the probe's images on the model's device.
 
     Attributes:
+        target: what is explained.
+        seed: of everything random.
         chunk_size: images per pass; halved for good whenever memory runs out.
         context: the processes that share the passes.
         sharing: how they may share them, see `sharing_of`.
@@ -47,7 +49,8 @@ class MapComputer:
         self, config: MonitorConfig, target: Target, model: nn.Module, images: Tensor
     ) -> None:
         self._config = config
-        self._target = target
+        self.target = target
+        self.seed = config.seed
         self.chunk_size = AdaptiveChunkSize(default_chunk_size(images, config.chunk_size))
         self._reported_chunk_size = self.chunk_size.current
         self.update_sharing(model)
@@ -62,7 +65,7 @@ class MapComputer:
         self.context = DistributedContext.current()
         self.sharing = sharing_of(model, self.context.world_size)
         # Then the number of backward passes depends on the images, and would differ.
-        uneven = isinstance(self._target, (MultiLabelTarget, DetectionTarget))
+        uneven = isinstance(self.target, (MultiLabelTarget, DetectionTarget))
         if self.sharing == "lockstep" and uneven:
             self.sharing = "replicated"
         self.chunk_size.fixed = self.sharing != "independent"
@@ -113,7 +116,7 @@ class MapComputer:
     ) -> CAMResult:
         """Compute the images `rows`, all by default, on this process alone."""
         arguments = {
-            "targets": self._target,
+            "targets": self.target,
             "method": self._config.method,
             "layers": layers or "auto",
             "aug_smooth": self._config.aug_smooth,

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from lightning_cam.explain.outputs import predictions, probabilities
 from lightning_cam.metrics.registry import (
-    METRICS,
     OF_CLASS,
     REFERENCES,
     UNFLIPPED,
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
 _SMALL = 1 << 17  # cells of all maps, up to which they are compared in one call
 _PREDICTED = 0.5  # probability from which one of several labels counts as predicted
+_WORST = 3  # images that an alert names
 _MAX_CLASSES = 20  # that have a metric of their own
 
 
@@ -61,12 +61,13 @@ def compute_metrics(probe: Probe, result: CAMResult, history: History) -> Measur
         history: earlier evaluations.
     """
     masks = None if probe.foreground is None else probe.foreground[result.rows]
+    image_hw = (probe.images.shape[2], probe.images.shape[3])
     confidences, predicted = _predict(probe, result.logits)
     means: dict[str, float] = {}
     per_image: dict[str, Tensor] = {}
     for key, maps in result.maps.items():
         suffix = suffix_of(key, result.maps)
-        movement = movement_metrics(maps, history, key)
+        movement = movement_metrics(maps, history, key, image_hw)
         values = {**map_metrics(maps, masks), **movement}
         if not suffix:
             per_image = dict(values)
@@ -85,6 +86,23 @@ def compute_metrics(probe: Probe, result: CAMResult, history: History) -> Measur
     return Measurements(means, per_image, predicted, confidences)
 
 
+def worst_images(
+    per_image: Mapping[str, Tensor], rows: Tensor, ids: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the ids of the images whose first maps have the least on the object.
+
+    Args:
+        per_image: metrics of the first map, (N,) each.
+        rows: (N,) the image of each map.
+        ids: of the images.
+    """
+    if "enrichment" not in per_image:
+        return ()
+    values = per_image["enrichment"].nan_to_num(math.inf)
+    order = values.argsort()[:_WORST].tolist()
+    return tuple(ids[int(rows[n])] for n in order if math.isfinite(values[n]))
+
+
 def map_metrics(maps: Tensor, foreground: Tensor | None) -> dict[str, Tensor]:
     """Return the metrics of single maps, each (N,), NaN where undefined.
 
@@ -98,7 +116,9 @@ def map_metrics(maps: Tensor, foreground: Tensor | None) -> dict[str, Tensor]:
     return values
 
 
-def movement_metrics(maps: Tensor, history: History, key: MapKey) -> dict[str, Tensor]:
+def movement_metrics(
+    maps: Tensor, history: History, key: MapKey, image_hw: tuple[int, int] | None = None
+) -> dict[str, Tensor]:
     """Return how far the maps moved, `<metric>_<reference>`, each (N,), NaN where undefined.
 
     Where a reference does not exist yet, or is of another shape, the maps are compared with
@@ -108,14 +128,17 @@ def movement_metrics(maps: Tensor, history: History, key: MapKey) -> dict[str, T
         maps: raw maps (N, h, w).
         history: earlier evaluations, without this one.
         key: the maps' method and layer.
+        image_hw: height and width of the image in pixels; by default those of the maps.
     """
     earlier = []
     for reference in REFERENCES:
         before = _reference(history, reference, key)
         known = before is not None and before.shape == maps.shape
         earlier.append(before.to(maps.device) if before is not None and known else maps)
+    size = {"image_hw": image_hw}
     found = {
-        each.name: _against(maps, earlier, partial(_call, each)) for each in metrics_of("movement")
+        each.name: _against(maps, earlier, partial(_call, each, **size if each.in_pixels else {}))
+        for each in metrics_of("movement")
     }
     return {
         f"{name}_{reference}": values[i]
@@ -171,37 +194,6 @@ def prediction_metrics(
     return values
 
 
-def intervention_metrics_of(probe: Probe, *, has_logits: bool) -> tuple[Metric, ...]:
-    """Return the metrics that interventions can measure on a probe.
-
-    With masks and one label per image those of the background; without masks those of the rim and
-    of the map's own region; with several labels per image none.
-
-    Args:
-        probe: its masks and labels.
-        has_logits: whether the model's output holds any.
-    """
-    if probe.multi_label or not has_logits:
-        return ()
-    return tuple(each for each in metrics_of("intervention") if _is_met_by(each, probe))
-
-
-def metric_names_for(probe: Probe) -> list[str]:
-    """Return the names of the metrics that the catalog has for a probe, without further maps."""
-    metrics = [each for each in METRICS.values() if _is_met_by(each, probe)]
-    return [name for each in metrics for name in each.logged_names]
-
-
-def _is_met_by(metric: Metric, probe: Probe) -> bool:
-    """Return whether a probe has what a metric needs."""
-    has = {
-        "masks": probe.foreground is not None,
-        "no masks": probe.foreground is None,
-        "labels": probe.targets is not None,
-    }
-    return all(has.get(need, False) for need in metric.needs)
-
-
 def intervention_metrics(
     results: InterventionResults, metrics: Sequence[Metric]
 ) -> dict[str, float]:
@@ -228,9 +220,9 @@ def averages(values: Mapping[str, Tensor]) -> dict[str, float]:
     return {name: found[name] for name in values}
 
 
-def _call(metric: Metric, *tensors: Tensor) -> Tensor:
+def _call(metric: Metric, *tensors: Tensor, **options: tuple[int, int] | None) -> Tensor:
     assert metric.function is not None
-    values: Tensor = metric.function(*tensors)
+    values: Tensor = metric.function(*tensors, **options)
     return values
 
 

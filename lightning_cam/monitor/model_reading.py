@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook
 
 from lightning_cam.explain.model_call import ModelAdapter, ModelCall, select
-from lightning_cam.explain.modules import named_modules
+from lightning_cam.explain.modules import add_forward_hook, named_modules
 from lightning_cam.explain.outputs import find_dense_logits, find_detections, find_logits
 from lightning_cam.explain.score_kind import ScoreKind, class_scores_in
 from lightning_cam.runtime.chunking import is_out_of_memory
@@ -89,7 +88,11 @@ def read_model(
     adapter = ModelAdapter(model, call)
     few = images[:_FEW]
     outputs: list[tuple[nn.Module, Any]] = []
-    with preserve_model_state(model, images.device), torch.enable_grad(), _outputs_into(outputs):
+    with (
+        preserve_model_state(model, images.device),
+        torch.enable_grad(),
+        _outputs_into(outputs, model),
+    ):
         try:
             found = adapter.run_first(few.clone())
         except Exception as error:
@@ -119,17 +122,19 @@ def read_model(
 
 
 @contextlib.contextmanager
-def _outputs_into(outputs: list[tuple[nn.Module, Any]]) -> Iterator[None]:
-    """Append every module that runs, with its output."""
+def _outputs_into(outputs: list[tuple[nn.Module, Any]], model: nn.Module) -> Iterator[None]:
+    """Append every module of a model that runs, with its output."""
 
     def hook(module: nn.Module, _: Any, output: Any) -> None:
         outputs.append((module, output))
 
-    handle = register_module_forward_hook(hook)
+    modules = {id(each): each for each in (model, *named_modules(model).values())}
+    handles = [add_forward_hook(module, hook) for module in modules.values()]
     try:
         yield
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
 
 
 def _modules_with(

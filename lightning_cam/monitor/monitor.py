@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +15,10 @@ from torch import nn
 from lightning_cam.explain.modules import unwrap
 from lightning_cam.monitor.config import MonitorConfig
 from lightning_cam.monitor.evaluation import Evaluation
+from lightning_cam.monitor.metric_names import is_comparison
 from lightning_cam.monitor.probe_set import ProbeSet
 from lightning_cam.monitor.schedule import Schedule
+from lightning_cam.monitor.state_check import check_state, unusable
 from lightning_cam.output.run_files import ProbeHeader, run_folder
 from lightning_cam.output.scalars import LogScalars, ScalarLog
 from lightning_cam.output.writer import OutputWriter, ProbeOutput
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 
     from lightning_cam.monitor.alerts import Alert
     from lightning_cam.monitor.history import History
-    from lightning_cam.monitor.probe_monitor import ProbeMonitor
     from lightning_cam.probe import Probe
     from lightning_cam.probe.origin import ProbeOrigin
 
@@ -61,8 +62,7 @@ class CAMMonitor:
         alerts: raised so far, oldest first.
 
     Raises:
-        ValueError: arguments of the wrong value; what needs the model, at the first evaluation.
-        TypeError: arguments of the wrong type, or unknown ones.
+        ValueError, TypeError: wrong arguments; what needs the model, at the first evaluation.
 
     Example:
         >>> import torch
@@ -96,6 +96,7 @@ class CAMMonitor:
         self.schedule = Schedule(self.config.every_n_validations, self.config.max_overhead)
         self.alerts: list[Alert] = []
         self._draw = draw
+        self._compares = True
         self._single = not isinstance(probe, Mapping)
         given = dict(probe) if isinstance(probe, Mapping) else {"probe": probe}
         self.probe_set = ProbeSet(list(given), self.config, self.errors)
@@ -124,6 +125,19 @@ class CAMMonitor:
         histories = {name: monitor.history for name, monitor in self._monitors.items()}
         return next(iter(histories.values())) if self._single and histories else histories
 
+    @property
+    def last_scalars(self) -> Mapping[str, float]:
+        """The last finite value of each scalar, by full name, also of before a resume."""
+        return self._scalars.last
+
+    def of_test_data(self, names: Iterable[str]) -> CAMMonitor:
+        """Return a monitor of other probes under `<tag>/test`, without history, drift and rules."""
+        config = replace(self.config, tag=f"{self.config.tag}/test", alerts=(), max_overhead=None)
+        warn, strict = self.errors.warn_once, self.errors.strict
+        monitor = CAMMonitor(dict.fromkeys(names), strict=strict, warn=warn, config=config)
+        monitor._compares = False
+        return monitor
+
     def set_probe(self, name: str, probe: Probe, origin: ProbeOrigin | None = None) -> None:
         """Set a probe that was announced by name: see `ProbeSet.set`."""
         self.probe_set.set(name, probe, origin)
@@ -134,12 +148,16 @@ class CAMMonitor:
         `evaluate` does this where it was not done before. Every process must call it.
 
         Returns:
-            A line per probe that was set up now: what was chosen, and what cannot be measured.
+            A text per probe that was set up now: what was taken for what.
 
         Raises:
             ValueError: whatever of probe, model and options does not fit together.
         """
-        return self.probe_set.set_up(model, forward_context or ForwardContext.of(model))
+        lines = self.probe_set.set_up(model, forward_context or ForwardContext.of(model))
+        for monitor in self._monitors.values():
+            if not monitor.history.count and self._scalars.forget(monitor.tag):
+                self.schedule.validations = 0  # due now: the last values were of another probe
+        return lines
 
     # --- evaluating -------------------------------------------------------------------------------
 
@@ -158,7 +176,7 @@ class CAMMonitor:
         *,
         epoch: int | None = None,
         step: int | None = None,
-        monitored_value: float = math.nan,
+        monitored_value: float | None = math.nan,
         forward_context: ForwardContext | None = None,
         log_scalars: LogScalars | None = None,
         update_history: bool = True,
@@ -173,7 +191,7 @@ class CAMMonitor:
             step: under which scalars and images are logged; by default the epoch.
             monitored_value: how good the model is now, the higher the better; determines which
                 evaluation is the best, for metrics that end in `_best`. By default the labels'
-                probability.
+                probability; None where `settle_best` will say it.
             forward_context: device and precision; by default those of the model's parameters.
             log_scalars: takes all scalars by full name; by default each logger's `log_metrics`.
             update_history: whether later evaluations are compared with this one.
@@ -190,15 +208,12 @@ class CAMMonitor:
         forward_context = forward_context or ForwardContext.of(model)
         for line in self.setup(model, forward_context):
             _log.info("lightning_cam: %s", line)
-        count = max((each.history.count for each in self._monitors.values()), default=0)
-        epoch = count if epoch is None else epoch
+        if epoch is None:
+            epoch = max((each.history.count for each in self._monitors.values()), default=0)
         step = epoch if step is None else step
-        evaluations = self.probe_set.failed_evaluations(epoch, step) | {
-            name: self._evaluate(monitor, model, forward_context, epoch, step)
-            for name, monitor in self._monitors.items()
-        }
+        evaluations = self.probe_set.evaluate(model, forward_context, epoch, step)
         if update_history:
-            evaluations = self._update_history(evaluations, monitored_value)
+            evaluations = self.probe_set.update_history(evaluations, monitored_value)
         if self.probe_set.gap is not None:
             with self.errors.suppress("the gap of two probes"):
                 evaluations = self.probe_set.gap.add_to(evaluations, update_rules=update_history)
@@ -208,80 +223,36 @@ class CAMMonitor:
         evaluations = {n: replace(each, alerts=alerts[n]) for n, each in evaluations.items()}
         self.alerts += [alert for each in evaluations.values() for alert in each.alerts]
         # Scalars before files: a failure to write on rank 0 must not keep it from a collective.
-        self._scalars.log(self._scalars_of(evaluations), step, self.loggers, log_scalars)
+        scalars = self._scalars_of(evaluations)
+        self._scalars.log(scalars, step, self.loggers, log_scalars, remember=update_history)
         if context.rank == 0 and (self.log_dir is not None or self.loggers):
             self._write(evaluations, step, forward_context, record=update_history)
         self.schedule.budget.spend(time.perf_counter() - started)
         return next(iter(evaluations.values())) if self._single and evaluations else evaluations
 
     def start_batch(self, model: nn.Module, batch: Any) -> None:
-        """Note what the model says of the probe's images in a validation batch, if they are in it.
-
-        The first evaluation compares that with its own outputs, and warns where they differ.
-        """
-        for monitor in self._monitors.values():
-            with self.errors.suppress("the comparison with the model's own outputs"):
-                monitor.output_check.start_batch(unwrap(model), batch)
+        """Note what the model says of probe images in a batch; see `OutputCheck`."""
+        self.probe_set.start_batch(unwrap(model), batch)
 
     def end_batch(self) -> None:
         """End what `start_batch` began."""
-        for monitor in self._monitors.values():
-            monitor.output_check.end_batch()
+        self.probe_set.end_batch()
 
-    def _evaluate(
-        self,
-        monitor: ProbeMonitor,
-        model: nn.Module,
-        forward_context: ForwardContext,
-        epoch: int,
-        step: int,
-    ) -> Evaluation:
-        """Return a probe's evaluation; a failed one on all processes where it failed on any."""
+    def settle_best(self, monitored_value: float) -> None:
+        """Say how good the model was at the last evaluation; see `evaluate`.
 
-        def work() -> Evaluation:
-            evaluation = monitor.evaluate(model, forward_context, epoch, step)
-            with self.errors.suppress("slow panels"):
-                diagnostics = monitor.run_diagnostics(model, forward_context)
-                return replace(evaluation, diagnostics=diagnostics)
-            return evaluation
-
-        evaluation = monitor.failed_evaluation(epoch, step)
-        with self.errors.suppress("an evaluation"):
-            evaluation = DistributedContext.current().run_on_all(work)
-        self.probe_set.warn_about_memory(monitor)
-        with self.errors.suppress("the comparison with the model's own outputs"):
-            if warning := monitor.output_warning():
-                self.errors.warn_once(f"lightning_cam: {warning}")
-        return evaluation
-
-    def _update_history(
-        self, evaluations: Mapping[str, Evaluation], monitored_value: float
-    ) -> dict[str, Evaluation]:
-        """Return the evaluations with the alerts that they raise."""
-        found = dict(evaluations)
-        value = DistributedContext.current().broadcast(monitored_value)
-        for name, evaluation in evaluations.items():
-            if evaluation.failed:
-                continue
-            with self.errors.suppress("the alerts of an evaluation"):
-                alerts = self._monitors[name].update_history(evaluation, value)
-                found[name] = replace(evaluation, alerts=tuple(alerts))
-        return found
+        Every process must call it. Where the value is NaN the labels' probability counts.
+        """
+        self.probe_set.settle_best(monitored_value)
 
     # --- logging and writing ----------------------------------------------------------------------
 
     def _scalars_of(self, evaluations: Mapping[str, Evaluation]) -> dict[str, float]:
-        """Return all metrics by full name.
-
-        After a failure none, so that the last values stay; where there are none yet, NaN, because a
-        callback such as `EarlyStopping` that does not find its metric ends the run.
-        """
+        """Return all metrics by full name."""
         scalars: dict[str, float] = {}
-        for name, evaluation in evaluations.items():
-            known = name in self._monitors and self._monitors[name].history.count
-            if not (evaluation.failed and known):
-                tag = self.probe_set.tag_of(name)
-                scalars |= self._scalars.full_names(tag, evaluation.metrics)
+        for tag, metrics in self.probe_set.metrics_to_log(evaluations):
+            kept = {n: v for n, v in metrics.items() if self._compares or not is_comparison(n)}
+            scalars |= self._scalars.full_names(tag, kept)
         if self.config.max_overhead is not None:
             overhead = {"overhead": self.schedule.budget.share}
             scalars |= self._scalars.full_names(self.config.tag, overhead)
@@ -338,6 +309,19 @@ class CAMMonitor:
             return self._writer.close(report=report)
         return None
 
+    def begin_fit(self, model: nn.Module) -> None:
+        """Prepare for another training: call it before `load_state_dict`, and set all probes again.
+
+        Of the training before, what belongs to the same model, layers and probes is continued.
+        """
+        if not self._monitors:
+            return
+        self.probe_set.retire(model)
+        if not self.probe_set.continues:
+            self.schedule.validations = 0
+            self._scalars.last = {}
+            self.alerts.clear()
+
     def start_run(self) -> None:
         """Begin a new run: its files may be in another folder, and its time starts now."""
         self._writer.start_run()
@@ -347,18 +331,20 @@ class CAMMonitor:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the count of validations and what each probe remembers, for a checkpoint."""
-        return {"validations": self.schedule.validations, **self.probe_set.state_dict()}
+        last = {"scalars": dict(self.last_scalars)} if self.last_scalars else {}
+        return {"validations": self.schedule.validations, **last, **self.probe_set.state_dict()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned, for each probe as soon as it is set up.
 
         A damaged state, or one of another probe, costs one warning, and the history starts afresh.
         """
+        self.schedule.validations = 0
         try:
-            self.schedule.validations = int(state_dict["validations"])
+            check_state(state_dict)
         except Exception as error:  # noqa: BLE001 - a damaged file may hold anything
-            self.schedule.validations = 0
-            reason = f"the state cannot be used ({type(error).__name__}: {error})"
-            self.probe_set.start_afresh(reason)
+            self.probe_set.start_afresh(unusable(error))
             return
+        self.schedule.validations = state_dict["validations"]
+        self._scalars.load_state_dict(state_dict.get("scalars"))
         self.probe_set.load_state_dict(state_dict)

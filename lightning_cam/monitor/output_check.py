@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from lightning_cam.explain.modules import named_modules
+from lightning_cam.explain.modules import add_forward_hook, named_modules
 from lightning_cam.explain.outputs import probabilities
 from lightning_cam.explain.score_kind import as_logits, class_scores_in
 from lightning_cam.runtime.containers import tensors_in
@@ -68,9 +68,9 @@ class OutputCheck:
             return
         modules: dict[str, nn.Module] = {"": model, **named_modules(model)}
         for name, path in self._reading.score_modules.items():
-            if name in modules and not isinstance(modules[name], torch.jit.ScriptModule):
+            if name in modules:
                 hook = _Listener(self, path, len(found))
-                self._handles.append(modules[name].register_forward_hook(hook))
+                self._handles.append(add_forward_hook(modules[name], hook))
 
     def end_batch(self) -> None:
         """Remove the hooks."""

@@ -9,25 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from lightning_cam.explain.modules import ADAPTED, unwrap
+from lightning_cam.explain.modules import unwrap
 from lightning_cam.explain.outputs import predictions
-from lightning_cam.interventions.noise_floor import estimate_noise_floor
 from lightning_cam.interventions.registry import InterventionInput
 from lightning_cam.interventions.run import run_interventions
-from lightning_cam.interventions.untrained import Untrained, layer_in_untrained
 from lightning_cam.metrics.registry import REFERENCES, metrics_of
 from lightning_cam.monitor.alerts import Alert, verdict_of
-from lightning_cam.monitor.baselines import localization_baselines
+from lightning_cam.monitor.baselines import measure_baselines, measure_noise_floor
 from lightning_cam.monitor.default_rules import default_rules
 from lightning_cam.monitor.diagnostics import Diagnostics, run_diagnostics
 from lightning_cam.monitor.evaluation import Evaluation, Snapshot
 from lightning_cam.monitor.history import History
 from lightning_cam.monitor.map_computer import MapComputer
-from lightning_cam.monitor.measure import (
-    compute_metrics,
-    intervention_metrics,
-    intervention_metrics_of,
-)
+from lightning_cam.monitor.measure import compute_metrics, intervention_metrics, worst_images
+from lightning_cam.monitor.metric_names import intervention_metrics_of, missing_metric
 from lightning_cam.monitor.model_reading import read_model
 from lightning_cam.monitor.output_check import OutputCheck
 from lightning_cam.monitor.probe_gap import PREFIX as GAP_PREFIX
@@ -35,6 +30,7 @@ from lightning_cam.monitor.probe_setup import set_up_probe, target_of
 from lightning_cam.monitor.rule_set import RuleSet
 from lightning_cam.monitor.schedule import interventions_due, noise_floor_due
 from lightning_cam.monitor.start_message import start_message
+from lightning_cam.monitor.state_check import check_probe_state
 from lightning_cam.output.panels.renderer import PanelRenderer
 from lightning_cam.probe.origin import ProbeOrigin
 
@@ -46,7 +42,6 @@ if TYPE_CHECKING:
     from lightning_cam.probe import Probe
     from lightning_cam.runtime.forward_context import ForwardContext
 
-_WORST = 3
 _SEED_STRIDE = 1_000_003  # between the seeds of two runs
 
 
@@ -110,9 +105,9 @@ class ProbeMonitor:
         self._intervention_metrics = intervention_metrics_of(
             probe, has_logits=self._setup.has_logits
         )
-        self.rules = RuleSet(self._rules())
         self.metric_names = self._all_metric_names()
-        self.rules.check(self.metric_names)
+        self.rules = RuleSet(self._rules())
+        self.rules.check(self.metric_names, self.missing_metric)
         self.summary = start_message(
             tag, probe, config, self._setup, self.reading, origin, self.computer.sharing
         )
@@ -140,9 +135,10 @@ class ProbeMonitor:
             if self._difference is None:
                 self._difference = self.output_check.difference(on_cpu.logits)
             if self._baselines is None:
-                self._baselines = self._measure_baselines(model, images, on_cpu)
+                masks = self.probe.foreground
+                self._baselines = measure_baselines(self.computer, model, images, on_cpu, masks)
             if noise_floor_due(self.history.count, self.config.interventions_every):
-                self._noise_floor = self._measure_noise_floor(model, images, on_cpu)
+                self._noise_floor = measure_noise_floor(self.computer, model, images, on_cpu)
         measured = compute_metrics(self.probe, on_cpu, self.history)
         metrics = {**measured.metrics, **self._baselines, **self._drift(measured.metrics)}
         evidence: dict[str, float] = {}
@@ -167,7 +163,7 @@ class ProbeMonitor:
             metrics=metrics,
             per_image=measured.per_image,
             evidence=evidence,
-            worst=self._worst(measured.per_image, on_cpu),
+            worst=worst_images(measured.per_image, on_cpu.rows, self.probe.ids),
         )
 
     def run_diagnostics(self, model: nn.Module, forward_context: ForwardContext) -> Diagnostics:
@@ -206,17 +202,16 @@ class ProbeMonitor:
 
     # --- remembering ------------------------------------------------------------------------------
 
-    def update_history(self, evaluation: Evaluation, monitored_value: float) -> list[Alert]:
+    def update_history(self, evaluation: Evaluation, monitored_value: float | None) -> list[Alert]:
         """Compare later evaluations with this one and return the alerts that it raises.
 
         Args:
             evaluation: what `evaluate` returned.
-            monitored_value: says which evaluation was the best, the higher the better; where it is
-                NaN, the probability of the probe's labels does.
+            monitored_value: says which evaluation was the best; see `History.settle_best`. Where it
+                is NaN, the probability of the probe's labels does.
         """
-        if math.isnan(monitored_value):
-            monitored_value = evaluation.metrics.get("label_confidence", math.nan)
-        self.history.add(evaluation.snapshot, monitored_value)
+        confidence = evaluation.metrics.get("label_confidence", math.nan)
+        self.history.add(evaluation.snapshot, monitored_value, fallback=confidence)
         verdict = verdict_of(evaluation.evidence)
         return [
             Alert(
@@ -263,6 +258,7 @@ class ProbeMonitor:
         """
         history, rules = History(), RuleSet(self.rules.rules)
         try:
+            check_probe_state(state)
             if state["fingerprint"] != self.probe.fingerprint:
                 return "the checkpoint's history is of another probe"
             if list(state["layers"]) != list(self._setup.layers):
@@ -283,13 +279,18 @@ class ProbeMonitor:
     def _adapted(self, model: nn.Module) -> ModelAdapter:
         return self.reading.adapter(unwrap(model))
 
+    def missing_metric(self, kind: str, name: str, prefix: str = "") -> str:
+        """Return the message for a metric that this probe does not have; see `metric_names`."""
+        known, has_logits = self.metric_names, self._setup.has_logits
+        return missing_metric(kind, name, known, self.probe, has_logits=has_logits, prefix=prefix)
+
     def _rules(self) -> list[Any]:
-        rules = self.config.alerts
-        if rules is None:
-            measures_reliance = bool(self._intervention_metrics) and self.probe.targets is not None
-            masks = self.probe.foreground is not None
-            rules = default_rules(masks=masks, labels=measures_reliance)
-        return [rule for rule in rules if not rule.metric.startswith(GAP_PREFIX)]
+        """Return the rules of this probe; of the default ones those that it can measure."""
+        if self.config.alerts is not None:
+            return [rule for rule in self.config.alerts if not rule.metric.startswith(GAP_PREFIX)]
+        single_label = self.probe.targets is not None and not self.probe.multi_label
+        rules = default_rules(masks=self.probe.foreground is not None, labels=single_label)
+        return [rule for rule in rules if rule.metric in self.metric_names]
 
     def _interventions_due(self, metrics: Mapping[str, float]) -> bool:
         """Return, the same on every process, whether to run interventions now."""
@@ -327,38 +328,6 @@ class ProbeMonitor:
         )
         return intervention_metrics(results, self._intervention_metrics)
 
-    def _measure_baselines(
-        self, model: ModelAdapter, images: Tensor, result: CAMResult
-    ) -> dict[str, float]:
-        """Return what the metrics with masks are for maps that know nothing."""
-        foreground = self.probe.foreground
-        if foreground is None or not len(result.rows):
-            return {}
-        (_, layer), maps = next(iter(result.maps.items()))
-        untrained = None
-        if self.computer.sharing == "independent":  # a part of a layer's weights cannot be drawn
-            with contextlib.suppress(Exception):  # unusual modules: one baseline less
-                untrained = self.computer.first_maps(
-                    lambda: model.around(Untrained(model, self.config.seed)),
-                    images,
-                    self._target,
-                    [layer_in_untrained(f"{ADAPTED}.{layer}")],
-                )
-        masks = foreground[result.rows]
-        return localization_baselines(masks, (maps.shape[1], maps.shape[2]), untrained)
-
-    def _measure_noise_floor(self, model: nn.Module, images: Tensor, result: CAMResult) -> float:
-        (_, layer) = next(iter(result.maps))
-        return estimate_noise_floor(
-            images,
-            self._target,
-            result,
-            lambda altered, target: self.computer.first_maps(
-                lambda: model, altered, target, [layer]
-            ),
-            self.config.seed,
-        )
-
     def _drift(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """Return the movement in multiples of what a flip and a jitter cause."""
         floor = self._noise_floor
@@ -369,15 +338,6 @@ class ProbeMonitor:
             for name in REFERENCES
         }
         return {"noise_floor": floor, **drift}
-
-    def _worst(self, per_image: Mapping[str, Tensor], result: CAMResult) -> tuple[str, ...]:
-        """Return the ids of the images whose first maps have the least on the object."""
-        if "enrichment" not in per_image:
-            return ()
-        values = per_image["enrichment"].nan_to_num(math.inf)
-        order = values.argsort()[:_WORST].tolist()
-        rows = result.rows.tolist()
-        return tuple(self.probe.ids[rows[n]] for n in order if math.isfinite(values[n]))
 
     def _all_metric_names(self) -> tuple[str, ...]:
         """Return the name of every metric that an evaluation may measure."""

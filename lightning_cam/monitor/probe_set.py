@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lightning_cam.monitor.evaluation import Evaluation, Snapshot
-from lightning_cam.monitor.measure import metric_names_for
+from lightning_cam.monitor.logged_metrics import LoggedMetrics
+from lightning_cam.monitor.metric_names import metric_names_for
 from lightning_cam.monitor.probe_gap import gap_of
 from lightning_cam.monitor.probe_monitor import ProbeMonitor
+from lightning_cam.monitor.probe_names import check_probe_names
+from lightning_cam.monitor.state_check import check_probe_states, unusable
 from lightning_cam.probe import Probe
 from lightning_cam.runtime.chunking import is_out_of_memory
 from lightning_cam.runtime.distributed import DistributedContext
 from lightning_cam.runtime.messages import unknown_name
+from lightning_cam.runtime.model_state import ModelIdentity
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,17 +43,20 @@ class ProbeSet:
         gap: of two probes, else None.
 
     Raises:
-        ValueError: a rule is about the gap of two probes, and there are not two.
+        ValueError: a rule is about the gap of two probes, and there are not two; names of probes
+            that cannot be part of a metric's name.
     """
 
     def __init__(self, names: Sequence[str], config: MonitorConfig, errors: ErrorPolicy) -> None:
-        if not names:
-            raise ValueError("expected at least one probe, got an empty dict")
+        check_probe_names(names)
         self._config = config
         self._errors = errors
         self._probes: dict[str, Probe | None] = dict.fromkeys(names)
         self._origins: dict[str, ProbeOrigin | None] = {}
-        self._restored: dict[str, Any] = {}
+        self._restored: dict[str, Any] = {}  # of a checkpoint
+        self._retired: dict[str, Any] = {}  # of the training before, in the same process
+        self._model = ModelIdentity()
+        self._unsettled: list[str] = []  # probes whose last evaluation awaits `settle_best`
         self.monitors: dict[str, ProbeMonitor] = {}
         self.gap = gap_of(config.tag, names, config.alerts)
 
@@ -87,19 +95,60 @@ class ProbeSet:
         self._probes[name] = probe
         self._origins[name] = origin
 
+    @property
+    def continues(self) -> bool:
+        """Whether there is something to continue of the training before."""
+        return bool(self._retired)
+
+    def retire(self, model: nn.Module) -> None:
+        """Announce all probes again, for another training.
+
+        What they remember comes back when they are set up with the same model, layers and images.
+        """
+        same = self._model.is_of(model)
+        self._retired = {n: m.state_dict() for n, m in self.monitors.items()} if same else {}
+        self._restored = {}
+        self._probes = dict.fromkeys(self._probes)
+        self.monitors.clear()
+        self._unsettled = []
+        if self.gap is not None and not same:
+            self.gap.rules.reset()
+
+    @property
+    def metrics(self) -> LoggedMetrics:
+        """The metrics that will be logged, to check names that are wanted."""
+        return LoggedMetrics(self._config, list(self._probes), self.monitors, self.gap)
+
     def check_metric(self, name: str) -> None:
         """Raise ValueError where all probes are set up and none has a metric of that name.
 
         Args:
             name: with the probe's name before it, where there are several probes.
         """
-        known = [
-            f"{monitor.tag}/{metric}".removeprefix(f"{self._config.tag}/")
-            for monitor in self.monitors.values()
-            for metric in monitor.metric_names
-        ]
-        if len(self.monitors) == len(self._probes) and name not in known:
-            raise ValueError(unknown_name("metric", name, known))
+        message = self.metrics.missing("metric", name)
+        if message:
+            raise ValueError(message)
+
+    def check_names(self, progress_bar: str | None, monitored: Iterable[tuple[str, str]]) -> None:
+        """Check the metrics that are wanted by name.
+
+        A warning for a name in `monitored` that is not ours: the module may log it.
+
+        Args:
+            progress_bar: a metric to show there; see `check_metric`.
+            monitored: classes of callbacks, and metrics that they need, with the tag.
+
+        Raises:
+            ValueError: a metric of the catalog that these probes cannot have.
+        """
+        if progress_bar:
+            self.check_metric(progress_bar)
+        for by, name in monitored:
+            message, certain = self.metrics.missing_for(by, name)
+            if message and certain:
+                raise ValueError(message)
+            if message:
+                self._errors.warn_once(message)
 
     def set_up(self, model: nn.Module, forward_context: ForwardContext) -> list[str]:
         """Set up the probes that are set; return a summary of each that was set up now.
@@ -114,7 +163,7 @@ class ProbeSet:
             monitor = self._monitor_of(name, probe, model, forward_context)
             if monitor is not None:
                 self.warn_about_memory(monitor)
-                self.monitors[name] = monitor
+                self.monitors[name], self._model = monitor, ModelIdentity(model)
                 self._restore(name, monitor)
                 summaries.append(monitor.summary)
         if summaries and self.gap is not None and len(self.monitors) == len(self._probes):
@@ -145,6 +194,19 @@ class ProbeSet:
         if warning and not self._errors.strict:
             self._errors.warn_once(warning)
 
+    def evaluate(
+        self, model: nn.Module, forward_context: ForwardContext, epoch: int, step: int
+    ) -> dict[str, Evaluation]:
+        """Return the evaluation of each probe that is set; see `ProbeMonitor.evaluate`.
+
+        A failed one on all processes where it failed on any, and for a probe that could not be set
+        up yet.
+        """
+        return self.failed_evaluations(epoch, step) | {
+            name: self._evaluate(monitor, model, forward_context, epoch, step)
+            for name, monitor in self.monitors.items()
+        }
+
     def failed_evaluations(self, epoch: int, step: int) -> dict[str, Evaluation]:
         """Return what stands for the evaluations of probes that could not be set up yet.
 
@@ -159,6 +221,81 @@ class ProbeSet:
             if probe is not None and name not in self.monitors
         }
 
+    def _evaluate(
+        self,
+        monitor: ProbeMonitor,
+        model: nn.Module,
+        forward_context: ForwardContext,
+        epoch: int,
+        step: int,
+    ) -> Evaluation:
+        def work() -> Evaluation:
+            evaluation = monitor.evaluate(model, forward_context, epoch, step)
+            with self._errors.suppress("slow panels"):
+                diagnostics = monitor.run_diagnostics(model, forward_context)
+                return replace(evaluation, diagnostics=diagnostics)
+            return evaluation
+
+        evaluation = monitor.failed_evaluation(epoch, step)
+        with self._errors.suppress("an evaluation"):
+            evaluation = DistributedContext.current().run_on_all(work)
+        self.warn_about_memory(monitor)
+        with self._errors.suppress("the comparison with the model's own outputs"):
+            if warning := monitor.output_warning():
+                self._errors.warn_once(f"lightning_cam: {warning}")
+        return evaluation
+
+    def start_batch(self, model: nn.Module, batch: Any) -> None:
+        """Begin to note what the model says of a validation batch; see `OutputCheck`."""
+        for monitor in self.monitors.values():
+            with self._errors.suppress("the comparison with the model's own outputs"):
+                monitor.output_check.start_batch(model, batch)
+
+    def end_batch(self) -> None:
+        """End what `start_batch` began."""
+        for monitor in self.monitors.values():
+            monitor.output_check.end_batch()
+
+    def metrics_to_log(
+        self, evaluations: Mapping[str, Evaluation]
+    ) -> Iterator[tuple[str, Mapping[str, float]]]:
+        """Yield the tag and the metrics of each probe.
+
+        After a failure none, so that the last values stay; where there are none yet, NaN, because a
+        callback such as `EarlyStopping` that does not find its metric ends the run.
+        """
+        for name, evaluation in evaluations.items():
+            known = name in self.monitors and self.monitors[name].history.count
+            if not (evaluation.failed and known):
+                yield self.tag_of(name), evaluation.metrics
+
+    def update_history(
+        self, evaluations: Mapping[str, Evaluation], monitored_value: float | None
+    ) -> dict[str, Evaluation]:
+        """Return the evaluations with the alerts that they raise.
+
+        Args:
+            evaluations: by probe.
+            monitored_value: see `CAMMonitor.evaluate`.
+        """
+        found = dict(evaluations)
+        later = monitored_value is None
+        value = None if later else DistributedContext.current().broadcast(monitored_value)
+        self._unsettled = [n for n, each in evaluations.items() if later and not each.failed]
+        for name, evaluation in evaluations.items():
+            if not evaluation.failed:
+                with self._errors.suppress("the alerts of an evaluation"):
+                    alerts = self.monitors[name].update_history(evaluation, value)
+                    found[name] = replace(evaluation, alerts=tuple(alerts))
+        return found
+
+    def settle_best(self, monitored_value: float) -> None:
+        """Say how good the model was at the last evaluation; every process must call it."""
+        value = DistributedContext.current().broadcast(monitored_value)
+        for name in self._unsettled:
+            self.monitors[name].history.settle_best(value)
+        self._unsettled = []
+
     def state_dict(self) -> dict[str, Any]:
         """Return what each probe and the gap remember."""
         probes = {name: monitor.state_dict() for name, monitor in self.monitors.items()}
@@ -170,26 +307,33 @@ class ProbeSet:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore the state of each probe, as soon as it is set up.
 
-        A damaged state, or one of another probe, costs one warning, and the history starts afresh.
+        A damaged state is refused as a whole, by one warning. So is that of another probe or layer,
+        and with it what the rules of the gap have seen; other probes are restored.
         """
-        self._restored, gap = {}, None
+        self._restored, self._retired = {}, {}
         try:
-            self._restored, gap = dict(state["probes"]), state.get("gap")
+            check_probe_states(state)
         except Exception as error:  # noqa: BLE001 - a damaged file may hold anything
-            self.start_afresh(f"the state cannot be used ({type(error).__name__}: {error})")
-        if self.gap is not None and gap is not None:
-            try:
-                self.gap.load_state_dict(gap)
-            except Exception as error:  # noqa: BLE001 - likewise
-                self.start_afresh(f"the gap's rules cannot be used ({type(error).__name__})")
+            self.start_afresh(unusable(error))
+            return
+        self._restored = dict(state["probes"])
+        if self.gap is not None and state.get("gap") is not None:
+            self.gap.load_state_dict(state["gap"])
         for name, monitor in self.monitors.items():
             self._restore(name, monitor)
 
     def _restore(self, name: str, monitor: ProbeMonitor) -> None:
-        state = self._restored.pop(name, None)
-        reason = monitor.load_state_dict(state) if state is not None else ""
-        if reason:
-            self.start_afresh(reason)
+        before, state = self._retired.pop(name, None), self._restored.pop(name, None)
+        if state is not None:
+            reason = monitor.load_state_dict(state)
+            if reason:
+                if self.gap is not None:
+                    self.gap.rules.reset()
+                self.start_afresh(reason)
+        elif before is not None:
+            other = monitor.load_state_dict(before)  # why it is another one: no reason to warn
+            if other and self.gap is not None:
+                self.gap.rules.reset()
 
     def start_afresh(self, reason: str) -> None:
         """Say why a state is not used, or raise ValueError where `strict`."""

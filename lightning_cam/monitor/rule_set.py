@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lightning_cam.monitor.rules import Rule, RuleState
@@ -31,13 +31,21 @@ class RuleSet:
         self.rules = tuple(rules)
         self._states = [RuleState() for _ in self.rules]
 
-    def check(self, known: Iterable[str]) -> None:
-        """Raise ValueError where a rule is about a metric that is never measured."""
+    def check(self, known: Iterable[str], explain: Callable[[str, str], str] | None = None) -> None:
+        """Raise ValueError where a rule is about a metric that is never measured.
+
+        Args:
+            known: names of the metrics that are measured.
+            explain: returns the message for the kind of use and the name of any other metric.
+        """
         names = list(known)
         for rule in self.rules:
             for metric in filter(None, (rule.metric, rule.unit)):
                 if metric not in names:
-                    raise ValueError(unknown_name("metric in a rule", metric, names))
+                    kind = "metric in a rule"
+                    raise ValueError(
+                        explain(kind, metric) if explain else unknown_name(kind, metric, names)
+                    )
 
     def update(
         self, metrics: Mapping[str, float], verdict: Verdict = "saliency only"
@@ -78,14 +86,14 @@ class RuleSet:
 
         Raises:
             TypeError: anything but numbers in a state, or a field that there is not.
+            ValueError: a number out of range.
         """
-        states = list(states)
-        for state in states:
-            values = {name: value for name, value in state.items() if name != "metric"}
-            for value in [*values.pop("baseline", []), *values.values()]:
-                if not isinstance(value, (bool, int, float)):
-                    raise TypeError(f"expected numbers in the state of a rule, got {value!r}")
-        if [state["metric"] for state in states] == [rule.metric for rule in self.rules]:
-            self._states = [
-                RuleState(**{k: v for k, v in state.items() if k != "metric"}) for state in states
-            ]
+        restored = [(state["metric"], RuleState.restored(state)) for state in states]
+        if [metric for metric, _ in restored] == [rule.metric for rule in self.rules]:
+            pairs = zip(self.rules, restored, strict=True)
+            if all(rule.may_have_seen(state) for rule, (_, state) in pairs):
+                self._states = [state for _, state in restored]
+
+    def reset(self) -> None:
+        """Forget what the rules have seen."""
+        self._states = [RuleState() for _ in self.rules]

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lightning_cam.metrics.registry import BASELINES
 from lightning_cam.runtime.messages import unknown_name
+
+_LARGEST = 1 << 53  # of a count
+_LARGEST_VALUE = 1e100  # of a metric: its square is a number still
 
 
 @dataclass
@@ -40,6 +44,34 @@ class RuleState:
     def state_dict(self) -> dict[str, Any]:
         """Return primitives and lists."""
         return {**vars(self), "baseline": list(self.baseline)}
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any]) -> RuleState:
+        """Return the state that `state_dict` returned; a `metric` beside it is left out.
+
+        Raises:
+            TypeError: anything but numbers, or a field that there is not.
+            ValueError: a negative count, or a number that no metric can have.
+        """
+        values = {name: value for name, value in state.items() if name != "metric"}
+        for name in {"seen", "streak", "calm"} & values.keys():
+            if isinstance(values[name], bool) or not isinstance(values[name], int):
+                raise TypeError(f"expected {name} as an integer, got {values[name]!r:.40}")
+            if not 0 <= values[name] < _LARGEST:
+                raise ValueError(f"expected {name} of 0 or more, got {values[name]!r:.40}")
+        if not isinstance(values.get("active", False), bool):
+            raise TypeError(f"expected active as a bool, got {values['active']!r:.40}")
+        if not isinstance(values.get("baseline", []), list):
+            raise TypeError(f"expected baseline as a list, got {values['baseline']!r:.40}")
+        limit = values.get("limit", math.nan)  # unknown before the first value
+        for number in [*values.get("baseline", []), values.get("statistic", 0.0)]:
+            if isinstance(number, bool) or not isinstance(number, (int, float)):
+                raise TypeError(f"expected numbers, got {number!r:.40}")
+            if not abs(number) < _LARGEST_VALUE:
+                raise ValueError(f"expected finite numbers, got {number!r:.40}")
+        if isinstance(limit, bool) or not isinstance(limit, (int, float)):
+            raise TypeError(f"expected limit as a number, got {limit!r:.40}")
+        return cls(**{**values, "baseline": list(values.get("baseline", []))})
 
 
 @dataclass(frozen=True)
@@ -94,6 +126,11 @@ class Rule(ABC):
             return False
         state.active, state.calm = state.streak >= self.patience, 0
         return state.active
+
+    def may_have_seen(self, state: RuleState) -> bool:
+        """Return whether a restored state can be this rule's, and not that of a changed one."""
+        del state
+        return True
 
     @abstractmethod
     def _judge(self, state: RuleState, value: float, unit: float) -> tuple[bool, bool]:
@@ -188,6 +225,10 @@ class ControlChart(Rule):
             raise ValueError(f"expected chart 'ewma' or 'cusum', got {self.chart!r}")
         if self.baseline not in _LIMITS[self.chart]:
             raise ValueError(f"expected baseline of 5, 10 or 20 values, got {self.baseline}")
+
+    def may_have_seen(self, state: RuleState) -> bool:
+        """Return whether a restored state has no more first values than the chart needs."""
+        return len(state.baseline) <= self.baseline
 
     def _judge(self, state: RuleState, value: float, unit: float) -> tuple[bool, bool]:
         del unit  # a change is measured in the metric's own standard deviations

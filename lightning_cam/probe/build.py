@@ -26,6 +26,8 @@ from lightning_cam.probe.sample_reader import SampleData
 from lightning_cam.runtime.containers import map_tensors, tensors_in
 from lightning_cam.runtime.messages import describe
 
+_IGNORED = 255  # the usual `ignore_index` of labels in bytes
+
 Feed = Callable[[Any], Any]  # a collated batch to the batch that the model's step gets
 
 
@@ -168,7 +170,7 @@ def _add_labels(draft: _Draft, roles: Roles, data: SampleData) -> None:
         first = [int(t.flatten()[0]) if t.numel() else -1 for t in roles.box_labels.tensors or ()]
         targets = Targets(torch.tensor(first), "the class of each image's first box")
         source = f"batch{roles.box_labels.path}"
-    if targets is not None and targets.values.ndim == 1 and bool((targets.values < 0).any()):
+    if targets is not None and targets.values.ndim == 1 and _some_unknown(targets.values):
         draft.notes.append("some samples have no label: all are explained by their prediction")
         targets, source = None, "not used"
     draft.fields["targets"] = None if targets is None else targets.values
@@ -186,6 +188,13 @@ def _add_labels(draft: _Draft, roles: Roles, data: SampleData) -> None:
                 f"{differ} of {len(values)} labels in the batch differ from the data set's own "
                 "list; the batch's are taken"
             )
+
+
+def _some_unknown(labels: Tensor) -> bool:
+    """Return whether some labels say that there is none: below 0, or 255 among small ones."""
+    others = labels[labels != _IGNORED]
+    ignored = 0 < len(others) < len(labels) and int(others.max()) < _IGNORED // 2
+    return ignored or bool((labels < 0).any())
 
 
 def _add_regions(draft: _Draft, roles: Roles, known: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,6 +32,12 @@ def grabcut_masks(
         boxes: for each image (n, 4) `x1, y1, x2, y2` in pixels, or None.
         seed: of the initialisation of the colour models.
     """
+    # OpenCV's random numbers are a thread's own: those of the training must not be advanced.
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        return thread.submit(_grabcut_masks, displayed, boxes, seed).result()
+
+
+def _grabcut_masks(displayed: Tensor, boxes: Sequence[Tensor] | None, seed: int) -> Tensor:
     import cv2
 
     height, width = displayed.shape[2:]

@@ -234,15 +234,9 @@ class Probe:
 
         The datamodule must have been set up. Of several dataloaders the first is used.
         """
-        if split not in ("train", "val", "test", "predict"):
-            raise ValueError(f"expected split 'train', 'val', 'test' or 'predict', got {split!r}")
-        from lightning_cam.probe.generators import preserve_generators
-        from lightning_cam.probe.sampling import first_loader
-        from lightning_cam.runtime.model_state import isolated_rng
+        from lightning_cam.probe.sampling import loader_of
 
-        with isolated_rng(), preserve_generators(datamodule):
-            loaders = getattr(datamodule, f"{split}_dataloader")()
-        return cls.from_dataloader(first_loader(loaders), size, seed=seed, **known)
+        return cls.from_dataloader(loader_of(datamodule, split), size, seed=seed, **known)
 
 
 def _own(tensor: Tensor) -> Tensor:

@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from lightning_cam.probe.build import Feed, ProbeArguments, probe_arguments
-from lightning_cam.probe.columns import Items
-from lightning_cam.probe.generators import preserve_generators
-from lightning_cam.probe.sample_reader import choose_of_batches, count_of
+from lightning_cam.probe.columns import Items, count_of
+from lightning_cam.probe.sample_reader import EMPTY, choose_of_batches
 from lightning_cam.probe.worker import read_in_worker
+from lightning_cam.runtime.generators import preserve_generators
 from lightning_cam.runtime.messages import describe
 from lightning_cam.runtime.model_state import isolated_rng
 
@@ -43,6 +43,18 @@ def first_loader(loaders: Any) -> Any:
     return several[0]
 
 
+def loader_of(datamodule: Any, split: str) -> Any:
+    """Return the first dataloader of a datamodule's `train`, `val`, `test` or `predict` data.
+
+    Raises:
+        ValueError: another split.
+    """
+    if split not in ("train", "val", "test", "predict"):
+        raise ValueError(f"expected split 'train', 'val', 'test' or 'predict', got {split!r}")
+    with isolated_rng(), preserve_generators(datamodule):
+        return first_loader(getattr(datamodule, f"{split}_dataloader")())
+
+
 def loaders_in(loaders: Any) -> list[Any]:
     """Return all dataloaders of a loader, a list, a dict or a `CombinedLoader`."""
     if hasattr(loaders, "iterables"):
@@ -70,7 +82,7 @@ def sample_dataset(
     if not isinstance(dataset, IterableDataset) and not hasattr(dataset, "__len__"):
         dataset = _Stream(dataset)
     if hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__") and not len(dataset):
-        raise ValueError("expected a data set with samples, got an empty one")
+        raise ValueError(EMPTY)
     loader: Any = DataLoader(dataset, batch_size=max(1, size), collate_fn=Items)
     return sample_loader(loader, size, seed, feed=feed, holders=holders, known=known)
 

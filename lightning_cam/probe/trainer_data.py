@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from lightning_cam.probe.columns import count_of
 from lightning_cam.probe.origin import ProbeOrigin
 from lightning_cam.probe.probe import Probe
-from lightning_cam.probe.sample_reader import count_of
 from lightning_cam.probe.sampling import (
     ENOUGH,
     can_be_sampled,
@@ -24,42 +24,34 @@ from lightning_cam.runtime.containers import map_tensors
 if TYPE_CHECKING:
     from lightning_cam.probe.sources import ProbeSource
 
-_SPLITS = {"train": "training", "val": "validation"}
+_LOADERS = {"train": "train_dataloader", "val": "val_dataloaders", "test": "test_dataloaders"}
+_SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 
 class TrainerProbes:
-    """Samples probes by name, those of the trainer's data as soon as it is loaded.
+    """Samples probes, those of the trainer's data as soon as it is loaded.
 
     A `DataLoader` is read beside the training, in a worker process: see `read_in_worker`. Of any
     other loader, whose iteration may do anything, the batches of the first validation are taken as
     they reach the model.
 
     Args:
-        sources: of the probes, by name.
         size: number of images of each.
         seed: of their choice.
         known: arguments of `Probe` in place of what the data says; None for none.
     """
 
-    def __init__(
-        self, sources: Mapping[str, ProbeSource], size: int, seed: int, known: Mapping[str, Any]
-    ) -> None:
-        self._sources = sources
+    def __init__(self, size: int, seed: int, known: Mapping[str, Any]) -> None:
         self._size, self._seed, self._known = size, seed, known
         self._collected: list[Any] | None = None  # None while no loader needs it
 
-    @property
-    def needs_validation_data(self) -> bool:
-        """Whether a probe is sampled from the validation data."""
-        return any(isinstance(each, str) and each == "val" for each in self._sources.values())
-
     def sample(
-        self, name: str, trainer: Any, module: Any, warn_once: Callable[[str], None]
+        self, source: ProbeSource, trainer: Any, module: Any, warn_once: Callable[[str], None]
     ) -> tuple[Probe, ProbeOrigin] | None:
         """Return a probe and how it was made, None while its data is not there.
 
         Args:
-            name: of the probe.
+            source: of the probe.
             trainer: the trainer.
             module: its module, whose batch hooks the samples pass.
             warn_once: takes a warning.
@@ -68,7 +60,6 @@ class TrainerProbes:
             ValueError: the data holds no images.
             Exception: whatever the data set raises.
         """
-        source = self._sources[name]
         known = {name: value for name, value in self._known.items() if value is not None}
         if isinstance(source, Probe):
             return source.replaced(**known) if known else source, ProbeOrigin()
@@ -83,7 +74,7 @@ class TrainerProbes:
             sample = sample_loader if is_dataloader(source) else sample_dataset
             made = sample(source, feed=feed, **arguments)
             return Probe(**made.values), made.origin
-        loaders = trainer.train_dataloader if source == "train" else trainer.val_dataloaders
+        loaders = getattr(trainer, _LOADERS[source])
         if loaders is None:
             return None
         return self._of_split(source, loaders_in(loaders), trainer, {"feed": feed, **arguments})

@@ -8,15 +8,17 @@ import pickle
 import time
 import traceback
 import warnings
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import IterableDataset
 
-from lightning_cam.probe.generators import preserve_generators
 from lightning_cam.probe.sample_reader import SampleData, read_samples
+from lightning_cam.runtime.generators import preserve_generators
 from lightning_cam.runtime.model_state import isolated_rng
+from lightning_cam.runtime.open_files import own_file_positions
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -49,12 +51,14 @@ def read_in_worker(
     facts = _facts_of(loader)
     job = (facts, size, seed, max_batches)
     context = loader.multiprocessing_context or _fork()
+    if context is None and loader.num_workers:  # then the data set can be sent to a process
+        context = multiprocessing.get_context()
     with _ProgressBar() as bar:
         try:
             return _run(job, context, getattr(loader, "timeout", 0) or _TIMEOUT, bar), ""
         except _NotReadError as error:
             reason = str(error)
-        with isolated_rng(), preserve_generators(loader):
+        with isolated_rng(), preserve_generators(loader), _attributes_kept(loader.dataset):
             reading = read_samples(facts, size, seed, max_batches=max_batches, progress=bar.update)
     return reading, f"read in the main process: {reason}"
 
@@ -75,6 +79,25 @@ def _facts_of(loader: Any) -> SimpleNamespace:
     )
 
 
+@contextlib.contextmanager
+def _attributes_kept(dataset: Any) -> Iterator[None]:
+    """Restore the attributes of a data set and of those inside it, such as a file opened lazily.
+
+    Workers that are forked later would share the file's position.
+    """
+    found = [dataset]
+    for each in found:
+        inner = [getattr(each, "dataset", None), *(getattr(each, "datasets", None) or ())]
+        found += [one for one in inner if one is not None and not any(one is f for f in found)]
+    kept = [(each, dict(vars(each))) for each in found if hasattr(each, "__dict__")]
+    try:
+        yield
+    finally:
+        for each, attributes in kept:
+            vars(each).clear()
+            vars(each).update(attributes)
+
+
 def _fork() -> Any:
     """Return the way to start a process that needs nothing to be picklable, None without one."""
     methods = multiprocessing.get_all_start_methods()
@@ -85,7 +108,8 @@ def _run(job: tuple[Any, ...], context: Any, timeout: float, bar: _ProgressBar) 
     if context is None:
         raise _NotReadError("this system cannot fork a process")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(sender, *job), daemon=True)
+    process = context.Process(target=_work, args=(sender, *job))
+    process.daemon = False  # a daemon may start no processes, as some data sets do
     try:
         with warnings.catch_warnings():
             # Of a process with threads, such as this one. The worker reads and ends.
@@ -136,6 +160,7 @@ def _work(
         sender.send_bytes(pickle.dumps((kind, content), protocol=pickle.HIGHEST_PROTOCOL))
 
     torch.set_num_threads(1)
+    own_file_positions()
     try:
         if facts.worker_init_fn is not None:
             _become_worker(facts.dataset, seed)
@@ -148,6 +173,8 @@ def _work(
             progress=lambda done, most: send("progress", (done, most)),
         )
         send("reading", reading)
+    except KeyboardInterrupt:  # Ctrl-C reaches the main process too, which says so
+        return
     except Exception as error:  # noqa: BLE001 - raised again in the main process
         text = traceback.format_exc()
         with contextlib.suppress(Exception):

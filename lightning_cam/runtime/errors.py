@@ -29,17 +29,17 @@ class ErrorPolicy:
         self._warned: set[str] = set()
 
     @contextlib.contextmanager
-    def suppress(self, what: str, *, but: bool = False) -> Iterator[None]:
+    def suppress(self, what: str, *, when: bool = True) -> Iterator[None]:
         """Turn an exception of the body into one warning, unless `strict`.
 
         Args:
             what: is skipped because of it, such as `an evaluation`.
-            but: let it through nevertheless.
+            when: False to let exceptions through.
         """
         try:
             yield
         except Exception as error:
-            if self.strict or but:
+            if self.strict or not when:
                 raise
             self.handle(what, error)
 

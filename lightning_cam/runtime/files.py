@@ -40,11 +40,14 @@ def safe_tag(tag: str) -> str:
 def append_line(path: Path, line: str) -> None:
     """Append a line to a text file, whole or not at all; make its folder where needed.
 
+    After a line that was interrupted, as by a killed process, it starts on a line of its own.
+
     Raises:
         OSError: the folder or the disk does not accept it; the file then ends where it did.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = memoryview(f"{line}\n".encode())
+    start = "\n" if ends_without_newline(path) else ""
+    data = memoryview(f"{start}{line}\n".encode())
     with path.open("ab", buffering=0) as file:
         end = file.seek(0, os.SEEK_END)
         try:

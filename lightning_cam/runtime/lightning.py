@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
+from torch.nn.parameter import is_lazy
 
 from lightning_cam.runtime.distributed import unsupported_sharding
 from lightning_cam.runtime.files import safe_name
@@ -49,6 +49,7 @@ else:
 
 OnAlert: TypeAlias = Callable[..., object] | str  # of alert, trainer, module; a str for YAML
 _ACTIONS = ("warn", "stop", "checkpoint")
+_LOGGING = ("log", "log_dict")
 
 # --- before the training -----------------------------------------------------------------------
 
@@ -93,6 +94,11 @@ def has_validation(trainer: Trainer) -> bool:
     return bool(loop._data_source.is_defined()) and overridden  # noqa: SLF001
 
 
+def is_initialized(module: LightningModule) -> bool:
+    """Return whether lazy modules have their weights, which their first pass in training makes."""
+    return not any(is_lazy(each) for each in (*module.parameters(), *module.buffers()))
+
+
 # --- at a validation ---------------------------------------------------------------------------
 
 
@@ -118,7 +124,33 @@ def forward_context(trainer: Trainer, module: LightningModule) -> ForwardContext
         converted: torch.Tensor = precision.convert_input(images.to(module.device))
         return converted
 
-    return ForwardContext(to_model, precision.forward_context)
+    @contextlib.contextmanager
+    def run() -> Iterator[None]:
+        with without_logging(module), precision.forward_context():
+            yield
+
+    return ForwardContext(to_model, run)
+
+
+@contextlib.contextmanager
+def without_logging(module: LightningModule) -> Iterator[None]:
+    """Ignore what a module logs in its `forward`: our passes are no part of its averages.
+
+    Outside of its steps logging would raise. The instance has functions of its own meanwhile.
+    """
+    own = vars(module)
+    before = {name: own[name] for name in _LOGGING if name in own}
+    own.update(dict.fromkeys(_LOGGING, _log_nothing))
+    try:
+        yield
+    finally:
+        for name in _LOGGING:
+            del own[name]
+        own.update(before)
+
+
+def _log_nothing(*_: Any, **__: Any) -> None:
+    """Take the place of `LightningModule.log`."""
 
 
 def log_step(trainer: Trainer, *, train_epoch_end: bool = False) -> int:
@@ -160,29 +192,6 @@ def log_scalars(
             sync_dist=several_ranks,
             prog_bar=name == progress_bar,
         )
-
-
-def monitored_value(trainer: Trainer, monitor: tuple[str, str] | None) -> float:
-    """Return the monitored metric's value, the higher the better; NaN where there is none.
-
-    Args:
-        trainer: the trainer.
-        monitor: metric and mode; by default those of its own callbacks.
-    """
-    name, mode = monitor or _monitored(trainer) or ("", "min")
-    if name not in trainer.callback_metrics:
-        return math.nan
-    value = float(trainer.callback_metrics[name])
-    return -value if mode == "min" else value
-
-
-def _monitored(trainer: Trainer) -> tuple[str, str] | None:
-    """Return metric and mode by which the trainer's own callbacks tell better from worse."""
-    for callback in (*trainer.checkpoint_callbacks, *trainer.early_stopping_callbacks):
-        monitor, mode = getattr(callback, "monitor", None), getattr(callback, "mode", "min")
-        if monitor:
-            return str(monitor), str(mode)
-    return None
 
 
 def check_alert_actions(on_alert: Any) -> tuple[OnAlert, ...]:

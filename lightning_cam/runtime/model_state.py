@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import random
 import sys
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.utils.checkpoint
+from torch.nn.modules.lazy import LazyModuleMixin
+
+from lightning_cam.runtime.generators import GENERATORS, preserve_generators
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -17,22 +21,45 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
+class ModelIdentity:
+    """Remembers which model it was, without keeping it alive; a copy or a pickle forgets it.
+
+    Args:
+        model: the model; by default none.
+    """
+
+    def __init__(self, model: nn.Module | None = None) -> None:
+        self._model = None if model is None else weakref.ref(model)
+
+    def is_of(self, model: nn.Module) -> bool:
+        """Return whether it was this model, the same object."""
+        return self._model is not None and self._model() is model
+
+    def __reduce__(self) -> tuple[type[ModelIdentity], tuple[()]]:
+        return ModelIdentity, ()
+
+
 @contextlib.contextmanager
 def preserve_model_state(model: nn.Module, device: torch.device) -> Iterator[None]:
     """Run the body with `model` in evaluation mode, and restore everything afterwards.
 
     Restored, also when the body raises: the train/eval flag of each submodule (a frozen BatchNorm
-    in a training network keeps its own), every buffer bit for bit, the random streams of Python,
-    NumPy and torch, grad mode and inference mode. Compiled modules run eagerly inside, so that
-    their hooks fire and nothing is recompiled. Checkpointed parts run without checkpointing.
+    in a training network keeps its own), every buffer bit for bit, attributes and children that
+    were replaced, the length of lists that grew, the random streams of Python, NumPy and torch,
+    random generators that submodules hold as attributes, grad mode and inference mode. Compiled
+    modules run eagerly inside, so that their hooks fire and nothing is recompiled. Checkpointed
+    parts run without checkpointing.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(isolated_rng(device))
+        held = (each for module in model.modules() for each in vars(module).values())
+        stack.enter_context(preserve_generators(*(e for e in held if isinstance(e, GENERATORS))))
         # `trainer.validate()` runs in inference mode, which `enable_grad` does not end.
         stack.enter_context(torch.inference_mode(mode=False))
         stack.enter_context(torch.no_grad())
         stack.enter_context(_eager())
         stack.enter_context(_not_recomputed())
+        stack.enter_context(_attributes_kept(model))
         stack.enter_context(_buffers_kept(model))
         stack.enter_context(_evaluating(model))
         yield
@@ -100,8 +127,34 @@ def _buffers_kept(model: nn.Module) -> Iterator[None]:
                 now.update(before)
 
 
-def _same_entries(now: dict[str, Tensor | None], before: dict[str, Tensor | None]) -> bool:
-    return list(now) == list(before) and all(now[name] is before[name] for name in before)
+@contextlib.contextmanager
+def _attributes_kept(model: nn.Module) -> Iterator[None]:
+    """Restore attributes and children that a forward pass replaced, added or removed.
+
+    Such as the `weight` that weight_norm and pruning compute in each pass: one with a graph could
+    not be copied; or a head that the first pass creates. What a list was given is removed again;
+    nothing else that is changed in place is restored. Weights that do not exist yet are made
+    by the pass, and stay.
+    """
+    modules = [module for module in model.modules() if not isinstance(module, LazyModuleMixin)]
+    dicts = [(vars(module), dict(vars(module))) for module in modules]
+    dicts += [(module._modules, dict(module._modules)) for module in modules]  # noqa: SLF001
+    lists = [value for _, before in dicts for value in before.values() if type(value) is list]
+    lengths = [len(each) for each in lists]
+    try:
+        yield
+    finally:
+        for each, length in zip(lists, lengths, strict=True):
+            del each[length:]
+        for now, before in dicts:
+            if not _same_entries(now, before):
+                for name in now.keys() - before.keys():
+                    del now[name]
+                now.update(before)  # not cleared before: a signal's handler may save the model
+
+
+def _same_entries(now: dict[str, Any], before: dict[str, Any]) -> bool:
+    return list(now.keys()) == list(before.keys()) and all(now[k] is before[k] for k in before)
 
 
 class _BufferCopies:

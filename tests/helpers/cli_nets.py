@@ -49,6 +49,14 @@ class Lit(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1, momentum=0.9)
 
 
+class LitWithHook(Lit):
+    """Normalises in a batch hook."""
+
+    def on_after_batch_transfer(self, batch, dataloader_idx):
+        images, *rest = batch
+        return ((images - 0.5) / 0.25, *rest)
+
+
 class TwoOptimizers(Lit):
     """Steps twice per batch, so that scalars are not logged under `global_step`."""
 

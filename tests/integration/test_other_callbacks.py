@@ -83,9 +83,10 @@ def test_without_a_monitor_the_label_confidence_decides(tmp_path):
     assert history_of(callback).best.index == values.index(max(values))
 
 
-def test_a_monitor_that_is_never_logged_is_ignored(tmp_path):
+def test_a_monitor_that_is_never_logged_costs_a_warning(tmp_path):
     log = MetricsLog()
-    fit(tmp_path, small(monitor="no such metric"), log, max_epochs=2)
+    with pytest.warns(UserWarning, match="'no such metric'. Known: val_loss"):
+        fit(tmp_path, small(monitor="no such metric"), log, max_epochs=2)
     assert math.isfinite(log.metrics[-1]["cam/jsd_best"])
 
 

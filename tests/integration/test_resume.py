@@ -20,6 +20,7 @@ from helpers.training import (
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lightning_cam import CAMCallback
+from lightning_cam.monitor import History
 
 pytestmark = [
     *QUIET,
@@ -172,6 +173,8 @@ def test_trainer_validate_from_a_checkpoint_compares_with_its_history(tmp_path):
 
 def test_a_state_whose_probe_is_not_set_up_yet_is_not_lost():
     callback = CAMCallback()
-    state = {"validations": 3, "probes": {"val": {"fingerprint": "f", "layers": [], "history": {}}}}
+    history = History().state_dict()
+    probe = {"fingerprint": "f", "layers": [], "history": history}
+    state = {"validations": 3, "probes": {"val": probe}}
     callback.load_state_dict(state)
     assert callback.state_dict() == state

@@ -56,14 +56,9 @@ def test_validate_does_not_change_the_history_of_fit(tmp_path):
     assert trainer.callback_metrics["cam/jsd_first"] == 0
 
 
-def test_nothing_is_evaluated_in_test_and_predict(tmp_path):
-    class Tested(Module):
-        def test_step(self, batch, batch_idx):
-            self.log("test_loss", self.net(batch[0]).mean())
-
-    callback, module = small(), Tested()
+def test_nothing_is_evaluated_in_predict(tmp_path):
+    callback, module = small(), Module()
     trainer = make_trainer(tmp_path, [callback])
-    trainer.test(module, loader(), verbose=False)
     trainer.predict(module, loader(torch.rand(2, 3, 16, 16)))
     assert callback.state_dict()["validations"] == 0
     assert list(tmp_path.rglob("*.png")) == []

@@ -6,13 +6,16 @@ import torchvision
 from helpers.training import (
     QUIET,
     Module,
+    Squares,
     cam_scalars,
+    fit,
     fit_with_tensorboard,
     image_tags,
+    squares_probe,
 )
 from torch import nn
 
-from lightning_cam import CAMCallback, Probe, SegmentationTarget, load_weights
+from lightning_cam import CAMCallback, Probe, SegmentationTarget, Threshold, load_weights
 
 pytestmark = QUIET
 
@@ -91,3 +94,28 @@ def test_a_segmentation_model_has_a_map_per_class(tmp_path):
     _, events = fit_with_tensorboard(tmp_path, callback, module=Tiny(Segmenter()))
     overlays = [tag.removeprefix("cam/overlay/") for tag in image_tags(events) if "overlay" in tag]
     assert overlays == ["00/0", "00/2", "00/3", "01/0", "01/2", "01/3"]
+
+
+class WithoutLogits(Module):
+    """Its forward returns a map of depths: no class logits to ask after an intervention."""
+
+    def forward(self, images):
+        return {"depth": self.net[:4](images).mean(1)}
+
+
+@pytest.mark.parametrize("masks", [True, False])
+def test_default_rules_are_those_that_the_output_can_be_asked_for(tmp_path, masks):
+    known = {"masks": Squares(4).masks} if masks else {}
+    probe = Probe(Squares(4).images, Squares(4).targets, **known)
+    callback = CAMCallback(probe, target=lambda output: output["depth"].mean((1, 2)), strict=True)
+    trainer = fit(tmp_path, callback, module=WithoutLogits())
+    assert "cam/entropy" in trainer.callback_metrics
+    rules = callback._monitor.probe_set.monitors["val"].rules.rules
+    assert [rule.metric for rule in rules] == (["enrichment"] if masks else [])
+
+
+def test_a_rule_of_the_user_says_that_the_output_has_no_logits(tmp_path):
+    rule = Threshold("background_reliance", above=0.2)
+    depth = {"target": lambda output: output["depth"].mean((1, 2)), "alerts": [rule]}
+    with pytest.raises(ValueError, match="background_reliance needs class logits; the output"):
+        fit(tmp_path, CAMCallback(squares_probe(), **depth), module=WithoutLogits())

@@ -8,7 +8,7 @@ import torch
 from robustness.non_interference.data import Squares
 from torch.utils.data import Subset
 
-from lightning_cam.probe.generators import preserve_generators
+from lightning_cam.runtime.generators import preserve_generators
 
 
 class Jitter:

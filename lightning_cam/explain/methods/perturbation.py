@@ -21,6 +21,7 @@ from lightning_cam.explain.attribution import AttributionBatch
 from lightning_cam.explain.capture import Site
 from lightning_cam.explain.methods.gradient import summed
 from lightning_cam.explain.methods.registry import register
+from lightning_cam.explain.modules import add_forward_hook
 from lightning_cam.runtime.containers import map_tensors
 
 SMOOTH_SAMPLES = 4
@@ -136,7 +137,9 @@ def _ablating(
             calls += 1
             return map_tensors(output, ablate) if mine else output
 
-        handle = module.register_forward_hook(hook)
+        # Before hooks of the user's own, which may store the output for the head.
+        own = site.module not in batch.replaced
+        handle = add_forward_hook(module, hook, prepend=own)
         try:
             yield
         finally:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import warnings
 from pathlib import Path
 from typing import Any
 
 VERSION = 2
 HEADER, EVALUATION = "probe", "evaluation"  # kinds of lines
 _FOLDER = "lightning_cam"
+_MOST_LISTED = 5
+_warned: set[tuple[Path, tuple[int, ...]]] = set()
 
 
 def record_folder(run: Path) -> Path:
@@ -17,17 +19,40 @@ def record_folder(run: Path) -> Path:
     return run / _FOLDER
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the complete lines of a record.
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the complete lines of a file of JSON objects; the others cost one warning.
 
     A process that is killed or a full disk leaves an incomplete line, and a resumed run writes on
-    after it, so lines that cannot be parsed are skipped wherever they are.
+    after it, so lines that cannot be parsed are left out wherever they are.
+
+    Raises:
+        OSError: the file cannot be read.
     """
+    found, damaged = [], []
     with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
-        for line in file:
-            try:
-                found = json.loads(line)
-            except ValueError:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
                 continue
-            if isinstance(found, dict):
-                yield found
+            try:
+                content = json.loads(line)
+            except (ValueError, RecursionError):
+                content = None
+            if isinstance(content, dict):
+                found.append(content)
+            else:
+                damaged.append(number)
+    _warn(path, damaged)
+    return found
+
+
+def _warn(path: Path, damaged: list[int]) -> None:
+    """Warn once per file and process about lines that were left out."""
+    key = (path.absolute(), tuple(damaged))
+    if not damaged or key in _warned:
+        return
+    _warned.add(key)
+    numbers = ", ".join(map(str, damaged[:_MOST_LISTED]))
+    numbers += ", ..." if len(damaged) > _MOST_LISTED else ""
+    some = f"line {numbers}" if len(damaged) == 1 else f"lines {numbers}"
+    message = f"lightning_cam leaves out {some} of {path}: incomplete, or no JSON object."
+    warnings.warn(message, RuntimeWarning, stacklevel=4)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from lightning_cam.output.record.format import (
     read_lines,
     record_folder,
 )
+from lightning_cam.output.record.line_check import check_evaluation, check_header
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -136,18 +138,22 @@ def read_run(folder: str | Path) -> list[ProbeRecord]:
 
     Of a file only what follows its last header counts, since another header means another probe or
     other settings. A resumed run writes again from where its checkpoint was: its evaluations
-    replace earlier ones from there on. Incomplete lines are skipped.
+    replace earlier ones from there on. Incomplete lines are left out, with a warning.
 
     Args:
         folder: of the run, or the folder `lightning_cam` in it.
 
     Raises:
-        ValueError: there is no record, or one that this version cannot read.
+        ValueError: there is no record, or one that is damaged or that this version cannot read; the
+            message says which file.
+        OSError: a file cannot be read.
     """
     folder = Path(folder)
-    places = [record_folder(folder), folder]
-    paths = next((found for place in places if (found := sorted(place.glob("*.jsonl")))), [])
-    records = [record for path in paths if (record := _read(path)) is not None]
+    paths = sorted(record_folder(folder).glob("*.jsonl"))
+    records = [read_record(path) for path in paths]
+    if not paths:  # the folder of the records itself; files of a run beside it are none
+        read = (_read(path) for path in sorted(folder.glob("*.jsonl")))
+        records = [record for record in read if record is not None]
     if not records:
         got = "a folder without any" if folder.is_dir() else "no folder"
         raise ValueError(
@@ -157,33 +163,74 @@ def read_run(folder: str | Path) -> list[ProbeRecord]:
     return sorted(records, key=lambda record: record.tag)
 
 
-def _read(path: Path) -> ProbeRecord | None:
-    """Return a file's record, None where it is no record."""
-    record: ProbeRecord | None = None
-    for line in read_lines(path):
-        kind = line.get("kind")
-        try:
-            if kind == HEADER:
-                record = _header(path, line)
-            elif kind == EVALUATION and record is not None:
-                evaluation = _evaluation(line)
-                while record.evaluations and record.evaluations[-1].index >= evaluation.index:
-                    record.evaluations.pop()
-                record.evaluations.append(evaluation)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(
-                f"expected a record of lightning_cam, got {path}: {error!r}"
-            ) from error
+def read_record(path: Path) -> ProbeRecord:
+    """Return a file's record.
+
+    Raises:
+        ValueError: it has none, or one that is damaged or that this version cannot read.
+        OSError: it cannot be read.
+    """
+    record = _read(path)
+    if record is None:
+        got = "an empty file" if not path.stat().st_size else "a file without a header"
+        raise ValueError(f"expected a record of lightning_cam, got {got}: {path}")
     return record
 
 
-def _header(path: Path, line: Mapping[str, Any]) -> ProbeRecord:
-    if line.get("version") != VERSION:
-        writer = line.get("environment", {}).get("lightning_cam", "unknown")
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn whatever the body raises over a record's content into a ValueError that names the file.
+
+    What an encoded image holds is only known when it is decoded.
+    """
+    try:
+        yield
+    except VersionError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
         raise ValueError(
+            f"expected a sound record of lightning_cam, got {path}: {reason or repr(error)}"
+        ) from error
+
+
+def _read(path: Path) -> ProbeRecord | None:
+    """Return a file's record, None where it is no record."""
+    lines = read_lines(path)
+    headers = [number for number, line in enumerate(lines) if line.get("kind") == HEADER]
+    if not headers:
+        return None
+    with reading(path):
+        header, *others = lines[headers[-1] :]
+        _check_version(path, header)
+        check_header(header)
+        record = _header(path, header)
+        for line in others:
+            if line.get("kind") != EVALUATION:
+                continue
+            check_evaluation(line, len(record.ids), multi_label=record.multi_label)
+            evaluation = _evaluation(line)
+            while record.evaluations and record.evaluations[-1].index >= evaluation.index:
+                record.evaluations.pop()
+            record.evaluations.append(evaluation)
+    return record
+
+
+class VersionError(ValueError):
+    """A record of another version."""
+
+
+def _check_version(path: Path, line: Mapping[str, Any]) -> None:
+    if line.get("version") != VERSION:
+        found = line.get("environment")
+        writer = found.get("lightning_cam", "unknown") if isinstance(found, dict) else "unknown"
+        raise VersionError(
             f"expected a record of version {VERSION}, got version {line.get('version')!r} in "
             f"{path}, written by lightning_cam {writer}. Read it with that version or a newer one."
         )
+
+
+def _header(path: Path, line: Mapping[str, Any]) -> ProbeRecord:
     names, masks = line["class_names"], line["masks"]
     return ProbeRecord(
         path=path,

@@ -8,6 +8,7 @@ import json
 import math
 import platform
 import time
+import warnings
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -26,7 +27,8 @@ from lightning_cam.output.record.format import (
     read_lines,
     record_folder,
 )
-from lightning_cam.runtime.files import append_line, ends_without_newline, safe_name
+from lightning_cam.output.record.reader import read_record
+from lightning_cam.runtime.files import append_line, safe_name
 
 if TYPE_CHECKING:
     from lightning_cam.output.protocols import Evaluation
@@ -60,6 +62,9 @@ class Recorder:
     ) -> None:
         """Write the header, unless the file's last one is equal: then the run continues.
 
+        After a record that is damaged, or of another version, a new one begins in the same file,
+        with a warning.
+
         Args:
             probe: the images, labels and masks.
             num_pictures: how many of its images, from the first, are recorded.
@@ -82,16 +87,24 @@ class Recorder:
             "settings": dict(settings or {}),
         }
         # Compared through JSON, which does not tell tuples from lists.
-        if self._last_header(header) == json.loads(json.dumps(header)):
+        if self._continues(json.loads(json.dumps(header))):
             return
         header |= {"images": _images(probe, self._count), "masks": _masks(probe, self._count)}
         self._append({**header, "environment": environment(device)})
 
-    def _last_header(self, keys: Iterable[str]) -> dict[str, Any] | None:
-        if not self.path.exists():
-            return None
-        headers = [line for line in read_lines(self.path) if line.get("kind") == HEADER]
-        return {key: headers[-1].get(key) for key in keys} if headers else None
+    def _continues(self, header: Mapping[str, Any]) -> bool:
+        """Return whether the file's record is sound and has this header; warn if it is damaged."""
+        lines = read_lines(self.path) if self.path.exists() else []
+        if not lines:
+            return False
+        try:
+            read_record(self.path)
+        except ValueError as error:
+            message = f"lightning_cam begins a new record in {self.path}: {error}"
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
+            return False
+        last = [line for line in lines if line.get("kind") == HEADER][-1]
+        return {key: last.get(key) for key in header} == header
 
     def add(self, evaluation: Evaluation) -> None:
         """Append an evaluation."""
@@ -123,8 +136,7 @@ class Recorder:
 
     def _append(self, content: Mapping[str, Any]) -> None:
         line = json.dumps(content, allow_nan=False, separators=(",", ":"))
-        # After an incomplete line the next one starts on a line of its own.
-        append_line(self.path, f"\n{line}" if ends_without_newline(self.path) else line)
+        append_line(self.path, line)
 
 
 def environment(device: torch.device | str | None = None) -> dict[str, str]:

@@ -21,6 +21,7 @@ from lightning_cam.metrics.registry import (
     grouped,
     title_of,
 )
+from lightning_cam.output.record import reading
 from lightning_cam.output.report.wording import VERDICTS
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ def payload(runs: Sequence[tuple[str, Sequence[ProbeRecord]]]) -> dict[str, Any]
         "groups": _groups(record for _, records in runs for record in records),
         "references": dict(REFERENCES),
         "colormaps": tables,
-        "colormap": colormap if colormap in tables else next(iter(tables)),
-        "opacity": alpha if isinstance(alpha, (int, float)) else _OPACITY,
+        "colormap": colormap if colormap in list(tables) else next(iter(tables)),
+        "opacity": alpha if _rounded(alpha) is not None else _OPACITY,
     }
 
 
@@ -107,6 +108,11 @@ def _chart(name: str, metric: Metric | None) -> dict[str, Any]:
 
 
 def _probe(record: ProbeRecord) -> dict[str, Any]:
+    with reading(record.path):
+        return _drawn(record)
+
+
+def _drawn(record: ProbeRecord) -> dict[str, Any]:
     evaluations = record.evaluations
     count = len(record.images)
     answers = [_answers(record, each) for each in evaluations]
@@ -196,8 +202,8 @@ def _per_image(evaluations: Sequence[EvaluationRecord]) -> dict[str, list[list[f
     return found
 
 
-def _rounded(value: float | None) -> float | None:
-    if value is None or not math.isfinite(value):
+def _rounded(value: Any) -> float | None:
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
     return float(f"{value:.{_DIGITS}g}")
 

@@ -14,7 +14,7 @@ from helpers.replaying import train
 from lightning_cam import CAMCallback, Threshold
 
 NETS = "helpers.cli_nets"
-REPLAY = ("replay", f"{NETS}:Lit", "checkpoints", "--no-report")
+CHECKPOINTS = ("checkpoints", "--no-report")
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
@@ -29,6 +29,7 @@ class Case:
     make: Callable[[], CAMCallback]
     arguments: Sequence[str]
     alerts: Sequence[str] = ()
+    module: str = "Lit"
 
 
 CASES = {
@@ -61,6 +62,7 @@ CASES = {
         ],
         alerts=["gap/relevance_mass"],
     ),
+    "batch hook": Case(CAMCallback, ["--probe", f"{NETS}:val_loader"], module="LitWithHook"),
     "panels": Case(
         lambda: CAMCallback(panels=["timeline", "overlay"]),
         ["--probe", f"{NETS}:val_loader", "--panels", "timeline,overlay", "--pictures"],
@@ -74,8 +76,15 @@ SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in CASES if name != 
 @pytest.mark.parametrize("name", ["two probes", *SLOW])
 def test_the_record_is_that_of_the_live_training(here, command, name):
     case, loader = CASES[name], cli_nets.val_loader()
-    train(here, cli_nets.Lit(12), case.make(), train=loader, val=loader, max_epochs=5)
-    code, out, err = command(*REPLAY, *case.arguments)
+    train(
+        here,
+        getattr(cli_nets, case.module)(12),
+        case.make(),
+        train=loader,
+        val=loader,
+        max_epochs=5,
+    )
+    code, out, err = command("replay", f"{NETS}:{case.module}", *CHECKPOINTS, *case.arguments)
     assert code == 0, err
     live, replayed = record_lines(here), record_lines("replay")
     assert live.keys() == replayed.keys()
@@ -103,7 +112,7 @@ def images_in(folder, root=None):
 def test_the_first_and_last_headline_metrics_are_printed(here, command):
     case, loader = CASES["two probes"], cli_nets.val_loader()
     live = train(here, cli_nets.Lit(6), case.make(), train=loader, val=loader, max_epochs=2)
-    code, out, err = command(*REPLAY, *case.arguments)
+    code, out, err = command("replay", f"{NETS}:{case.module}", *CHECKPOINTS, *case.arguments)
     assert code == 0, err
     printed = re.findall(r"^(cam/\S+) +first (\S+), last (\S+)  \((.+)\)$", out, re.MULTILINE)
     headlines = [f"cam/{probe}/enrichment" for probe in ("train", "val", "gap")]

@@ -13,8 +13,9 @@ def traced(net, score=lambda out: out.sum()):
     """Return the traced tensors of one forward pass, in order."""
     trace = LayerTrace(IMAGE, attention=set())
     handles = [
-        module.register_forward_hook(trace.hook(name))
+        handle
         for name, module in named_modules(net).items()
+        for handle in trace.attach(name, module)
     ]
     leaf = IMAGE.clone().requires_grad_()
     with torch.enable_grad(), trace.start:

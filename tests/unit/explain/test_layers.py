@@ -259,3 +259,46 @@ def test_candidates_of_a_nested_network_have_aliases_and_no_drawback():
     assert "neck.1" in candidates["neck"].aliases
     assert str(candidates["neck"]) == "neck  Sequential  3×16×16"
     assert choose_layer(list(candidates.values())).name == "neck"
+
+
+# --- modules with several names -------------------------------------------------------------------
+
+
+class TwoNames(nn.Module):
+    """One convolution registered as `first` and as `second.conv`, run once."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, padding=1)
+        self.second = nn.Module()
+        self.second.conv = self.first
+        self.fc = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.fc(self.second.conv(x).tanh().mean((2, 3)))
+
+
+def test_a_shared_module_has_the_same_maps_under_each_of_its_names():
+    net = TwoNames()
+    maps = compute_cams(net, IMAGES, 0, layers=["first", "second.conv"]).maps
+    assert [layer for _, layer in maps] == ["first", "second.conv"]
+    assert torch.equal(*maps.values())
+    for name, found in maps.items():
+        assert torch.equal(compute_cams(net, IMAGES, 0, layers=name[1]).maps[name], found)
+
+
+def test_a_shared_module_is_listed_and_found_once_under_its_first_name():
+    net = TwoNames()
+    assert [c.name for c in candidate_layers(net, IMAGES, resolve_target(0, 1))] == ["first"]
+    for layers in ("auto", -1, net.second.conv, ["first", net.first]):
+        assert layers_of(net, layers) == ["first"]
+    assert layers_of(net, "*[tv]") == ["first"]
+    assert layers_of(net, "conv") == ["second.conv"]
+
+
+def test_the_end_of_a_name_may_fit_several_names_of_one_module():
+    net = TwoNames()
+    net.third = nn.Module()
+    net.third.conv = net.first
+    assert layers_of(net, "conv") == ["second.conv"]
+    assert layers_of(net, "*.conv") == ["second.conv"]

@@ -5,7 +5,7 @@ import torch
 from helpers.nets import ConvNet
 from torch import nn
 
-from lightning_cam.explain.modules import module_of, named_modules, unwrap
+from lightning_cam.explain.modules import add_forward_hook, module_of, named_modules, unwrap
 
 
 @pytest.mark.filterwarnings("ignore:.*DataParallel.*")
@@ -17,6 +17,17 @@ def test_names_and_models_are_without_wrappers():
     assert named_modules(net)["0.b"] is net[0].b._orig_mod
     assert unwrap(torch.compile(nn.DataParallel(net), backend="eager")) is net
     assert unwrap(net) is net
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*is deprecated")
+def test_a_scripted_module_is_one_layer():
+    net = nn.Sequential(torch.jit.script(nn.Sequential(nn.ReLU(), nn.ReLU())), nn.ReLU())
+    assert list(named_modules(net)) == ["0", "1"]
+    seen = []
+    with add_forward_hook(net[0], lambda *_: seen.append(True)):
+        net(torch.rand(1))
+    net(torch.rand(1))
+    assert seen == [True]
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,8 @@ from lightning_cam import Probe
 from lightning_cam.interventions import InterventionInput
 from lightning_cam.interventions.image_editing import TOP_SHARE
 from lightning_cam.interventions.run import run_interventions
-from lightning_cam.monitor.measure import intervention_metrics, intervention_metrics_of
+from lightning_cam.monitor.measure import intervention_metrics
+from lightning_cam.monitor.metric_names import intervention_metrics_of
 from lightning_cam.runtime.chunking import AdaptiveChunkSize
 from lightning_cam.runtime.distributed import DistributedContext
 

@@ -61,8 +61,23 @@ def test_center_shift_by_hand():
     corner, opposite = torch.zeros(1, 4, 4), torch.zeros(1, 4, 4)
     corner[0, 0, 0], opposite[0, 3, 3] = 1.0, 5.0
     assert center_shift(corner, opposite).item() == pytest.approx(0.75)
-    assert center_shift(row(1.0, 0.0), row(0.0, 1.0)).item() == pytest.approx(0.5 / 2**0.5)
+    assert center_shift(row(1.0, 0.0), row(0.0, 1.0)).item() == pytest.approx(1 / 5**0.5)
     assert center_shift(corner, corner * 3).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_center_shift_is_a_share_of_the_diagonal_in_pixels():
+    """Image 300×400, diagonal 500: half the width is 200 pixels, half the height 150."""
+    here, right, below = torch.zeros(3, 1, 2, 2)
+    here[0, 0, 0], right[0, 0, 1], below[0, 1, 0] = 1.0, 1.0, 1.0
+    assert center_shift(here, right, (300, 400)).item() == pytest.approx(200 / 500)
+    assert center_shift(here, below, (300, 400)).item() == pytest.approx(150 / 500)
+    assert center_shift(right, below, (300, 400)).item() == pytest.approx(250 / 500)
+
+
+def test_center_shift_takes_the_proportions_of_the_map_for_those_of_the_image():
+    corner, opposite = torch.zeros(1, 3, 4), torch.zeros(1, 3, 4)
+    corner[0, 0, 0], opposite[0, 0, 3] = 1.0, 1.0
+    assert center_shift(corner, opposite).item() == pytest.approx(3 / 5)
 
 
 @pytest.mark.parametrize("metric", METRICS)

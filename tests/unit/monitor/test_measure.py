@@ -15,13 +15,12 @@ from lightning_cam.monitor.measure import (
     averages,
     compute_metrics,
     intervention_metrics,
-    intervention_metrics_of,
     map_metrics,
-    metric_names_for,
     movement_metrics,
     prediction_metrics,
     unflipped,
 )
+from lightning_cam.monitor.metric_names import intervention_metrics_of
 
 KEY, OTHER = ("gradcam", "layer"), ("layercam", "layer")
 
@@ -53,6 +52,17 @@ def test_each_reference_is_the_evaluation_that_it_is_named_after():
     for reference, seed in (("first", 0), ("best", 1), ("previous", 2)):
         assert torch.equal(moved[f"jsd_{reference}"], jsd(maps(7), maps(seed)))
     torch.testing.assert_close(moved["jsd_average"], jsd(maps(7), history.average[KEY]))
+
+
+def test_the_shift_of_the_centre_is_measured_in_pixels_of_the_image():
+    here, right = torch.zeros(2, 2, 4, 4)
+    here[:, 0, 0], right[:, 0, 2] = 1.0, 1.0
+    history = History()
+    history.add(snapshot(here))
+    result = CAMResult({KEY: right}, torch.zeros(2, 3), torch.zeros(2).long(), torch.arange(2))
+    wide = compute_metrics(Probe(torch.rand(2, 3, 300, 400)), result, history).metrics
+    assert wide["center_shift_first"] == pytest.approx(200 / 500)
+    assert wide["center_shift_previous"] == pytest.approx(200 / 500)
 
 
 def test_without_a_past_the_movement_is_zero():
@@ -203,37 +213,6 @@ def test_averages_skip_nan_and_keep_the_order():
 
 
 # --- interventions --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("masks", "targets", "has_logits", "expected"),
-    [
-        (True, [0, 1, 0, 1], True, "background_reliance"),
-        (False, [0, 1, 0, 1], True, "rim_reliance"),
-        (False, None, True, "rim_reliance"),
-        (True, None, True, None),
-        (True, [0, 1, 0, 1], False, None),
-        (True, [[0, 1]] * 4, True, None),
-    ],
-)
-def test_metrics_of_interventions_depend_on_masks_labels_and_logits(
-    masks, targets, has_logits, expected
-):
-    targets = None if targets is None else torch.tensor(targets)
-    found = intervention_metrics_of(probe(masks=masks, targets=targets), has_logits=has_logits)
-    names = {metric.name for metric in found}
-    assert not names if expected is None else expected in names
-    assert not {"background_reliance", "rim_reliance"} <= names
-
-
-@pytest.mark.parametrize("masks", [True, False])
-def test_names_for_a_probe_are_those_whose_needs_it_meets(masks):
-    names = set(metric_names_for(probe(masks=masks)))
-    assert {"entropy", "jsd_first", "label_confidence"} <= names
-    assert ("enrichment_random" in names) is ("background_reliance" in names) is masks
-    assert ("rim_reliance" in names) is not masks
-    unlabelled = set(metric_names_for(probe(targets=None)))
-    assert not {"label_confidence", "background_reliance"} & unlabelled
 
 
 def test_metrics_of_interventions_are_nan_where_undefined():

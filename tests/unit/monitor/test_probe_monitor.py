@@ -24,7 +24,7 @@ from torch import nn
 from lightning_cam import Probe, Threshold, compute_cams
 from lightning_cam.metrics.registry import METRICS, find_metric
 from lightning_cam.monitor import probe_monitor as module
-from lightning_cam.monitor.baselines import localization_baselines
+from lightning_cam.monitor.baselines import measure_baselines
 from lightning_cam.monitor.default_rules import BACKGROUND_LIMIT
 from lightning_cam.output.panels import PANELS
 from lightning_cam.runtime.forward_context import ForwardContext
@@ -102,9 +102,9 @@ def test_baselines_are_measured_once(monkeypatch):
 
     def counted(*args):
         calls.append(args)
-        return localization_baselines(*args)
+        return measure_baselines(*args)
 
-    monkeypatch.setattr(module, "localization_baselines", counted)
+    monkeypatch.setattr(module, "measure_baselines", counted)
     model = net()
     monitor = probe_monitor(model, probe_of())
     first, _ = evaluate(monitor, model, 0)
@@ -313,10 +313,16 @@ def test_a_restored_monitor_continues_as_an_uninterrupted_one():
     [
         (lambda s: s | {"fingerprint": "0" * 12}, "the checkpoint's history is of another probe"),
         (lambda s: s | {"layers": ["layer4"]}, r"the checkpoint's history is of layers ['layer4']"),
-        (lambda s: s | {"history": None}, "the checkpoint's history cannot be used (TypeError"),
-        (lambda s: s | {"rules": 7}, "the checkpoint's history cannot be used (TypeError"),
-        (lambda s: s | {"noise_floor": "low"}, "cannot be used (ValueError"),
-        (lambda s: {}, "cannot be used (KeyError"),
+        (
+            lambda s: s | {"history": None},
+            "cannot be used (ValueError: expected probe.history as a",
+        ),
+        (
+            lambda s: s | {"rules": 7},
+            "the checkpoint's history cannot be used (ValueError: expected p",
+        ),
+        (lambda s: s | {"noise_floor": "low"}, "expected probe.noise_floor as a number, got a str"),
+        (lambda s: {}, "cannot be used (ValueError: expected 'fingerprint' in probe, got none"),
     ],
     ids=["probe", "layers", "history", "rules", "noise floor", "empty"],
 )

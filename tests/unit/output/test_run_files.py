@@ -31,6 +31,19 @@ def test_alerts_are_appended_as_lines(tmp_path):
     assert [json.loads(line)["epoch"] for line in lines] == [0, 1]
 
 
+@pytest.mark.parametrize("torn", [b'{"probe": "cam", "met', b"\xff\x00\xfe garbage", b'{"a": 1}'])
+def test_after_a_torn_line_the_next_alert_starts_on_a_line_of_its_own(tmp_path, torn):
+    files = RunFiles(tmp_path)
+    for epoch in range(2):
+        files.add_alert(Alert("cam", "enrichment", 0.4, 1.0, epoch, epoch, "confirmed"))
+        if not epoch:
+            with (tmp_path / "alerts.jsonl").open("ab") as file:
+                file.write(torn)
+    first, middle, last = (tmp_path / "alerts.jsonl").read_bytes().splitlines()
+    assert middle == torn
+    assert [json.loads(line)["epoch"] for line in (first, last)] == [0, 1]
+
+
 def test_each_probe_has_a_record_with_its_settings(tmp_path, evaluation):
     files = RunFiles(tmp_path)
     for tag in ("cam/train", "cam/val"):

@@ -1,5 +1,7 @@
 """`ScalarLog`: full names of metrics, and the loggers that get them."""
 
+import math
+
 import pytest
 
 from lightning_cam.output.scalars import ScalarLog
@@ -74,3 +76,23 @@ def test_names_are_remembered_in_order_and_once(scalars):
     scalars.log({"cam/a": 2.0, "cam/c": 1.0}, 1, [], None)
     scalars.log({}, 2, [], None)
     assert scalars.names == ["cam/b", "cam/a", "cam/c"]
+
+
+def test_the_last_finite_values_are_remembered(scalars):
+    scalars.log({"cam/a": 1.0, "cam/b": float("nan")}, 0, [], None)
+    scalars.log({"cam/a": float("nan"), "cam/c": 3.0}, 1, [], None)
+    scalars.log({"cam/a": 9.0}, 1, [], None, remember=False)
+    assert scalars.last == {"cam/a": 1.0, "cam/c": 3.0}
+
+
+def test_what_is_forgotten_is_a_probes_and_that_of_the_gap(scalars):
+    scalars.log({"cam/val/a": 1.0, "cam/train/a": 2.0, "cam/gap/a": 1.0}, 0, [], None)
+    assert scalars.forget("cam/val")
+    assert scalars.last == {"cam/train/a": 2.0}
+    assert not scalars.forget("cam/val")
+
+
+@pytest.mark.parametrize("damaged", [None, 3, ["cam/a"], {"cam/a": "x"}, {3: 1.0}, {"a": math.inf}])
+def test_a_damaged_state_restores_nothing(scalars, damaged):
+    scalars.load_state_dict(damaged)
+    assert scalars.last == {}

@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_cam import Probe
 from lightning_cam.probe.sampling import sample_dataset, sample_loader
-from lightning_cam.probe.sources import check_sources
+from lightning_cam.probe.sources import check_sources, sources_in
 
 PROBE = Probe(torch.rand(2, 3, 4, 4))
 
@@ -32,7 +32,7 @@ def test_several_sources_keep_their_names_and_order():
     ("probe", "error", "match"),
     [
         ({}, ValueError, "at least one probe, got an empty dict"),
-        ("test", ValueError, "expected probe 'train' or 'val', got 'test'"),
+        ("tests", ValueError, "expected probe 'train', 'val' or 'test', got 'tests'"),
         ({"a": "valid"}, ValueError, "got 'valid'"),
         (
             torch.rand(2, 3, 4, 4),
@@ -58,3 +58,18 @@ def test_datasets_and_loaders_are_sampled_alike():
 def test_a_smaller_dataset_gives_a_smaller_probe():
     data = TensorDataset(torch.rand(3, 3, 4, 4))
     assert len(sample_dataset(data, 32, 0).values["images"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("sources", "in_fit", "in_test"),
+    [
+        ({"val": "val"}, ["val"], ["test"]),
+        ({"train": "train", "val": "val"}, ["train", "val"], ["test"]),
+        ({"val": "val", "held": "test"}, ["val"], ["held"]),
+        ({"val": "test"}, ["val"], ["val"]),
+        ({"own": [1], "val": "val"}, ["own", "val"], ["own"]),
+    ],
+)
+def test_what_is_evaluated_in_a_fit_and_in_a_test(sources, in_fit, in_test):
+    assert list(sources_in("fit", sources)) == in_fit
+    assert list(sources_in("test", sources)) == in_test

@@ -112,6 +112,9 @@ class Interrupted:
             raise OSError(28, "No space left on device")
         return self._file.write(data[:3])
 
+    def read(self, *args):
+        return self._file.read(*args)
+
     def seek(self, *args):
         return self._file.seek(*args)
 

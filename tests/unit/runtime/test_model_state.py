@@ -340,3 +340,32 @@ def test_submodules_that_forward_puts_into_training_mode_are_restored(explain):
     net = Changing(train_everything).eval()
     explain(net, layers="b")
     assert not any(module.training for module in net.modules())
+
+
+def test_attributes_that_a_forward_pass_replaces_adds_or_removes_are_restored():
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.calls, self.gone = 0, "there"
+
+        def forward(self, images):
+            self.calls += 1
+            self.features = images
+            del self.gone
+            return images
+
+    net = nn.Sequential(Counting())
+    before = dict(vars(net[0]))
+    with preserve_model_state(net, CPU):
+        net(torch.rand(1))
+        assert net[0].calls == 1
+    assert vars(net[0]) == before
+
+
+def test_lazy_modules_that_a_pass_initialises_stay_so():
+    net = nn.Sequential(nn.LazyLinear(3))
+    with preserve_model_state(net, CPU):
+        net(torch.rand(2, 5))
+    assert type(net[0]) is nn.Linear
+    assert net[0].in_features == 5
+    assert net(torch.rand(2, 5)).shape == (2, 3)

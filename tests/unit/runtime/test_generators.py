@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import Subset
 
 from lightning_cam import Probe
-from lightning_cam.probe.generators import preserve_generators
+from lightning_cam.runtime.generators import preserve_generators
 
 
 class Augment:

@@ -1,12 +1,13 @@
-"""`preserve_generators`: restore the random generators that a data set or its transforms hold."""
+"""`preserve_generators`: restore random generators that data sets, transforms and models hold."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import random
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from types import FunctionType, MethodType, ModuleType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 _MAX_OBJECTS = 10_000  # that are searched
 _MAX_ITEMS = 1_000  # a longer list holds samples, not transforms
 _LEAVES = (str, bytes, int, float, complex, torch.Tensor, np.ndarray, ModuleType)
-_GENERATORS = (random.Random, np.random.Generator, np.random.RandomState, torch.Generator)
+GENERATORS = (random.Random, np.random.Generator, np.random.RandomState, torch.Generator)
 
 
 @contextlib.contextmanager
@@ -23,7 +24,7 @@ def preserve_generators(*holders: Any) -> Iterator[None]:
     """Restore generators that belong to objects: Python's, NumPy's and torch's.
 
     Some augmentation libraries and datasets draw from their own generators instead of the global
-    streams. SampleData samples for a probe must not advance them.
+    streams. Reading samples for a probe, or running a model, must not advance them.
 
     Args:
         *holders: searched through their attributes, `__slots__` included, lists and dicts, and the
@@ -38,16 +39,15 @@ def preserve_generators(*holders: Any) -> Iterator[None]:
 
 
 def _generators(root: Any) -> Iterator[Any]:
-    waiting: list[Any] = [root]
-    seen: dict[
-        int, Any
-    ] = {}  # the objects too, so that no other one takes the id of one that ended
+    waiting: deque[Any] = deque([root])  # what is near comes first
+    # The objects too, so that no other one takes the id of one that ended.
+    seen: dict[int, Any] = {}
     while waiting and len(seen) < _MAX_OBJECTS:
-        each = waiting.pop()
+        each = waiting.popleft()
         if id(each) in seen or each is None or isinstance(each, _LEAVES):
             continue
         seen[id(each)] = each
-        if isinstance(each, _GENERATORS):
+        if isinstance(each, GENERATORS):
             yield each
         else:
             waiting.extend(_parts(each))
@@ -69,10 +69,15 @@ def _parts(value: Any) -> list[Any]:
 
 def _parts_of_object(value: Any) -> list[Any]:
     if isinstance(value, type):
-        return [v for v in vars(value).values() if isinstance(v, (*_GENERATORS, FunctionType))]
-    parts = [*_slots(value), *_own_methods(value)]
+        return [v for v in vars(value).values() if isinstance(v, (*GENERATORS, FunctionType))]
+    parts = [*_slots(value), *_of_class(value)]
     held = getattr(value, "__dict__", None)
-    return parts + (list(held.values()) if isinstance(held, dict) else [])
+    if not isinstance(held, dict):
+        return parts
+    if isinstance(value, torch.nn.Module):  # no parameters, and not all of the trainer
+        held = {k: v for k, v in held.items() if not k.startswith("_") or k == "_modules"}
+        held |= {k: v for k, v in vars(value).items() if isinstance(v, GENERATORS)}
+    return parts + list(held.values())
 
 
 def _parts_of_function(function: FunctionType) -> list[Any]:
@@ -81,7 +86,7 @@ def _parts_of_function(function: FunctionType) -> list[Any]:
     for cell in function.__closure__ or ():
         with contextlib.suppress(ValueError):  # a cell that is empty still
             cells.append(cell.cell_contents)
-    names = function.__code__.co_names
+    names = _names_in(function.__code__)
     used = [function.__globals__[name] for name in names if name in function.__globals__]
     # Of a module only the generators: its other contents lead through all of the library.
     inside = [
@@ -89,21 +94,36 @@ def _parts_of_function(function: FunctionType) -> list[Any]:
         for module in used
         if isinstance(module, ModuleType)
         for name in names
-        if isinstance(item := vars(module).get(name), _GENERATORS)
+        if isinstance(item := vars(module).get(name), GENERATORS)
     ]
     return [*cells, *(function.__defaults__ or ()), function.__kwdefaults__, *used, *inside]
 
 
-def _own_methods(value: Any) -> list[Any]:
-    """Return the functions of an object's own class, which may use global generators."""
-    if type(value).__module__.split(".")[0] in ("torch", "builtins", "numpy", "PIL"):
-        return []
-    return [f for kind in type(value).__mro__ for f in vars(kind).values() if _is_users(f)]
+def _names_in(code: CodeType) -> set[str]:
+    """Return the global names and attributes in a function, its inner functions included."""
+    inner = [each for each in code.co_consts if isinstance(each, CodeType)]
+    return {*code.co_names, *(name for each in inner for name in _names_in(each))}
 
 
-def _is_users(function: Any) -> bool:
-    package = getattr(function, "__module__", None) or ""
-    return isinstance(function, FunctionType) and package.split(".")[0] not in ("torch", "numpy")
+def _of_class(value: Any) -> list[Any]:
+    """Return generators of an object's own class, and its functions, which may use global ones."""
+    kinds = [kind for kind in type(value).__mro__ if not _is_library(kind)]
+    held = [each for kind in kinds for each in vars(kind).values()]
+    functions = [getattr(each, "__func__", each) for each in held]  # of static and class methods
+    users = [f for f in functions if isinstance(f, FunctionType) and not _is_library(f)]
+    return [*users, *(each for each in held if _may_hold(each))]
+
+
+def _may_hold(value: Any) -> bool:
+    inside = value.values() if isinstance(value, dict) else value
+    if isinstance(inside, (list, tuple, type({}.values()))) and len(inside) <= _MAX_ITEMS:
+        return any(isinstance(each, GENERATORS) for each in inside)
+    return isinstance(value, GENERATORS)
+
+
+def _is_library(value: Any) -> bool:
+    package = (getattr(value, "__module__", None) or "").split(".")[0]
+    return package in ("torch", "builtins", "numpy", "PIL", "lightning", "pytorch_lightning")
 
 
 def _slots(value: Any) -> list[Any]:

@@ -1,0 +1,91 @@
+"""`LoggedMetrics`: the names under which a monitor will log, and messages for any other name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from lightning_cam.metrics.registry import find_metric
+from lightning_cam.monitor.metric_names import needs_interventions
+from lightning_cam.runtime.messages import unknown_name
+
+if TYPE_CHECKING:
+    from lightning_cam.monitor.config import MonitorConfig
+    from lightning_cam.monitor.probe_gap import ProbeGap
+    from lightning_cam.monitor.probe_monitor import ProbeMonitor
+
+
+class LoggedMetrics:
+    """The metrics of all probes of a monitor.
+
+    Args:
+        config: of the monitor.
+        probes: the names of all probes.
+        monitors: of the probes that are set up, by name.
+        gap: of two probes, else None.
+    """
+
+    def __init__(
+        self,
+        config: MonitorConfig,
+        probes: Sequence[str],
+        monitors: Mapping[str, ProbeMonitor],
+        gap: ProbeGap | None,
+    ) -> None:
+        self._config = config
+        self._probes = probes
+        self._monitors = monitors
+        self._gap = gap
+
+    def names(self) -> list[str]:
+        """Return the names of all scalars that an evaluation may log, without the tag."""
+        names = {name: monitor.metric_names for name, monitor in self._monitors.items()}
+        several = len(self._probes) > 1
+        known = [f"{n}/{each}" if several else each for n in names for each in names[n]]
+        if self._gap is not None:
+            known += self._gap.metric_names(names)
+        return known + (["overhead"] if self._config.max_overhead is not None else [])
+
+    def missing_for(self, by: str, full_name: str) -> tuple[str, bool]:
+        """Return the message for a metric that another callback needs; empty where it is logged.
+
+        Args:
+            by: the callback's class.
+            full_name: of the metric, with the tag.
+
+        Returns:
+            The message, and whether the name is one of the catalog, which nothing else would log.
+        """
+        tag = f"{self._config.tag}/"
+        name = full_name.removeprefix(tag)
+        message = self.missing(f"metric in {by}", name, tag)
+        metric, _ = find_metric(self._plain(name).partition("/")[0])
+        return (f"{by}: {message}" if message else ""), metric is not None
+
+    def missing(self, kind: str, name: str, prefix: str = "") -> str:
+        """Return why a metric is never logged, or what it may mean; an empty string where it is.
+
+        Nothing is said before all probes are set up.
+
+        Args:
+            kind: of use, such as `metric in EarlyStopping`.
+            name: without the tag, with the probe's name before it, where there are several probes.
+            prefix: what stands before it where it is used: nothing, or the tag and a slash.
+        """
+        if len(self._monitors) < len(self._probes):
+            return ""
+        plain, known = self._plain(name), self.names()
+        if name in known:
+            never = self._config.interventions_every == 0 and needs_interventions(plain)
+            return f"{prefix}{name} needs interventions_every of 1 or more, got 0." if never else ""
+        for each, monitor in self._monitors.items():
+            if len(self._probes) == 1 or name.startswith(f"{each}/"):
+                before = f"{prefix}{name.removesuffix(plain)}"
+                return monitor.missing_metric(kind, plain, before)
+        return unknown_name(kind, f"{prefix}{name}", [f"{prefix}{each}" for each in known])
+
+    def _plain(self, name: str) -> str:
+        """Return a metric's name without that of the probe, where there are several probes."""
+        several = self._probes if len(self._probes) > 1 else ()
+        own = next((f"{each}/" for each in several if name.startswith(f"{each}/")), "")
+        return name.removeprefix(own)

@@ -1,0 +1,1 @@
+"""Trainings as strangers write them: unusual data, modules and trainers."""
