@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_cam.runtime.containers import tensors_in
+
 _CHANNELS_LAST = (1, 3, 4)  # channels of an image whose last axis they are
 _IMAGE_NDIM = 3
 _MIN_SIDE = 8  # of an image
@@ -121,6 +123,34 @@ def join(parts: Sequence[Mapping[str, Column]]) -> dict[str, Column]:
     paths = [path for path in parts[0] if all(path in part for part in parts)] if parts else []
     joined = {path: [value for part in parts for value in part[path].values] for path in paths}
     return {path: Column(path, tuple(values)) for path, values in joined.items()}
+
+
+def count_of(batch: Any) -> int:
+    """Return the number of samples in a batch.
+
+    The number of its images (B, C, H, W), or of images or items in a list; else the length of the
+    first tensor that has one.
+    """
+    tensors = [tensor for _, tensor in tensors_in(batch)]
+    whole = next((len(tensor) for tensor in tensors if tensor.ndim == _IMAGE_NDIM + 1), 0)
+    return whole or _count_listed(batch) or next((len(t) for t in tensors if t.ndim), 0)
+
+
+def _count_listed(batch: Any) -> int:
+    """Return the length of a list of images (C, H, W), or of items with one; 0 without any."""
+    if isinstance(batch, Mapping):
+        batch = tuple(batch.values())
+    if not isinstance(batch, (list, tuple)) or not batch:
+        return 0
+    images = all(isinstance(each, Tensor) and _has_image(each) for each in batch)
+    items = isinstance(batch, list) and not any(isinstance(each, Tensor) for each in batch)
+    if images or (items and all(map(_has_image, batch))):
+        return len(batch)
+    return next((count for count in map(_count_listed, batch) if count), 0)
+
+
+def _has_image(value: Any) -> bool:
+    return any(tensor.ndim == _IMAGE_NDIM for _, tensor in tensors_in(value))
 
 
 def plain(tensor: Tensor) -> Tensor:

@@ -15,17 +15,16 @@ from torch.utils.data import IterableDataset
 
 from lightning_cam.probe.choice import choose_balanced, has_enough, shuffled
 from lightning_cam.probe.class_names import find_class_names
-from lightning_cam.probe.columns import Column, columns_of_batch, columns_of_items
+from lightning_cam.probe.columns import Column, columns_of_batch, columns_of_items, count_of
 from lightning_cam.probe.labels import class_of, listed_labels, targets_of
 from lightning_cam.probe.normalization import find_normalization
 from lightning_cam.probe.regions import Masks, masks_of
 from lightning_cam.probe.roles import find_roles
 from lightning_cam.probe.sample_order import sample_order
-from lightning_cam.runtime.containers import tensors_in
 
 _MAX_READ = 128  # samples that are read to find labels which the data set does not list
 _MAX_BYTES = 512 * 2**20  # that these may take
-_IMAGES_NDIM = 4  # of a batch of images
+_MAX_ROUNDS = 8  # of reading others in place of damaged samples
 
 EMPTY = (
     "expected a data set with samples to choose a probe from, got an empty one. Give "
@@ -128,12 +127,6 @@ def _read_indices(loader: Any, size: int, seed: int, progress: Progress) -> Samp
         if item is not None:  # as data sets return for a damaged file, for `collate_fn` to drop
             items[index] = item
 
-    def read_all(indices: Sequence[int]) -> None:
-        for index in indices:
-            if index not in items:
-                read(index)
-                progress(len(items), len(indices))
-
     notes: tuple[str, ...] = ()
     one_hot = None
     if listed is not None:
@@ -146,12 +139,7 @@ def _read_indices(loader: Any, size: int, seed: int, progress: Progress) -> Samp
         if len(items) < len(order):
             notes = _balanced(classes, f"{len(items)} of {len(order)} samples")
     seed_everything(seed)  # the same samples, however many were read before
-    read_all(chosen)
-    while damaged := set(chosen) - set(items):
-        order = [index for index in order if index not in damaged]
-        known = [-1 if listed is None else max(-1, listed[index]) for index in order]
-        chosen = choose_balanced(order, known, size)
-        read_all(chosen)
+    chosen = _read_chosen(read, chosen, order, items, listed, progress)
     return SampleData(
         batches=_collated(loader, [items[index] for index in chosen]),
         indices=tuple(chosen),
@@ -164,6 +152,29 @@ def _read_indices(loader: Any, size: int, seed: int, progress: Progress) -> Samp
         normalization=find_normalization(dataset) or find_normalization(loader.collate_fn),
         notes=notes,
     )
+
+
+def _read_chosen(
+    read: Callable[[int], None],
+    chosen: Sequence[int],
+    order: Sequence[int],
+    items: Mapping[int, Any],
+    listed: Sequence[int] | None,
+    progress: Progress,
+) -> list[int]:
+    """Read samples, others in place of damaged ones, and return which were read."""
+    size = len(chosen)
+    for _ in range(_MAX_ROUNDS):
+        for index in [each for each in chosen if each not in items]:
+            read(index)
+            progress(len(items), size)
+        damaged = set(chosen) - set(items)
+        if not damaged:
+            break
+        order = [index for index in order if index not in damaged]
+        known = [-1 if listed is None else max(-1, listed[index]) for index in order]
+        chosen = choose_balanced(order, known, size)
+    return [index for index in chosen if index in items]
 
 
 def _scan(
@@ -264,34 +275,6 @@ def choose_of_batches(batches: Sequence[Any], size: int) -> SampleData:
 def _balanced(classes: Sequence[int], among: str) -> tuple[str, ...]:
     """Return the note of a choice that was balanced, none where no class is known."""
     return (f"classes balanced among {among}",) if any(each >= 0 for each in classes) else ()
-
-
-def count_of(batch: Any) -> int:
-    """Return the number of samples in a batch.
-
-    The number of its images (B, C, H, W), or of images or items in a list; else the length of the
-    first tensor that has one.
-    """
-    tensors = [tensor for _, tensor in tensors_in(batch)]
-    whole = next((len(tensor) for tensor in tensors if tensor.ndim == _IMAGES_NDIM), 0)
-    return whole or _count_listed(batch) or next((len(t) for t in tensors if t.ndim), 0)
-
-
-def _count_listed(batch: Any) -> int:
-    """Return the length of a list of images (C, H, W), or of items with one; 0 without any."""
-    if isinstance(batch, Mapping):
-        batch = tuple(batch.values())
-    if not isinstance(batch, (list, tuple)) or not batch:
-        return 0
-    images = all(isinstance(each, Tensor) and _has_image(each) for each in batch)
-    items = isinstance(batch, list) and not any(isinstance(each, Tensor) for each in batch)
-    if images or (items and all(map(_has_image, batch))):
-        return len(batch)
-    return next((count for count in map(_count_listed, batch) if count), 0)
-
-
-def _has_image(value: Any) -> bool:
-    return any(tensor.ndim == _IMAGES_NDIM - 1 for _, tensor in tensors_in(value))
 
 
 def _classes_of(

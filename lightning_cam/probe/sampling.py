@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from lightning_cam.probe.build import Feed, ProbeArguments, probe_arguments
-from lightning_cam.probe.columns import Items
-from lightning_cam.probe.sample_reader import EMPTY, choose_of_batches, count_of
+from lightning_cam.probe.columns import Items, count_of
+from lightning_cam.probe.sample_reader import EMPTY, choose_of_batches
 from lightning_cam.probe.worker import read_in_worker
 from lightning_cam.runtime.generators import preserve_generators
 from lightning_cam.runtime.messages import describe

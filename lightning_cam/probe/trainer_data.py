@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from lightning_cam.probe.columns import count_of
 from lightning_cam.probe.origin import ProbeOrigin
 from lightning_cam.probe.probe import Probe
-from lightning_cam.probe.sample_reader import count_of
 from lightning_cam.probe.sampling import (
     ENOUGH,
     can_be_sampled,

@@ -202,6 +202,7 @@ def test_images_alone(tmp_path):
 
     done = run(tmp_path, Module(), data_of(picture))
     check(done, labels=False, notes=("no labels: predicted classes take their place",))
+    assert "balanced" not in done.said
 
 
 def test_unlabelled_samples(tmp_path):

@@ -38,6 +38,7 @@ def test_mask_of_padding(tmp_path):
 
     def item(i, label):
         valid = torch.ones(SIDE, SIDE, dtype=torch.long)
+        valid[SIDE - i % 4 :] = 0
         return {"pixel_values": picture(i, label), "pixel_mask": valid, "labels": label}
 
     done = run(tmp_path, HuggingFace(), data_of(item))
@@ -195,10 +196,10 @@ def test_images_without_a_channel_axis_in_the_batch(tmp_path):
 def test_depth_beside_the_image(tmp_path):
     class Module(Classifier):
         def read(self, batch):
-            return batch["rgb"], batch["label"]
+            return batch["colours"], batch["label"]
 
     def item(i, label):
-        return {"depth": picture(i, 0, channels=1), "rgb": picture(i, label), "label": label}
+        return {"depth": picture(i, 0, channels=1), "colours": picture(i, label), "label": label}
 
     done = run(tmp_path, Module(), data_of(item))
     check(done)
