@@ -122,7 +122,7 @@ class Remembering(Calling):
 
 
 class Lazy(Calling):
-    """Creates its head at the first batch, as the optimizer's parameters allow."""
+    """Initialises its layers by a pass of its own."""
 
     def __init__(self):
         super().__init__()
@@ -131,6 +131,21 @@ class Lazy(Calling):
     def configure_optimizers(self):
         self.net(torch.zeros(1, 3, 16, 16))
         return super().configure_optimizers()
+
+
+class LazyWithDropout(Calling):
+    """Its layers are initialised by the first training batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.LazyConv2d(8, 3), nn.ReLU(), *convnet()[4:6], nn.LazyLinear(4))
+
+    def forward(self, images):
+        return self.net(F.dropout(images, 0.1, self.training))
+
+
+def lazy_until_the_first_batch():
+    return Training(LazyWithDropout(), trainer={"num_sanity_val_steps": 0})
 
 
 class LateHead(Calling):
