@@ -109,7 +109,7 @@ def read_model(
             adapter.logits(found, len(few))
     facts, notes = {}, []
     whole = _path_of(found, scores_found) if scores_found is not None else ""
-    facts["output"] = _output_text(found, scores_found, whole, len(few))
+    facts["output"] = _output_text(found, scores_found, whole, len(few), probe)
     if scores_found is None:
         return ModelReading(call, None, probe, facts)
     facts["scores"] = _KIND_TEXT[adapter.kind or "logits"]
@@ -195,12 +195,14 @@ def _path_of(output: Any, tensor: Tensor) -> str:
     return next(same, "")
 
 
-def _output_text(output: Any, scores: Tensor | None, path: str, batch: int) -> str:
+def _output_text(output: Any, scores: Tensor | None, path: str, batch: int, probe: Probe) -> str:
     if scores is None:
         detections = find_detections(output, batch) is not None
         return "detections" if detections else "no class scores"
     count = scores.shape[1]
     classes = "one logit of two classes" if count == 1 else f"{count} classes"
+    if count == 1 and probe.targets is None and probe.masks is None:
+        classes = "one value per image, taken for the logit of two classes"
     dense = " per pixel" if scores.ndim == _DENSE_NDIM else ""
     return f"{classes}{dense}{f' in output{path}' if path else ''}"
 
