@@ -1,5 +1,6 @@
 """Reading the probe leaves no trace in the data: every step sees the pixels that it would see."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -76,20 +77,18 @@ LOADING = {
 }
 
 
+def reading_files():
+    """Yield kinds of files, ways to load them, and sanity steps; spawned workers start slowly."""
+    for kind, loading, sanity in itertools.product(KINDS, LOADING, (0, 2)):
+        quick = loading == "fork" and not sanity
+        if loading != "spawn" or kind == "zip" or (kind == "records" and sanity):
+            marks = [] if quick else [pytest.mark.slow]
+            name = f"{kind}-{loading}-{'sanity check' if sanity else 'no sanity check'}"
+            yield pytest.param(kind, loading, sanity, id=name, marks=marks)
+
+
 @pytest.mark.ddp
-@pytest.mark.parametrize(
-    "sanity",
-    [0, pytest.param(2, marks=pytest.mark.slow)],
-    ids=["no sanity check", "sanity check"],
-)
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(
-    "loading",
-    [
-        "fork",
-        *(pytest.param(each, marks=pytest.mark.slow) for each in ("fork, persistent", "spawn")),
-    ],
-)
+@pytest.mark.parametrize(("kind", "loading", "sanity"), list(reading_files()))
 def test_files_opened_at_first_access(tmp_path, kind, loading, sanity):
     stranger_data.write_files(tmp_path)
     data = partial(OneDataset, partial(KINDS[kind], tmp_path), **LOADING[loading])

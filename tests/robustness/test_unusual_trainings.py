@@ -98,6 +98,7 @@ RAISING = {
     ),
 }
 XFAIL = {
+    "a damaged item that is not validated": "limit_val_batches does not limit what a probe reads",
     "forward changes its input": "the first check of outputs compares the input after the pass",
 }
 SLOW = set(list(EVALUATED)[::2]) - {"missing items that collate drops", "labels 255"}

@@ -60,7 +60,7 @@ class StateRecorder(pl.Callback):
         self.batches: list[Any] = []
         self.first: dict[str, int] | None = None
         self.moment = ""
-        self.threads = {thread.ident for thread in threading.enumerate()}
+        self.threads = set(threading.enumerate())  # kept, so that no other one takes their place
         self._lines = 0
 
     def record(self, moment: str, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -205,7 +205,7 @@ def _threads(recorder: StateRecorder, _: Any, __: Any) -> Any:
     """Threads that are left at the end; during the training, one of ours may be drawing."""
     if recorder.moment != "fit end":
         return None
-    started = [each for each in threading.enumerate() if each.ident not in recorder.threads]
+    started = [each for each in threading.enumerate() if each not in recorder.threads]
     # Threads of dataloaders end when those are garbage collected.
     names = (re.sub(r"\d+", "", each.name) for each in started)
     return sorted(name for name in names if not name.startswith("QueueFeeder"))
