@@ -69,8 +69,12 @@ class OutputCheck:
         modules: dict[str, nn.Module] = {"": model, **named_modules(model)}
         for name, path in self._reading.score_modules.items():
             if name in modules:
-                hook = _Listener(self, path, len(found))
-                self._handles.append(add_forward_hook(modules[name], hook))
+                listener = _Listener(self, path, len(found), [row for row, _ in self._pairs])
+                module = modules[name]
+                self._handles += [
+                    nn.Module.register_forward_pre_hook(module, listener.before),
+                    add_forward_hook(module, listener.after),
+                ]
 
     def end_batch(self) -> None:
         """Remove the hooks."""
@@ -78,8 +82,15 @@ class OutputCheck:
             handle.remove()
         self._handles, self._pairs = [], []
 
-    def note(self, output: Any, image: Tensor | None, path: str, count: int) -> None:
-        """Keep the class scores of the probe's images in an output of the model."""
+    def note(self, output: Any, images: Tensor | None, path: str, count: int) -> None:
+        """Keep the class scores of the probe's images in an output of the model.
+
+        Args:
+            output: of a module.
+            images: what it was fed, the probe's alone, or None where it is fed none.
+            path: of the class scores in the output.
+            count: of images in the batch.
+        """
         scores = dict(tensors_in(output)).get(path)
         if scores is None or len(scores) != count or self._reading.kind is None:
             return
@@ -87,8 +98,8 @@ class OutputCheck:
         if logits is None:
             return
         self._half = self._half or scores.element_size() < 4  # noqa: PLR2004
-        for row, place in self._pairs:
-            fed = None if image is None or len(image) != count else image[row].detach().cpu()
+        for n, (row, place) in enumerate(self._pairs):
+            fed = None if images is None else images[n]
             self._said.setdefault(place, []).append((logits[row].cpu(), fed))
 
     def difference(self, logits: Tensor) -> str:
@@ -105,6 +116,8 @@ class OutputCheck:
         ours = self._probabilities(logits[places])
         # A module may be called several times, such as with a teacher: one that agrees suffices.
         each = [self._probabilities(torch.stack([s[0] for s in said[p]])) for p in places]
+        if not bool(ours.isfinite().all()) or not all(bool(t.isfinite().all()) for t in each):
+            return ""  # a training that diverged; NaN is not different from NaN
         errors = [float((t - o).abs().amax(dim=1).min()) for t, o in zip(each, ours, strict=True)]
         agree = max(errors) <= (_HALF if self._half else _EXACT)
         if agree and self._altered(places, said) is None:
@@ -173,16 +186,24 @@ class OutputCheck:
 
 
 class _Listener:
-    """A forward hook."""
+    """The forward hooks of one module during one batch."""
 
-    def __init__(self, check: OutputCheck, path: str, count: int) -> None:
-        self._check, self._path, self._count = check, path, count
+    def __init__(self, check: OutputCheck, path: str, count: int, rows: list[int]) -> None:
+        self._check, self._path, self._count, self._rows = check, path, count, rows
+        self._images: Tensor | None = None
 
-    def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
+    def before(self, module: nn.Module, args: Any) -> None:
+        """Keep the images, which the module may write to."""
         del module
+        image = args[0] if args and _is_image(args[0]) else None
+        fits = image is not None and len(image) == self._count
+        self._images = image[self._rows].detach().cpu() if image is not None and fits else None
+
+    def after(self, module: nn.Module, args: Any, output: Any) -> None:
+        """Note the output."""
+        del module, args
         with contextlib.suppress(Exception):  # nothing may reach the user's validation_step
-            image = args[0] if args and isinstance(args[0], Tensor) else None
-            self._check.note(output, image if _is_image(image) else None, self._path, self._count)
+            self._check.note(output, self._images, self._path, self._count)
 
 
 def _is_image(value: Any) -> bool:

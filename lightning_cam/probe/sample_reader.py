@@ -16,6 +16,7 @@ from torch.utils.data import IterableDataset
 from lightning_cam.probe.choice import choose_balanced, has_enough, shuffled
 from lightning_cam.probe.class_names import find_class_names
 from lightning_cam.probe.columns import Column, columns_of_batch, columns_of_items, count_of
+from lightning_cam.probe.item_reader import ItemReader
 from lightning_cam.probe.labels import class_of, listed_labels, targets_of
 from lightning_cam.probe.normalization import find_normalization
 from lightning_cam.probe.regions import Masks, masks_of
@@ -120,13 +121,8 @@ def _read_indices(loader: Any, size: int, seed: int, progress: Progress) -> Samp
     taken = keys if numbered else list(range(len(keys)))
     order = [taken[place] for place in shuffled(len(taken), seed)]
     listed = listed_labels(dataset) if numbered else None
-    items: dict[int, Any] = {}
-
-    def read(index: int) -> None:
-        item = dataset[index if numbered else keys[index]]
-        if item is not None:  # as data sets return for a damaged file, for `collate_fn` to drop
-            items[index] = item
-
+    reader = ItemReader(dataset, None if numbered else dict(enumerate(keys)))
+    items = reader.items
     notes: tuple[str, ...] = ()
     one_hot = None
     if listed is not None:
@@ -134,12 +130,14 @@ def _read_indices(loader: Any, size: int, seed: int, progress: Progress) -> Samp
     elif len(order) <= size:
         chosen = sorted(order)
     else:
-        classes, one_hot = _scan(read, order, size, items, progress)
+        classes, one_hot = _scan(reader, order, size, progress)
         chosen = choose_balanced(list(items), classes, size)
         if len(items) < len(order):
             notes = _balanced(classes, f"{len(items)} of {len(order)} samples")
     seed_everything(seed)  # the same samples, however many were read before
-    chosen = _read_chosen(read, chosen, order, items, listed, progress)
+    chosen = _read_chosen(reader, chosen, order, listed, progress)
+    if not chosen and reader.error is not None:
+        raise reader.error
     return SampleData(
         batches=_collated(loader, [items[index] for index in chosen]),
         indices=tuple(chosen),
@@ -150,23 +148,22 @@ def _read_indices(loader: Any, size: int, seed: int, progress: Progress) -> Samp
         order=name,
         class_names=find_class_names(dataset, max(listed) if listed else -1),
         normalization=find_normalization(dataset) or find_normalization(loader.collate_fn),
-        notes=notes,
+        notes=(*notes, *reader.note),
     )
 
 
 def _read_chosen(
-    read: Callable[[int], None],
+    reader: ItemReader,
     chosen: Sequence[int],
     order: Sequence[int],
-    items: Mapping[int, Any],
     listed: Sequence[int] | None,
     progress: Progress,
 ) -> list[int]:
     """Read samples, others in place of damaged ones, and return which were read."""
-    size = len(chosen)
+    size, items = len(chosen), reader.items
     for _ in range(_MAX_ROUNDS):
         for index in [each for each in chosen if each not in items]:
-            read(index)
+            reader.read(index)
             progress(len(items), size)
         damaged = set(chosen) - set(items)
         if not damaged:
@@ -178,18 +175,17 @@ def _read_chosen(
 
 
 def _scan(
-    read: Callable[[int], None],
+    reader: ItemReader,
     order: Sequence[int],
     size: int,
-    items: dict[int, Any],
     progress: Progress,
 ) -> tuple[list[int], bool | None]:
     """Read samples into `items` until a balanced choice is possible; return their classes."""
-    most = min(_MAX_READ, len(order))
+    most, items = min(_MAX_READ, len(order)), reader.items
     classes: list[int] = []
     one_hot = None
     for count, index in enumerate(order[:most], start=1):
-        read(index)
+        reader.read(index)
         progress(count, most)
         too_large = count == size and _bytes_in(list(items.values())) * most / size > _MAX_BYTES
         if count % size == 0 or count == most:

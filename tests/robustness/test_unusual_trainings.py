@@ -97,17 +97,11 @@ RAISING = {
         Exception,
     ),
 }
-XFAIL = {
-    "a damaged item that is not validated": "limit_val_batches does not limit what a probe reads",
-    "forward changes its input": "the first check of outputs compares the input after the pass",
-}
 SLOW = set(list(EVALUATED)[::2]) - {"missing items that collate drops", "labels 255"}
 
 
 def marked(names):
     marks = {name: [pytest.mark.slow] if name in SLOW else [] for name in names}
-    for name, reason in XFAIL.items():
-        marks[name].append(pytest.mark.xfail(reason=reason))
     return [pytest.param(name, id=name.replace(" ", "-"), marks=marks[name]) for name in names]
 
 
@@ -175,12 +169,7 @@ def test_what_fails_without_the_callback_fails_alike(tmp_path, name):
     assert str(ours.error) == str(plain.error)
 
 
-_UNEQUAL = pytest.mark.xfail(reason="the first check of outputs finds NaN and NaN different")
-
-
-@pytest.mark.parametrize(
-    "kind", [modules.NaNWeights, pytest.param(modules.NaNLoss, marks=_UNEQUAL)]
-)
+@pytest.mark.parametrize("kind", [modules.NaNWeights, modules.NaNLoss])
 def test_weights_that_become_nan_end_the_training_as_without_the_callback(tmp_path, kind):
     plain = run(of(kind), tmp_path / "plain", monitored=False)
     ours = run(of(kind), tmp_path / "ours")
