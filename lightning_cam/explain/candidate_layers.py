@@ -67,20 +67,37 @@ def candidate_layers(model: nn.Module, images: Tensor, target: Target) -> list[C
             model cannot run one alone, as with a normalisation over the batch.
         target: the score whose dependence on each layer is tested.
     """
+    found = _candidates_of_few(model, images, target)
+    if _none_is_acceptable(found) and images.shape[2] != images.shape[3]:
+        # The model may resize its input and change its proportions.
+        return _candidates_of_few(model, images, target, distorted=True) or found
+    return found
+
+
+def _none_is_acceptable(candidates: Sequence[Candidate]) -> bool:
+    return all(each.drawback not in ("", *_LAST_RESORTS) for each in candidates)
+
+
+def _candidates_of_few(
+    model: nn.Module, images: Tensor, target: Target, *, distorted: bool = False
+) -> list[Candidate]:
     try:
-        return _candidates(model, images[:1], target)
+        return _candidates(model, images[:1], target, distorted=distorted)
     except Exception:
         if len(images) == 1:
             raise
-        return _candidates(model, images[:2], target)
+        return _candidates(model, images[:2], target, distorted=distorted)
 
 
-def _candidates(model: nn.Module, image: Tensor, target: Target) -> list[Candidate]:
+def _candidates(
+    model: nn.Module, image: Tensor, target: Target, *, distorted: bool
+) -> list[Candidate]:
     """Run a batch of one or two images."""
     model, rows = adapt(model), slice(0, len(image))
     modules = named_modules(model)
     attention = {name for name, module in modules.items() if _is_attention(module)}
-    trace = LayerTrace(image, attention, torn=model.call.integer_images is not None)
+    torn = model.call.integer_images is not None
+    trace = LayerTrace(image, attention, torn=torn, distorted=distorted)
     handles = [h for name, module in modules.items() for h in trace.attach(name, module)]
     with preserve_model_state(model, image.device), torch.enable_grad():
         try:

@@ -77,15 +77,19 @@ class LayerTrace:
         image: (B, C, H, W).
         attention: names of the modules that are attention blocks.
         torn: the model is fed integers, which no gradient passes.
+        distorted: the model may change the image's proportions; see `infer_layout`.
     """
 
-    def __init__(self, image: Tensor, attention: set[str], *, torn: bool = False) -> None:
+    def __init__(
+        self, image: Tensor, attention: set[str], *, torn: bool = False, distorted: bool = False
+    ) -> None:
         self._count = len(image)
         self.image_hw = (image.shape[2], image.shape[3])
         self._attention = attention
         self._calls: Counter[str] = Counter()
         self._first_of_length: dict[int, Tensor] = {}
         self._torn = torn
+        self._distorted = distorted
         self._own: dict[str, TracedTensor] = {}  # in whose place a user's hook returned another
         self.start = GradientStart(grad=True)
         self.tensors: dict[tuple[int, int], TracedTensor] = {}
@@ -189,7 +193,10 @@ class LayerTrace:
         if not tensor.is_floating_point() or tensor.ndim == 0 or len(tensor) != self._count:
             return None
         return infer_layout(
-            tuple(tensor.shape), self.image_hw, channels_last=lambda: channels_last(tensor)
+            tuple(tensor.shape),
+            self.image_hw,
+            distorted=self._distorted,
+            channels_last=lambda: channels_last(tensor),
         )
 
     def _with_graph(self, _path: str, tensor: Tensor) -> Tensor:

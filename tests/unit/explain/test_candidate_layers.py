@@ -172,3 +172,22 @@ def test_candidates_are_cached_until_modules_or_image_shape_change():
     first = cached_candidate_layers(net, IMAGES, target)
     net[0] = nn.Conv2d(3, 4, 3, padding=1)
     assert cached_candidate_layers(net, IMAGES, target) is not first
+
+
+class Squaring(nn.Module):
+    """Resizes any image to a square."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.fc = nn.Linear(4, 3)
+
+    def forward(self, images):
+        square = nn.functional.interpolate(images, size=(16, 16))
+        return self.fc(self.last(self.conv(square)).relu().mean((2, 3)))
+
+
+def test_layers_of_a_model_that_changes_the_image_s_proportions_are_found():
+    found = candidate_layers(Squaring(), torch.rand(2, 3, 10, 24), ClassTarget(None))
+    assert choose_layer(found).name == "last"
+    assert choose_layer(found).layout.grid == (16, 16)
