@@ -1,6 +1,8 @@
 """The other commands run with their smallest settings."""
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,13 @@ def test_methods_cost_runs(tmp_path):
     assert len(results["shared_pass"]) == 2 * len(LAYERS)
     assert results["shared_pass"][1]["methods"] == list(FOUR)
     assert [row["channels"] for row in results["scorecam"]["rows"]] == [2, 4]
+
+
+@pytest.mark.slow
+def test_control_chart_runs():
+    command = [sys.executable, "-m", "benchmarks.control_chart", "--quick"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)  # noqa: S603
+    assert done.stdout.count("\n") == 2 + 15
 
 
 def test_benchmarks_are_small_and_import_no_tests():
