@@ -98,9 +98,7 @@ class ModelAdapter(nn.Module):
 
     def run(self, images: Tensor) -> Any:
         """Return the whole output."""
-        if self.call.integer_images is not None:
-            limits = torch.iinfo(self.call.integer_images)
-            images = images.round().clamp(limits.min, limits.max).to(self.call.integer_images)
+        images = self._as_fed(images)
         if self.call.forward is not None:
             return self.call.forward(self.adapted_module, images)
         try:
@@ -118,12 +116,29 @@ class ModelAdapter(nn.Module):
         """
         try:
             found = self.run(images)
-        except (RuntimeError, ValueError, AssertionError) as error:
-            known = self.call.forward is not None or is_out_of_memory(error)
-            if known or str(error).startswith(_UNCALLABLE):
+        except Exception as error:
+            if is_out_of_memory(error) or str(error).startswith(_UNCALLABLE):
                 raise
-            raise ValueError(uncallable(self.adapted_module, images, error)) from error
-        return select(found, self.call.output)
+            fed = self._as_fed(images)
+            if self.call.forward is not None:
+                raise ValueError(
+                    _failed("forward", f"the module and images {describe(fed)}", error)
+                ) from error
+            raise ValueError(uncallable(self.adapted_module, fed, error)) from error
+        try:
+            return select(found, self.call.output)
+        except Exception as error:
+            if not callable(self.call.output):
+                raise
+            given = ", ".join(f"{p or 'tensor'}: {describe(t)}" for p, t in tensors_in(found))
+            raise ValueError(_failed("output", f"the model's output ({given})", error)) from error
+
+    def _as_fed(self, images: Tensor) -> Tensor:
+        """Return images in the dtype that the model takes."""
+        if self.call.integer_images is None:
+            return images
+        limits = torch.iinfo(self.call.integer_images)
+        return images.round().clamp(limits.min, limits.max).to(self.call.integer_images)
 
     def logits(self, output: Any, batch: int) -> Any:
         """Return an output of `batch` images with its class scores as logits.
@@ -147,10 +162,22 @@ def uncallable(module: nn.Module, images: Tensor, error: Exception) -> str:
     """Return the message for a model that cannot be called with images alone."""
     inner = _largest_child(module)
     example = f"module.{inner}(images)" if inner else "module.backbone(images)"
+    if not images.is_floating_point():
+        example = "module(images / 255)"
+    elif "required positional argument" in str(error):
+        example = "module(images, ...)"
     return (
         f"{_UNCALLABLE} with images {describe(images)}, "
         f"but {type(module).__name__} raised {type(error).__name__}: {error}. Give forward=, a "
         f"function that calls it, for example forward=lambda module, images: {example}."
+    )
+
+
+def _failed(argument: str, given: str, error: Exception) -> str:
+    """Return the message for a function of the user's that raised."""
+    return (
+        f"expected {argument}= as a function of {given}, but calling it raised "
+        f"{type(error).__name__}: {error}"
     )
 
 

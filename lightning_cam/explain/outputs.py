@@ -11,7 +11,7 @@ from torch import Tensor
 from lightning_cam.runtime.containers import tensors_in
 from lightning_cam.runtime.messages import describe
 
-_LOGIT_KEYS = ("[logits]", "[out]", "[output]", "[y]", "[0]")
+LOGIT_KEYS = ("[logits]", "[out]", "[output]", "[y]", "[0]")
 _DENSE_NDIM = 4
 
 
@@ -20,15 +20,22 @@ def find_logits(output: Any, batch: int) -> Tensor | None:
 
     A (B, K) tensor is taken as it is, else the entry named `logits`, `out`, `output` or `y`, else
     the first (B, K) tensor of a tuple, list, dict, dataclass or Hugging Face output. A (B,) tensor
-    counts as (B, 1): one binary logit.
+    counts as (B, 1): one binary logit, a (B, K, 1, 1) tensor as (B, K).
     """
-    found = _best(output, lambda t: t.ndim in (1, 2) and len(t) == batch)
-    return found[:, None] if found is not None and found.ndim == 1 else found
+    found = _best(output, lambda t: (t.ndim in (1, 2) or is_flat(t)) and len(t) == batch)
+    if found is None:
+        return None
+    return found[:, None] if found.ndim == 1 else found.flatten(1)
 
 
 def find_dense_logits(output: Any, batch: int) -> Tensor | None:
     """Return the (B, K, H, W) map of class logits inside a segmentation's output, or None."""
-    return _best(output, lambda t: t.ndim == _DENSE_NDIM and len(t) == batch)
+    return _best(output, lambda t: t.ndim == _DENSE_NDIM and not is_flat(t) and len(t) == batch)
+
+
+def is_flat(tensor: Tensor) -> bool:
+    """Return whether a tensor is (B, K, 1, 1): scores of whole images, as a convolution's head."""
+    return tensor.ndim == _DENSE_NDIM and tensor.shape[2] == tensor.shape[3] == 1
 
 
 def find_detections(output: Any, batch: int) -> Sequence[Mapping[str, Tensor]] | None:
@@ -60,7 +67,7 @@ def no_logits(output: Any, batch: int) -> str:
 
 def _best(output: Any, fits: Any) -> Tensor | None:
     found = [(p, t) for p, t in tensors_in(output) if t.is_floating_point() and fits(t)]
-    found.sort(key=lambda item: _LOGIT_KEYS.index(item[0]) if item[0] in _LOGIT_KEYS else 99)
+    found.sort(key=lambda item: LOGIT_KEYS.index(item[0]) if item[0] in LOGIT_KEYS else 99)
     return found[0][1] if found else None
 
 

@@ -49,6 +49,11 @@ def score_kind_of(output: Any, batch: int, given: str = "auto") -> ScoreKind:
     within = bool(((values >= 0) & (values <= 1)).all())
     if within and _sum_to_one(values):
         return "softmax"
+    if given == "probabilities" and not within:
+        raise ValueError(
+            "expected values within 0 and 1 as scores='probabilities' says, got "
+            f"{float(values.min()):.3g} to {float(values.max()):.3g}. Give scores='logits'."
+        )
     if given == "probabilities":
         return "sigmoid"
     return "sigmoid" if within and operation is None else "logits"
@@ -78,7 +83,8 @@ def as_logits(output: Any, kind: ScoreKind, batch: int) -> Any:
         return output
 
     def convert(_path: str, tensor: Tensor) -> Tensor:
-        same = tensor is scores or (tensor.ndim == 1 and tensor.data_ptr() == scores.data_ptr())
+        reshaped = tensor.numel() == scores.numel() and tensor.data_ptr() == scores.data_ptr()
+        same = tensor is scores or reshaped
         return _logits(tensor, kind) if same else tensor
 
     return map_tensors(output, convert)

@@ -12,8 +12,15 @@ from torch import Tensor, nn
 
 from lightning_cam.explain.model_call import ModelAdapter, ModelCall, select
 from lightning_cam.explain.modules import add_forward_hook, named_modules
-from lightning_cam.explain.outputs import find_dense_logits, find_detections, find_logits
+from lightning_cam.explain.outputs import (
+    LOGIT_KEYS,
+    find_dense_logits,
+    find_detections,
+    find_logits,
+    is_flat,
+)
 from lightning_cam.explain.score_kind import ScoreKind, class_scores_in
+from lightning_cam.monitor.label_fit import fit_labels
 from lightning_cam.runtime.chunking import is_out_of_memory
 from lightning_cam.runtime.containers import tensors_in
 from lightning_cam.runtime.model_state import preserve_model_state
@@ -109,14 +116,15 @@ def read_model(
             adapter.logits(found, len(few))
     facts, notes = {}, []
     whole = _path_of(found, scores_found) if scores_found is not None else ""
-    facts["output"] = _output_text(found, scores_found, whole, len(few), probe)
     if scores_found is None:
+        facts["output"] = _output_text(found, scores_found, whole, len(few), probe)
         return ModelReading(call, None, probe, facts)
     facts["scores"] = _KIND_TEXT[adapter.kind or "logits"]
     if scores != "auto":
         facts["scores"] += f", as scores={scores!r} says"
-    probe, note = _fitted(probe, scores_found)
-    notes += [note] if note else []
+    probe, doubts = fit_labels(probe, scores_found)
+    notes += [*doubts, *_rivals(found, scores_found, whole)]
+    facts["output"] = _output_text(found, scores_found, whole, len(few), probe)
     modules = _modules_with(scores_found, outputs, model)
     return ModelReading(call, adapter.kind, probe, facts, tuple(notes), modules)
 
@@ -156,8 +164,9 @@ def _class_scores_path(output: Any, batch: int, probe: Probe, label_path: str) -
     if find_detections(output, batch) is not None:
         return None
     tensors = [(p, t) for p, t in tensors_in(output) if t.is_floating_point() and len(t.shape) > 0]
-    flat = [(p, t) for p, t in tensors if len(t) == batch and t.ndim in (1, 2)]
-    dense = [(p, t) for p, t in tensors if len(t) == batch and t.ndim == _DENSE_NDIM]
+    of_batch = [(p, t) for p, t in tensors if len(t) == batch]
+    flat = [(p, t) for p, t in of_batch if t.ndim in (1, 2) or is_flat(t)]
+    dense = [(p, t) for p, t in of_batch if t.ndim == _DENSE_NDIM and not is_flat(t)]
     candidates = flat or dense
     if len(candidates) < 2:  # noqa: PLR2004
         return None
@@ -185,8 +194,23 @@ def _rank(
     key = "" if key.isdigit() else key  # positions in batch and output have nothing in common
     called_alike = bool(key) and path.rpartition("[")[2].rstrip("]") == key
     is_usual = usual is not None and tensor.data_ptr() == usual.data_ptr()
-    named = is_usual and not path.strip("[]").isdigit()
+    named = is_usual and path in LOGIT_KEYS and not path.strip("[]").isdigit()
     return (too_few, names > 0 and classes != names, not called_alike, not named, classes)
+
+
+def _rivals(output: Any, scores: Tensor, path: str) -> list[str]:
+    """Return a note where a tensor was taken by its position and another one has its shape."""
+    if not path.strip("[]").isdigit():
+        return []
+    same = [
+        path
+        for path, tensor in tensors_in(output)
+        if tensor.is_floating_point()
+        and tensor.shape == scores.shape
+        and tensor.data_ptr() != scores.data_ptr()
+    ]
+    others = ", ".join(f"output{path}" for path in same)
+    return [f"{others} might be the class scores too: output= chooses"] if same else []
 
 
 def _path_of(output: Any, tensor: Tensor) -> str:
@@ -205,28 +229,3 @@ def _output_text(output: Any, scores: Tensor | None, path: str, batch: int, prob
         classes = "one value per image, taken for the logit of two classes"
     dense = " per pixel" if scores.ndim == _DENSE_NDIM else ""
     return f"{classes}{dense}{f' in output{path}' if path else ''}"
-
-
-def _fitted(probe: Probe, scores: Tensor) -> tuple[Probe, str]:
-    """Return the probe with labels that fit the model's classes, and a note or an empty string.
-
-    Several integers per image are several tasks, not several labels, where the model has another
-    number of classes. Masks of a segmentation are of class 1 where they hold no classes.
-    """
-    targets, classes = probe.targets, scores.shape[1]
-    if targets is None and probe.masks is not None and scores.ndim == _DENSE_NDIM and classes <= 2:  # noqa: PLR2004
-        ones = torch.ones(len(probe), dtype=torch.long)
-        return probe.replaced(targets=ones), "class 1, the object of the masks, is explained"
-    if targets is None or targets.ndim == 1 or targets.shape[1] == classes:
-        return probe, ""
-    if not _may_be_tasks(targets, classes):
-        return probe, ""
-    note = (
-        f"each image has {targets.shape[1]} labels and the model {classes} classes: the first "
-        "label is taken. For another one give probe=Probe(images, targets) and output="
-    )
-    return probe.replaced(targets=targets[:, 0]), note
-
-
-def _may_be_tasks(targets: Tensor, classes: int) -> bool:
-    return targets.shape[1] <= 3 and classes in (1, 2)  # noqa: PLR2004

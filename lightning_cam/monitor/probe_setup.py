@@ -95,7 +95,7 @@ def set_up_probe(
         seed=config.seed,
         steps=1,
     )
-    if probe.targets is not None and first.logits.shape[1]:
+    if probe.targets is not None and first.logits.shape[1] and target.reads_class_scores:
         _check_labels(probe, first.logits)
     return ProbeSetup(layers, first, _layer_text(model, few, target, config, layers, first))
 
@@ -133,7 +133,13 @@ def _check_labels(probe: Probe, logits: Tensor) -> None:
     targets = probe.targets
     assert targets is not None
     if not probe.multi_label:
-        check_class_range(targets, logits.shape[1])
+        highest, classes = int(targets.max()), logits.shape[1]
+        if highest == max(2, classes) and int(targets.min()) >= 1:
+            raise ValueError(
+                f"expected labels below {classes}, the model's number of classes, got 1 to "
+                f"{highest}. Where they start at 1 give probe=Probe(images, targets - 1)"
+            )
+        check_class_range(targets, classes)
     elif targets.shape[1] != logits.shape[1]:
         raise ValueError(
             f"expected as many labels as the model's {logits.shape[1]} logits, got "

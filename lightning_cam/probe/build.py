@@ -137,7 +137,7 @@ def _add_images(
         )
     integer = not images.is_floating_point()
     shape = "×".join(map(str, images.shape[1:]))
-    kind = "uint8" if integer else "float"
+    kind = str(images.dtype).removeprefix("torch.") if integer else "float"
     available = "" if data.available is None else f" of {data.available}"
     order = "a stream" if data.order == "stream" else data.order
     draft.facts["images"] = f"{len(images)}{available}, {shape} {kind}, from {order}"
@@ -221,8 +221,9 @@ def _add_regions(draft: _Draft, roles: Roles, known: Mapping[str, Any]) -> None:
     if roles.boxes is not None and "boxes" not in known:
         draft.fields["boxes"], note = boxes_of(roles.boxes)
         draft.notes += [note] if note else []
-        draft.facts["boxes"] = f"batch{roles.boxes.path}"
-        if roles.box_labels is not None:
+        if draft.fields["boxes"] is not None:
+            draft.facts["boxes"] = f"batch{roles.boxes.path}, as x1, y1, x2, y2 in pixels"
+        if roles.box_labels is not None and draft.fields["boxes"] is not None:
             labels = roles.box_labels.tensors or ()
             draft.fields["box_labels"] = tuple(plain(t).reshape(-1).long() for t in labels)
 

@@ -226,12 +226,21 @@ def _as_image(value: Any) -> Tensor | None:
     tensor = _as_tensor(value)
     if tensor is None or tensor.ndim != _IMAGE_NDIM or type(value).__name__ == "Mask":
         return None
-    if not (tensor.is_floating_point() or tensor.dtype == torch.uint8):
+    if not tensor.is_floating_point() and not is_integer(tensor):
         return None
+    if is_integer(tensor) and tensor.dtype != torch.uint8:
+        # Other integers may be images, of few channels.
+        channels = min(tensor.shape[0], tensor.shape[2])
+        return plain(tensor) if channels in _CHANNELS_LAST else None
     last = tensor.shape[2] in _CHANNELS_LAST and tensor.shape[0] not in _CHANNELS_LAST
     if isinstance(value, Tensor):  # which are seldom so, and may be small maps of many features
         last = is_channels_last(tensor)
     return plain(tensor.permute(2, 0, 1) if last else tensor)
+
+
+def is_integer(tensor: Tensor) -> bool:
+    """Return whether a tensor holds integers, truth values aside."""
+    return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
 
 
 def is_channels_last(value: Any) -> bool:

@@ -42,6 +42,10 @@ def targets_of(column: Column, *, one_hot: bool | None = None) -> Targets | None
     if column.numbers is not None:
         floats = column.tensors is not None and any(t.is_floating_point() for t in column.tensors)
         numbers = [-1 if math.isnan(number) else int(number) for number in column.numbers]
+        if set(numbers) == {-1, 1}:  # of a hinge loss
+            return Targets(
+                (torch.tensor(numbers) + 1) // 2, "labels -1 and 1, taken for classes 0 and 1"
+            )
         values = torch.tensor(numbers).clamp(min=-1)
         return Targets(values, "class indices, given as floats" if floats else "class indices")
     vectors = column.vectors
@@ -122,4 +126,5 @@ def _as_labels(values: object, count: int) -> list[int] | None:
         return None
     if labels.shape != (count,) or labels.is_floating_point():
         return None
-    return [int(label) for label in labels.tolist()]
+    numbers = [int(label) for label in labels.tolist()]
+    return [(number + 1) // 2 for number in numbers] if set(numbers) == {-1, 1} else numbers

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_cam.probe.columns import plain
+from lightning_cam.probe.columns import is_integer, plain
 from lightning_cam.probe.regions import xyxy
 from lightning_cam.runtime.checks import as_class_indices, as_multi_label, check_images
 from lightning_cam.runtime.messages import describe
@@ -27,7 +27,7 @@ class Probe:
 
     Args:
         images: (B, C, H, W) floating point, exactly as the model is fed (normalised, resized), or
-            uint8 where the model takes that; kept as floating point.
+            integers such as uint8 where the model takes those; kept as floating point.
         targets: (B,) integer labels, the classes that are explained by default, or (B, K) labels of
             0 and 1, each positive one of which is explained; None where unknown.
         masks: (B, H, W) or (B, 1, H, W) bool, true on the object; metrics that compare maps with
@@ -77,15 +77,17 @@ class Probe:
         masks_estimated: bool = False,
     ) -> None:
         integer_dtype = None
-        if isinstance(images, Tensor) and images.dtype == torch.uint8:
+        if isinstance(images, Tensor) and is_integer(images):
             integer_dtype, images = images.dtype, images.float()
-            if mean is None and std is None:
+            if integer_dtype == torch.uint8 and mean is None and std is None:
                 mean, std = 0.0, 1 / 255
         check_images(images)
         if not bool(torch.isfinite(images).all()):
             bad = [i for i, image in enumerate(images) if not bool(torch.isfinite(image).all())]
             raise ValueError(f"expected finite probe images, got NaN or infinity in images {bad}")
         count, channels = len(images), images.shape[1]
+        if isinstance(class_names, str):
+            raise TypeError(f"expected class_names as a list of names, got {class_names!r}")
         names = None if class_names is None else tuple(str(name) for name in class_names)
         fields: dict[str, Any] = {
             "images": _own(images),

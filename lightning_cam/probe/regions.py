@@ -98,8 +98,8 @@ def _union(mask: Tensor) -> Tensor:
 # --- boxes ---------------------------------------------------------------------------------------
 
 
-def boxes_of(column: Column) -> tuple[tuple[Tensor, ...], str]:
-    """Return one (n, 4) tensor `x1, y1, x2, y2` per sample, and a note or an empty string.
+def boxes_of(column: Column) -> tuple[tuple[Tensor, ...] | None, str]:
+    """Return one (n, 4) tensor `x1, y1, x2, y2` per sample or None, and a note or nothing.
 
     `tv_tensors` say their format. Other boxes are corners, unless some of them would end before
     they begin: then they are taken for `x, y, width, height`.
@@ -108,6 +108,9 @@ def boxes_of(column: Column) -> tuple[tuple[Tensor, ...], str]:
     if "BoundingBoxes" in column.kinds:
         return tuple(xyxy(each).float().reshape(-1, 4) for each in tensors), ""
     boxes = [each.float().reshape(-1, 4) for each in tensors]
+    fractions = any(bool(((each > 0) & (each < 1)).any()) for each in boxes)
+    if fractions and all(bool((each <= 1).all()) for each in boxes):
+        return None, "boxes lie within 0 and 1, not in pixels, and are not used: give Probe(boxes=)"
     if not any(bool((each[:, 2:] < each[:, :2]).any()) for each in boxes):
         return tuple(boxes), ""
     corners = [torch.cat([each[:, :2], each[:, :2] + each[:, 2:]], dim=1) for each in boxes]

@@ -105,12 +105,13 @@ def find_roles(
 
 
 def _image_column(columns: Mapping[str, Column]) -> Column | None:
-    def rank(column: Column) -> tuple[bool, bool, bool, bool]:
+    def rank(column: Column) -> tuple[bool, ...]:
         images = column.images or ()
+        others = any(not i.is_floating_point() and i.dtype != torch.uint8 for i in images)
         binary = all(bool(((image == 0) | (image == 1)).all()) for image in images)
         named = column.key in _IMAGE_KEYS or "Image" in column.kinds
         depth = column.key != "" and all(len(image) == 1 for image in images)
-        return (not named, binary, depth, column.key != "")
+        return (others, not named, binary, depth, column.key != "")
 
     found = [
         column
@@ -169,7 +170,9 @@ def _is_called_mask(column: Column) -> bool:
 
 # --- labels --------------------------------------------------------------------------------------
 
-_UNLIKELY = 4
+_UNLIKELY = 6
+_LABEL_PARTS = ("label", "class", "target", "diagnosis", "grade", "finding", "category")
+_LESSER_PARTS = ("coarse", "noisy", "super", "aux")
 UNKNOWN = (-1.0, -100.0)  # stand for a label that is not known; the latter is what losses ignore
 
 
@@ -204,9 +207,11 @@ def _label_rank(column: Column, listed: Sequence[int] | None) -> int:
         return 1
     if column.key in _OTHER_KEYS:
         return _UNLIKELY
+    if any(part in column.key for part in _LABEL_PARTS):
+        return 3 if any(part in column.key for part in _LESSER_PARTS) else 2
     numbers = column.numbers or ()
     all_differ = len(numbers) >= _MIN_UNIQUE and len(set(numbers)) == len(numbers)
-    return 3 if all_differ else 2
+    return 5 if all_differ else 4
 
 
 def _equals(column: Column, values: Sequence[int] | None) -> bool:

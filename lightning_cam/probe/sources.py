@@ -31,6 +31,11 @@ def check_sources(probe: Any) -> dict[str, ProbeSource]:
     if not sources:
         raise ValueError("expected at least one probe, got an empty dict")
     for name, source in sources.items():
+        if isinstance(source, tuple) and all(isinstance(each, Tensor) for each in source):
+            raise TypeError(
+                f"expected probe {name!r} as a Probe, got a tuple of tensors. Wrap them: "
+                "Probe(images, targets)."
+            )
         if isinstance(source, str) and source not in _SPLITS:
             raise ValueError(f"expected probe 'train', 'val' or 'test', got {source!r}")
         known = isinstance(source, (str, Probe)) or hasattr(source, "__getitem__")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import multiprocessing
 import pickle
 import time
@@ -133,7 +134,8 @@ def _receive(receiver: Any, timeout: float, bar: _ProgressBar) -> SampleData:
         if not receiver.poll(timeout):
             raise _NotReadError(f"the worker read nothing for {timeout:g} seconds")
         try:
-            kind, content = pickle.loads(receiver.recv_bytes())  # noqa: S301 - of our own process
+            # Not `pickle`, which does not know all of torch's dtypes; of our own process.
+            kind, content = torch.load(io.BytesIO(receiver.recv_bytes()), weights_only=False)
         except (EOFError, OSError) as error:
             raise _NotReadError("the worker ended before it had read the samples") from error
         if kind == "progress":
@@ -152,7 +154,9 @@ def _work(sender: Any, facts: SimpleNamespace, size: int, seed: int) -> None:
 
     def send(kind: str, content: Any) -> None:
         # By value: shared memory may be small, and must not outlive this process.
-        sender.send_bytes(pickle.dumps((kind, content), protocol=pickle.HIGHEST_PROTOCOL))
+        buffer = io.BytesIO()
+        torch.save((kind, content), buffer)
+        sender.send_bytes(buffer.getvalue())
 
     torch.set_num_threads(1)
     own_file_positions()

@@ -86,7 +86,7 @@ REFUSED = {
     "no validation images": (data.no_validation_images, ["empty", "probe=Probe(images, targets)"]),
     "text": (modules.text, ["hold images", "(10,)", "probe=Probe(images, targets)"]),
     "video": (modules.video, ["hold images", "(3, 5, 16, 16)", "probe=Probe(images, targets)"]),
-    "two inputs": (modules.two_inputs, ["'sizes'", "forward=lambda module, images: module.net"]),
+    "two inputs": (modules.two_inputs, ["'sizes'", "images: module(images, ...)"]),
     "GAN": (of(modules.GAN), ["cannot be multiplied", "forward=lambda module, images: module."]),
     "features without a graph": (of(modules.Detaching), ["the score does not depend on it"]),
 }

@@ -137,7 +137,7 @@ def test_logits_and_auxiliary_logits_in_a_tuple(tmp_path):
             return self(images)[0]
 
     done = run(tmp_path, Module(), pairs())
-    check(done)
+    check(done, notes=("output[1] might be the class scores too",))
     assert "output[0]" in done.fact("output")
 
 

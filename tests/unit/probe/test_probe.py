@@ -50,7 +50,7 @@ def with_nan():
         (lambda: [images()[0]], TypeError, "list"),
         (lambda: images()[0], ValueError, r"got shape \(3, 8, 6\).*batch dimension"),
         (lambda: images()[None], ValueError, r"\(B, C, H, W\)"),
-        (lambda: torch.zeros(N, 3, H, W, dtype=torch.int64), ValueError, "torch.int64"),
+        (lambda: torch.zeros(N, 3, H, W, dtype=torch.bool), ValueError, "torch.bool"),
         (lambda: torch.zeros(N, 3, H, W, dtype=torch.complex64), ValueError, "complex64"),
         (lambda: torch.zeros(0, 3, H, W), ValueError, "at least one image"),
         (with_nan, ValueError, r"NaN or infinity in images \[2\]"),
