@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: setup demo test zoo lint docs bench clean
+.PHONY: setup demo test sweep zoo lint docs bench clean
 
 setup: $(VENV)/.dev
 
@@ -26,7 +26,10 @@ demo: $(VENV)/.demo
 	$(RUN) examples/demo.py
 
 test: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist loadfile -m "not zoo"
+	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist loadfile -m "not zoo and not sweep"
+
+sweep: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 -m sweep
 
 zoo: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 -m zoo tests/model_zoo

@@ -105,6 +105,7 @@ REPLACEMENTS = ["text", "", None, -1, 10**30, 1.5, math.nan, -math.inf, True, []
 
 
 @pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_record_with_any_part_replaced_is_drawn_or_refused(path, lines, capsys, number):
     refused = 0

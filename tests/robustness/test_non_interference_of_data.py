@@ -83,6 +83,7 @@ def reading_files():
         quick = loading == "fork" and not sanity
         if loading != "spawn" or kind == "zip" or (kind == "records" and sanity):
             marks = [] if quick else [pytest.mark.slow]
+            marks += [pytest.mark.sweep] if loading == "spawn" else []
             name = f"{kind}-{loading}-{'sanity check' if sanity else 'no sanity check'}"
             yield pytest.param(kind, loading, sanity, id=name, marks=marks)
 

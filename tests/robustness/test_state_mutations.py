@@ -189,6 +189,7 @@ def test_the_state_as_it_is_is_taken_and_an_evaluation_after_a_refused_one_works
 
 
 @pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_replaced_parts(monitors, state, name):
     refused = 0
@@ -203,6 +204,7 @@ def test_replaced_parts(monitors, state, name):
 
 
 @pytest.mark.slow
+@pytest.mark.sweep
 def test_removed_entries(monitors, state):
     for path in places(state):
         altered = copy.deepcopy(state)

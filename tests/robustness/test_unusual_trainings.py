@@ -101,7 +101,8 @@ SLOW = set(list(EVALUATED)[::2]) - {"missing items that collate drops", "labels 
 
 
 def marked(names):
-    marks = {name: [pytest.mark.slow] if name in SLOW else [] for name in names}
+    rare = [pytest.mark.slow, pytest.mark.sweep]
+    marks = {name: rare if name in SLOW else [] for name in names}
     return [pytest.param(name, id=name.replace(" ", "-"), marks=marks[name]) for name in names]
 
 
