@@ -23,15 +23,32 @@ def fit_labels(probe: Probe, scores: Tensor) -> tuple[Probe, list[str]]:
         probe: the probe.
         scores: (B, K) or (B, K, H, W) class scores of the model.
     """
-    targets, classes = probe.targets, scores.shape[1]
-    dense = scores.ndim == _DENSE_NDIM
-    if targets is None:
-        if dense and classes <= 2 and probe.masks is not None:  # noqa: PLR2004
-            ones = torch.ones(len(probe), dtype=torch.long)
-            return probe.replaced(targets=ones), ["class 1, the object of the masks, is explained"]
+    classes, dense = scores.shape[1], scores.ndim == _DENSE_NDIM
+    if probe.targets is None:
+        return _fit_unlabelled(probe, classes) if dense else (probe, [])
+    if probe.targets.ndim > 1:
+        return _fit_several(probe, probe.targets, classes)
+    return _fit_single(probe, probe.targets, classes, dense=dense)
+
+
+def _fit_unlabelled(probe: Probe, classes: int) -> tuple[Probe, list[str]]:
+    """Explain the object of binary masks; without masks doubt that these are classes of pixels."""
+    if probe.masks is None:
+        note = (
+            f"the output is taken for {classes} classes per pixel: for images or heatmaps give "
+            "target=, a function of the output"
+        )
+        return probe, [note]
+    if classes > 2:  # noqa: PLR2004
         return probe, []
-    if targets.ndim > 1:
-        return _fit_several(probe, targets, classes)
+    ones = torch.ones(len(probe), dtype=torch.long)
+    return probe.replaced(targets=ones), ["class 1, the object of the masks, is explained"]
+
+
+def _fit_single(
+    probe: Probe, targets: Tensor, classes: int, *, dense: bool
+) -> tuple[Probe, list[str]]:
+    """Drop labels that are no classes of the output."""
     highest = int(targets.max())
     if dense and highest >= max(2, classes):
         note = f"labels up to {highest} are no classes of the pixels: they are not used"

@@ -21,12 +21,14 @@ from lightning_cam.probe.labels import Targets, regression_note, targets_of
 from lightning_cam.probe.normalization import find_normalization, normalization_of
 from lightning_cam.probe.origin import ProbeOrigin
 from lightning_cam.probe.regions import boxes_of, masks_of, pad, pad_to_one_size
-from lightning_cam.probe.roles import Roles, find_roles
+from lightning_cam.probe.roles import Roles, find_roles, is_called_label
 from lightning_cam.probe.sample_reader import SampleData
 from lightning_cam.runtime.containers import map_tensors, tensors_in
 from lightning_cam.runtime.messages import describe
 
 _IGNORED = 255  # the usual `ignore_index` of labels in bytes
+
+_IMAGE_NDIM = 3
 
 Feed = Callable[[Any], Any]  # a collated batch to the batch that the model's step gets
 
@@ -109,10 +111,17 @@ def _no_images(data: SampleData, fed: Mapping[str, Column]) -> str:
     if not parts and data.batches:
         batch = data.batches[0].data
         parts = ", ".join(f"{path}: {describe(t)}" for path, t in tensors_in(batch))
+        parts = parts or f"a {type(batch).__name__} without tensors that can be found"
+    several = any(each.ndim > _IMAGE_NDIM for c in fed.values() for each in (c.tensors or ())[:1])
+    what_to_do = (
+        "Of bags, crops or videos give single images, CAMCallback(probe=Probe(images, targets), "
+        "forward=...), with a function of module and images that calls the model with them."
+        if several
+        else "Add a transform to tensors, or give CAMCallback(probe=Probe(images, targets))."
+    )
     return (
         "expected batches that hold images as tensors (B, C, H, W), alone, in a tuple or under a "
-        f"key such as 'image'; per sample got {parts or 'nothing that is a tensor'}. Add a "
-        "transform to tensors, or give CAMCallback(probe=Probe(images, targets))."
+        f"key such as 'image'; per sample got {parts or 'nothing'}. {what_to_do}"
     )
 
 
@@ -166,6 +175,12 @@ def _add_labels(draft: _Draft, roles: Roles, data: SampleData) -> None:
     elif data.listed is not None:
         targets = Targets(torch.tensor(data.listed), "class indices")
         source = "the data set's list of labels"
+        draft.notes += [
+            f"batch{path} is text: the numbers of the data set's own list are taken, which must be "
+            "those of the model"
+            for path, column in data.items.items()
+            if column.kinds == {"str"} and is_called_label(column)
+        ]
     elif roles.box_labels is not None:
         first = [int(t.flatten()[0]) if t.numel() else -1 for t in roles.box_labels.tensors or ()]
         targets = Targets(torch.tensor(first), "the class of each image's first box")

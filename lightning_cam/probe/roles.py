@@ -193,6 +193,11 @@ def known(column: Column) -> list[float]:
     return [number for number in column.numbers or () if not math.isnan(number)]
 
 
+def is_called_label(column: Column) -> bool:
+    """Return whether a column has a name for labels."""
+    return column.key in _LABEL_KEYS
+
+
 def is_distribution(vectors: torch.Tensor) -> bool:
     """Return whether each row holds probabilities: none negative, their sum 1."""
     sums = vectors.double().sum(dim=1)

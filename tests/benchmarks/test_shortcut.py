@@ -120,6 +120,7 @@ def test_a_folder_is_read_with_its_masks(folder):
 
 
 @pytest.mark.slow
+@pytest.mark.sweep
 def test_the_command_on_a_folder_finds_the_background(folder, capsys, tmp_path):
     out = tmp_path / "figures.json"
     arguments = ["--data", str(folder), "--seeds", "1", "--epochs", "30", "--workers", "0"]
@@ -138,6 +139,7 @@ def test_a_folder_without_masks_is_refused(folder, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.sweep
 def test_replayed_rules_raise_the_alerts_of_the_callback():
     finished = run(Plan("digits-border", 1.0, "plain", 5, epochs=5, train=320, val=100))
     for mode in evaluate.METRICS:
@@ -147,6 +149,7 @@ def test_replayed_rules_raise_the_alerts_of_the_callback():
 
 
 @pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.ddp
 def test_the_quick_command_runs_in_several_processes(tmp_path):
     out, kept = tmp_path / "figures.json", tmp_path / "runs.jsonl"

@@ -30,7 +30,8 @@ def is_comparable(package):
 
 def marked(names):
     return [
-        pytest.param(name, marks=() if name in _QUICK else (pytest.mark.slow,)) for name in names
+        pytest.param(name, marks=() if name in _QUICK else (pytest.mark.slow, pytest.mark.sweep))
+        for name in names
     ]
 
 

@@ -67,6 +67,7 @@ def test_the_callback_is_made_from_yaml(tmp_path, monkeypatch, example):
     assert cli.trainer.current_epoch < 9  # `on_alert` says stop
 
 
+@pytest.mark.sweep
 @pytest.mark.slow
 def test_the_callback_is_made_from_yaml_for_pytorch_lightning(tmp_path):
     for name in ("digits.py", "cli/main.py", "cli/config.yaml"):

@@ -20,23 +20,27 @@ pytestmark = [
 ]
 
 
-def test_the_shortcut_is_found_and_confirmed(tmp_path):
-    result = run("shortcut", 0.95, 0, tmp_path, epochs=3)
+@pytest.fixture(scope="module")
+def shortcut(tmp_path_factory):
+    return run("shortcut", 0.95, 0, tmp_path_factory.mktemp("demo"), epochs=3)
+
+
+def test_the_shortcut_is_found_and_confirmed(shortcut):
+    result = shortcut
     assert result.enrichment[-1] < 1
     assert result.shuffled_accuracy < 0.5
     assert "confirmed" in {alert["verdict"] for alert in result.alerts}
 
 
-def test_a_replay_of_the_checkpoints_writes_the_record_of_the_training(tmp_path, capsys):
-    demo, replay = tmp_path / "demo", tmp_path / "replay"
-    run("shortcut", 0.95, 0, demo, epochs=3)
-    checkpoints = str(demo / "shortcut" / "checkpoints")
+def test_a_replay_of_the_checkpoints_writes_the_record(tmp_path, capsys, shortcut):
+    demo, replay = shortcut.folder, tmp_path / "replay"
+    checkpoints = str(demo / "checkpoints")
     probe = ["--probe", "digits:shortcut_validation"]
     command = ["replay", "digits:DigitsModule", checkpoints, *probe, "--out", str(replay)]
     assert main(command) == 0, capsys.readouterr().err
-    (live,), (again,) = record_lines(demo / "shortcut").values(), record_lines(replay).values()
+    (live,), (again,) = record_lines(demo).values(), record_lines(replay).values()
     assert again == live  # in all but the time
-    assert alerts_in(replay) == alerts_in(demo / "shortcut")
+    assert alerts_in(replay) == alerts_in(demo)
 
 
 def test_the_balanced_run_raises_no_alert(tmp_path):

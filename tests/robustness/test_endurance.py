@@ -20,6 +20,7 @@ def rows(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", ["objects", "threads", "handles", "hooks", "state"])
 def test_nothing_grows_with_the_number_of_evaluations(rows, name):
     assert len(rows) == _EVALUATIONS

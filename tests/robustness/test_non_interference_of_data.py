@@ -82,8 +82,7 @@ def reading_files():
     for kind, loading, sanity in itertools.product(KINDS, LOADING, (0, 2)):
         quick = loading == "fork" and not sanity
         if loading != "spawn" or kind == "zip" or (kind == "records" and sanity):
-            marks = [] if quick else [pytest.mark.slow]
-            marks += [pytest.mark.sweep] if loading == "spawn" else []
+            marks = [] if quick else [pytest.mark.slow, pytest.mark.sweep]
             name = f"{kind}-{loading}-{'sanity check' if sanity else 'no sanity check'}"
             yield pytest.param(kind, loading, sanity, id=name, marks=marks)
 
@@ -175,6 +174,7 @@ def test_generators_of_a_transform(tmp_path, monkeypatch, place, where):
 
 
 @pytest.mark.slow
+@pytest.mark.sweep
 @WHERE
 @pytest.mark.parametrize("place", HIDING_PLACES)
 def test_generators_of_a_collate_function(tmp_path, monkeypatch, place, where):
