@@ -45,10 +45,10 @@ class CAMCallback(lightning.CallbackBase):
             other class), `"box"` (a detector's score for the probe's boxes), a class index, a
             `Target`, or a function of the model's output.
         forward: how the model is called, where not as `module(images)`: a function of both.
-        output: what in the model's output holds the class scores: key, index, path such as
-            `"head.logits"` or a function; by default it is searched.
+        output: where the class scores are in it: key, index, path `"head.logits"` or a function.
         scores: `"logits"` or `"probabilities"`; `"auto"` decides by operation and values.
-        mean, std: per channel, of the images' normalisation, where the data does not say.
+        mean: per channel, of the images' normalisation, where the data does not say.
+        std: likewise.
         class_names: by index, where data and model do not say.
         every_n_validations: evaluate at every n-th validation only.
         num_pictures: how many of the probe's images are drawn.

@@ -17,7 +17,7 @@ from lightning_cam.runtime.containers import tensors_in
 from lightning_cam.runtime.messages import describe
 
 Forward: TypeAlias = Callable[[nn.Module, Tensor], Any]
-Output: TypeAlias = "str | int | Callable[[Any], Any] | None"
+Output: TypeAlias = str | int | Callable[[Any], Any] | None
 ScoresOption: TypeAlias = Literal["auto", "logits", "probabilities"]
 _SCORES = ("auto", "logits", "probabilities")
 _UNCALLABLE = "expected a model that can be called as module(images)"

@@ -197,7 +197,11 @@ class _Listener:
         del module
         image = args[0] if args and _is_image(args[0]) else None
         fits = image is not None and len(image) == self._count
-        self._images = image[self._rows].detach().cpu() if image is not None and fits else None
+        self._images = None
+        if image is not None and fits:
+            image = image.detach()
+            image = image if image.is_floating_point() else image.float()
+            self._images = image[self._rows].cpu()
 
     def after(self, module: nn.Module, args: Any, output: Any) -> None:
         """Note the output."""
@@ -229,6 +233,8 @@ def _images_in(batch: Any, images: Tensor) -> Tensor | None:
 def _same_rows(batch: Tensor, images: Tensor) -> list[tuple[int, int]]:
     """Return the rows of a batch that are images of the probe, with their places in the probe."""
     flat, probe = batch.detach().flatten(1), images.flatten(1).to(batch.device)
+    if not flat.is_floating_point():
+        flat = flat.float()  # older torch cannot index all integers
     pixels = torch.linspace(0, probe.shape[1] - 1, _PIXELS, device=batch.device).long()
     probe = probe.to(flat.dtype)
     few, ours = flat[:, pixels].float(), probe[:, pixels].float()

@@ -130,7 +130,8 @@ def test_help_lists_the_arguments_of_the_callback(monkeypatch, example):
     text = re.sub(r"\s+", " ", printed.getvalue())
     for name in ("probe", "method", "layers", "target", "alerts", "on_alert"):
         assert f"--trainer.callbacks.{name}" in text
-    assert "known subclasses: lightning_cam.Threshold, lightning_cam.ControlChart" in text
+    if sys.version_info >= (3, 11):  # before, jsonargparse does not list those of `X | None`
+        assert "known subclasses: lightning_cam.Threshold, lightning_cam.ControlChart" in text
     for other in ("torch.nn.Linear", "torchvision.tv_tensors", "torchvision.datasets"):
         assert other not in text  # no list of all subclasses of modules, tensors and datasets
 
