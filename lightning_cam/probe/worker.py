@@ -211,8 +211,11 @@ class _ProgressBar:
             with contextlib.suppress(ImportError):
                 from tqdm import tqdm  # type: ignore[import-untyped]
 
+                class Bar(tqdm):  # type: ignore[misc]
+                    monitor_interval = 0  # starts no thread, which would stay
+
                 text = "lightning_cam: reading images"
-                self._bar = tqdm(total=most, desc=text, leave=False, dynamic_ncols=True)
+                self._bar = Bar(total=most, desc=text, leave=False, dynamic_ncols=True)
         if self._bar is not None:
             self._bar.total = most
             self._bar.n = done

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import threading
 
 import pytest
 import torch
@@ -159,6 +160,7 @@ def test_a_slow_dataset_shows_its_progress(capsys, monkeypatch):
     monkeypatch.setattr(worker, "_SILENT", 0.0)
     read_in_worker(DataLoader(Listed(), 5), 5, 0)
     assert "lightning_cam: reading images" in capsys.readouterr().err
+    assert [each.name for each in threading.enumerate() if type(each).__name__ == "TMonitor"] == []
 
 
 def test_a_quick_one_shows_none(capsys):
