@@ -14,14 +14,9 @@ from lightning_cam.cli.console import note
 from lightning_cam.cli.images import Preparation, find_images
 from lightning_cam.cli.models import import_attribute, made
 from lightning_cam.probe import Probe
+from lightning_cam.probe.build import ProbeContext
 from lightning_cam.probe.choice import choose_balanced, shuffled
-from lightning_cam.probe.sampling import (
-    first_loader,
-    is_dataloader,
-    loader_of,
-    sample_dataset,
-    sample_loader,
-)
+from lightning_cam.probe.sampling import first_loader, loader_of, sample_source
 from lightning_cam.runtime.batch_hooks import feed_without_trainer
 from lightning_cam.runtime.checkpoints import read_checkpoint
 from lightning_cam.runtime.messages import unknown_name
@@ -126,10 +121,9 @@ def _from_object(
 
 def _sampled(source: Any, sampling: Sampling, module: nn.Module | None, datamodule: Any) -> Probe:
     """Return the probe of a dataset or dataloader, sampled as `CAMCallback` samples it."""
-    holders = [datamodule, module, *(module.children() if module is not None else ())]
     feed = None if module is None else feed_without_trainer(module, datamodule, note)
-    sample = sample_loader if is_dataloader(source) else sample_dataset
-    found = sample(source, sampling.size, sampling.seed, feed=feed, holders=holders)
+    context = ProbeContext.of(module, datamodule, feed=feed)
+    found = sample_source(source, sampling.size, sampling.seed, context)
     return Probe(**found.values)
 
 

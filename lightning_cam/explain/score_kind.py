@@ -21,7 +21,6 @@ _RESHAPING = (
 )  # fmt: skip
 _MAX_STEPS = 32
 _SUM_TOLERANCE = 1e-3  # of probabilities in half precision
-_DENSE = 4
 
 
 def score_kind_of(output: Any, batch: int, given: str = "auto") -> ScoreKind:

@@ -105,11 +105,13 @@ class OutputCheck:
     def difference(self, logits: Tensor) -> str:
         """Return a sentence about what differs, empty where nothing does or nothing is known.
 
+        To be called once: from then on no batch is looked at.
+
         Args:
             logits: (B, K) as the monitor computed them for the probe.
         """
         said, self._said = self._said, {}
-        self._finished = self._finished or bool(said)
+        self._finished = True
         places = [place for place, each in said.items() if each[0][0].shape == logits[place].shape]
         if not places:
             return ""

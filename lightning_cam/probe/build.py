@@ -20,17 +20,44 @@ from lightning_cam.probe.columns import (
 from lightning_cam.probe.labels import Targets, regression_note, targets_of
 from lightning_cam.probe.normalization import find_normalization, normalization_of
 from lightning_cam.probe.origin import ProbeOrigin
-from lightning_cam.probe.regions import boxes_of, masks_of, pad, pad_to_one_size
+from lightning_cam.probe.regions import IGNORED, boxes_of, masks_of, pad, pad_to_one_size
 from lightning_cam.probe.roles import Roles, find_roles, is_called_label
-from lightning_cam.probe.sample_reader import SampleData
+from lightning_cam.probe.sample_reader import Batch, SampleData
 from lightning_cam.runtime.containers import map_tensors, tensors_in
 from lightning_cam.runtime.messages import describe
-
-_IGNORED = 255  # the usual `ignore_index` of labels in bytes
 
 _IMAGE_NDIM = 3
 
 Feed = Callable[[Any], Any]  # a collated batch to the batch that the model's step gets
+
+
+@dataclass(frozen=True)
+class ProbeContext:
+    """What is known of a probe beside its samples.
+
+    Attributes:
+        feed: passes a batch through the hooks that stand between the loader and the model.
+        holders: objects, such as datamodule and model, that may know class names or the
+            normalisation where the data set does not.
+        known: arguments of `Probe` in place of what is read; None counts as not given.
+    """
+
+    feed: Feed | None = None
+    holders: Sequence[Any] = ()
+    known: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        module: Any,
+        datamodule: Any = None,
+        *,
+        feed: Feed | None = None,
+        known: Mapping[str, Any] | None = None,
+    ) -> ProbeContext:
+        """Return what is known with a model, None for none, and a datamodule, None for none."""
+        children = () if module is None else module.children()
+        return cls(feed, [datamodule, module, *children], known or {})
 
 
 @dataclass(frozen=True)
@@ -54,56 +81,48 @@ class _Draft:
     facts: dict[str, str] = field(default_factory=dict)
 
 
-def probe_arguments(
-    data: SampleData,
-    *,
-    feed: Feed | None = None,
-    holders: Sequence[Any] = (),
-    known: Mapping[str, Any] | None = None,
-) -> ProbeArguments:
+def probe_arguments(data: SampleData, context: ProbeContext | None = None) -> ProbeArguments:
     """Return the arguments of the probe of samples that were read.
 
     Args:
         data: the samples.
-        feed: passes a batch through the hooks that stand between the loader and the model.
-        holders: objects, such as the model, that may know class names or the normalisation where
-            the data set does not.
-        known: arguments of `Probe` in place of what was read.
+        context: what is known beside them.
 
     Raises:
         ValueError: the samples hold no images that a model can be fed.
     """
-    known = {} if known is None else {k: v for k, v in known.items() if v is not None}
-    fed = join([_columns(batch.data, batch.rows, batch.count, feed) for batch in data.batches])
+    context = context or ProbeContext()
+    known = {name: value for name, value in context.known.items() if value is not None}
+    fed = join([_columns(batch, context.feed) for batch in data.batches])
     of_items = find_roles(data.items, listed=data.listed, indices=data.indices)
     roles = find_roles(fed, listed=data.listed, indices=data.indices)
-    if roles.image is None or roles.image.images is None or "Image" in _pil(roles.image):
+    if roles.image is None or roles.image.images is None or _is_pil(roles.image):
         raise ValueError(_no_images(data, fed))
     label_path = roles.label.path if roles.label is not None else ""
     roles = roles.or_else(of_items)
     draft = _Draft([*data.notes])
-    _add_images(draft, roles, data, holders, known)
+    _add_images(draft, roles, data, of_items.image, context.holders, known)
     _add_labels(draft, roles, data)
     if roles.label is None and draft.fields["targets"] is None:
         note = regression_note(fed)
         draft.notes += [note] if note else []
     _add_regions(draft, roles, known)
-    _add_names(draft, data, holders, known)
+    _add_names(draft, data, context.holders, known)
     origin = ProbeOrigin(draft.facts, draft.notes, label_path)
     return ProbeArguments({**draft.fields, **known}, origin)
 
 
-def _columns(data: Any, rows: Sequence[int], count: int, feed: Feed | None) -> dict[str, Column]:
-    batch = data if feed is None else feed(data)
+def _columns(batch: Batch, feed: Feed | None) -> dict[str, Column]:
+    fed = batch.data if feed is None else feed(batch.data)
     # `to` keeps the class of a `tv_tensor`, `cpu` does not.
-    batch = map_tensors(batch, lambda _, tensor: tensor.detach().to("cpu"))
-    columns = columns_of_batch(batch, count)
-    return {path: column.take(rows) for path, column in columns.items()}
+    fed = map_tensors(fed, lambda _, tensor: tensor.detach().to("cpu"))
+    columns = columns_of_batch(fed, batch.count)
+    return {path: column.take(batch.rows) for path, column in columns.items()}
 
 
-def _pil(column: Column) -> set[str]:
-    """Return `{"Image"}` for a column of PIL images, which no model is fed."""
-    return {"Image"} if any(hasattr(value, "getbands") for value in column.values) else set()
+def _is_pil(column: Column) -> bool:
+    """Return whether a column holds PIL images, which no model is fed."""
+    return any(hasattr(value, "getbands") for value in column.values)
 
 
 def _no_images(data: SampleData, fed: Mapping[str, Column]) -> str:
@@ -132,6 +151,7 @@ def _add_images(
     draft: _Draft,
     roles: Roles,
     data: SampleData,
+    earlier: Column | None,
     holders: Sequence[Any],
     known: Mapping[str, Any],
 ) -> None:
@@ -154,10 +174,9 @@ def _add_images(
     if "mean" in known or "std" in known:
         draft.facts["normalization"] = "mean and std as given"
         return
-    items = find_roles(data.items).image
     normalization = normalization_of(
         images.float(),
-        None if items is None else items.images,
+        None if earlier is None else earlier.images,
         [(data.normalization, "the data set's Normalize transform")],
         [(find_normalization(h), f"Normalize of {type(h).__name__}") for h in holders],
     )
@@ -206,9 +225,12 @@ def _add_labels(draft: _Draft, roles: Roles, data: SampleData) -> None:
 
 
 def _some_unknown(labels: Tensor) -> bool:
-    """Return whether some labels say that there is none: below 0, or 255 among small ones."""
-    others = labels[labels != _IGNORED]
-    ignored = 0 < len(others) < len(labels) and int(others.max()) < _IGNORED // 2
+    """Return whether some labels say that there is none: below 0, or 255 among small ones.
+
+    255 is the usual `ignore_index` of labels in bytes.
+    """
+    others = labels[labels != IGNORED]
+    ignored = 0 < len(others) < len(labels) and int(others.max()) < IGNORED // 2
     return ignored or bool((labels < 0).any())
 
 

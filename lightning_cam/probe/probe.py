@@ -195,19 +195,19 @@ class Probe:
         masks, boxes, class names, mean and std are taken from the dataset where it has them.
 
         Args:
-            dataset: map-style or iterable; items are tuples or dicts that hold an image and, if
-                known, an integer label, a mask (a `tv_tensors.Mask` or the key `mask`) and boxes
-                (`tv_tensors.BoundingBoxes` or the key `boxes`).
+            dataset: map-style or iterable; items hold an image and, if known, labels, a mask (a
+                `tv_tensors.Mask` or the key `mask`) and boxes: see docs/your-data.md.
             size: largest number of images.
             seed: of the choice.
             **known: arguments of `Probe` in place of what the dataset holds.
 
         Raises:
-            ValueError: the dataset is empty, or its items hold no images of one size.
+            ValueError: the dataset is empty, or its items hold no images.
         """
+        from lightning_cam.probe.build import ProbeContext
         from lightning_cam.probe.sampling import sample_dataset
 
-        return cls(**sample_dataset(dataset, size, seed, known=known).values)
+        return cls(**sample_dataset(dataset, size, seed, ProbeContext(known=known)).values)
 
     @classmethod
     def from_dataloader(
@@ -216,11 +216,12 @@ class Probe:
         """Sample a dataloader's dataset: see `from_dataset`.
 
         The loader's sampler and `collate_fn` are used, its iterator and workers are not. The hooks
-        of a module or datamodule are applied by `CAMCallback` only.
+        of a module or datamodule are applied by `CAMCallback` and `lightning-cam replay` only.
         """
+        from lightning_cam.probe.build import ProbeContext
         from lightning_cam.probe.sampling import sample_loader
 
-        return cls(**sample_loader(loader, size, seed, known=known).values)
+        return cls(**sample_loader(loader, size, seed, ProbeContext(known=known)).values)
 
     @classmethod
     def from_datamodule(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lightning_cam.probe.columns import Column, plain
 
-IGNORED = 255  # pixels of this value count as nothing, as in PASCAL VOC and Cityscapes
+IGNORED = 255  # stands for no class, as in PASCAL VOC and Cityscapes
 
 
 @dataclass(frozen=True)

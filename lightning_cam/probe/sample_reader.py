@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -104,17 +104,22 @@ def read_samples(loader: Any, size: int, seed: int, *, progress: Progress) -> Sa
     seed_everything(seed)
     dataset = loader.dataset
     if loader.batch_sampler is None and loader.batch_size is None:
-        reading = _read_whole_batches(loader, size, progress)
+        data, highest = _read_whole_batches(loader, size, progress), -1
     elif isinstance(dataset, IterableDataset) or not hasattr(dataset, "__getitem__"):
-        reading = _read_stream(loader, size, progress)
+        data, highest = _read_stream(loader, size, progress), -1
     else:
-        reading = _read_indices(loader, size, seed, progress)
-    if not reading.indices:
+        data, highest = _read_indices(loader, size, seed, progress)
+    if not data.indices:
         raise ValueError(EMPTY)
-    return reading
+    return replace(
+        data,
+        class_names=find_class_names(dataset, highest),
+        normalization=find_normalization(dataset) or find_normalization(loader.collate_fn),
+    )
 
 
-def _read_indices(loader: Any, size: int, seed: int, progress: Progress) -> SampleData:
+def _read_indices(loader: Any, size: int, seed: int, progress: Progress) -> tuple[SampleData, int]:
+    """Choose among all samples that the sampler takes; return the highest listed label too."""
     dataset = loader.dataset
     keys, name = sample_order(loader)
     numbered = all(isinstance(key, int) for key in keys)
@@ -138,7 +143,7 @@ def _read_indices(loader: Any, size: int, seed: int, progress: Progress) -> Samp
     chosen = _read_chosen(reader, chosen, order, listed, progress)
     if not chosen and reader.error is not None:
         raise reader.error
-    return SampleData(
+    data = SampleData(
         batches=_collated(loader, [items[index] for index in chosen]),
         indices=tuple(chosen),
         items=_portable(columns_of_items([items[index] for index in chosen])),
@@ -146,10 +151,9 @@ def _read_indices(loader: Any, size: int, seed: int, progress: Progress) -> Samp
         one_hot=one_hot,
         available=len(taken),
         order=name,
-        class_names=find_class_names(dataset, max(listed) if listed else -1),
-        normalization=find_normalization(dataset) or find_normalization(loader.collate_fn),
         notes=(*notes, *reader.note),
     )
+    return data, max(listed) if listed else -1
 
 
 def _read_chosen(
@@ -213,8 +217,6 @@ def _read_stream(loader: Any, size: int, progress: Progress) -> SampleData:
         indices=tuple(chosen),
         items=_portable({path: column.take(chosen) for path, column in columns.items()}),
         one_hot=one_hot,
-        class_names=find_class_names(loader.dataset),
-        normalization=find_normalization(loader.dataset) or find_normalization(loader.collate_fn),
         notes=_balanced(classes, f"the first {len(items)} samples of a stream"),
     )
 
@@ -233,15 +235,7 @@ def _read_whole_batches(loader: Any, size: int, progress: Progress) -> SampleDat
         progress(min(total, _MAX_READ), _MAX_READ)
         if total >= _MAX_READ or _bytes_in(batches) > _MAX_BYTES:
             break
-    reading = choose_of_batches(batches, size)
-    return SampleData(
-        batches=reading.batches,
-        indices=reading.indices,
-        one_hot=reading.one_hot,
-        class_names=find_class_names(dataset),
-        normalization=find_normalization(dataset) or find_normalization(loader.collate_fn),
-        notes=reading.notes,
-    )
+    return choose_of_batches(batches, size)
 
 
 def choose_of_batches(batches: Sequence[Any], size: int) -> SampleData:

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from lightning_cam.probe.build import Feed, ProbeArguments, probe_arguments
+from lightning_cam.probe.build import ProbeArguments, ProbeContext, probe_arguments
 from lightning_cam.probe.columns import Items, count_of
 from lightning_cam.probe.sample_reader import EMPTY, choose_of_batches
 from lightning_cam.probe.worker import read_in_worker
@@ -69,14 +69,16 @@ def loaders_in(loaders: Any) -> list[Any]:
 # --- sampling ------------------------------------------------------------------------------------
 
 
+def sample_source(
+    source: Any, size: int, seed: int, context: ProbeContext | None = None
+) -> ProbeArguments:
+    """Return the arguments of a probe of a dataloader's or a dataset's samples."""
+    sample = sample_loader if is_dataloader(source) else sample_dataset
+    return sample(source, size, seed, context)
+
+
 def sample_dataset(
-    dataset: Any,
-    size: int,
-    seed: int,
-    *,
-    feed: Feed | None = None,
-    holders: Sequence[Any] = (),
-    known: Mapping[str, Any] | None = None,
+    dataset: Any, size: int, seed: int, context: ProbeContext | None = None
 ) -> ProbeArguments:
     """Return the arguments of a probe of a dataset's samples; see `sample_loader`."""
     if not isinstance(dataset, IterableDataset) and not hasattr(dataset, "__len__"):
@@ -84,17 +86,11 @@ def sample_dataset(
     if hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__") and not len(dataset):
         raise ValueError(EMPTY)
     loader: Any = DataLoader(dataset, batch_size=max(1, size), collate_fn=Items)
-    return sample_loader(loader, size, seed, feed=feed, holders=holders, known=known)
+    return sample_loader(loader, size, seed, context)
 
 
 def sample_loader(
-    loader: Any,
-    size: int,
-    seed: int,
-    *,
-    feed: Feed | None = None,
-    holders: Sequence[Any] = (),
-    known: Mapping[str, Any] | None = None,
+    loader: Any, size: int, seed: int, context: ProbeContext | None = None
 ) -> ProbeArguments:
     """Return the arguments of a probe of `size` samples of a dataloader.
 
@@ -102,9 +98,7 @@ def sample_loader(
         loader: a dataloader.
         size: largest number of samples.
         seed: of their choice.
-        feed: passes a batch through the hooks that stand between the loader and the model.
-        holders: objects that may know class names or the normalisation.
-        known: arguments of `Probe` in place of what is read.
+        context: what is known beside the samples.
 
     Raises:
         ValueError: there are no samples, or they hold no images.
@@ -117,35 +111,27 @@ def sample_loader(
         raise TypeError(f"expected a dataloader with a dataset, got {describe(loader)}")
     if not can_be_sampled(loader):
         with isolated_rng(), preserve_generators(loader):
-            batches = list(batches_of(loader))
-        return sample_batches(batches, size, feed=feed, holders=holders, known=known)
-    reading, note = read_in_worker(loader, size, seed)
-    made = probe_arguments(reading, feed=feed, holders=holders, known=known)
-    return made.with_note(note)
+            batches = batches_of(loader)
+        return sample_batches(batches, size, context)
+    data, note = read_in_worker(loader, size, seed)
+    return probe_arguments(data, context).with_note(note)
 
 
 def sample_batches(
-    batches: Sequence[Any],
-    size: int,
-    *,
-    feed: Feed | None = None,
-    holders: Sequence[Any] = (),
-    known: Mapping[str, Any] | None = None,
+    batches: Sequence[Any], size: int, context: ProbeContext | None = None
 ) -> ProbeArguments:
     """Return the arguments of a probe of samples chosen among batches.
 
     Args:
         batches: of a loader, or as the model is fed them.
         size: largest number of samples.
-        feed: as in `sample_loader`.
-        holders: as in `sample_loader`.
-        known: as in `sample_loader`.
+        context: what is known beside the samples.
     """
-    reading = choose_of_batches(batches, size)
-    if not reading.indices:
+    data = choose_of_batches(batches, size)
+    if not data.indices:
         raise ValueError("expected batches with samples, got none")
-    made = probe_arguments(reading, feed=feed, holders=holders, known=known)
-    return made.with_note("chosen among the first batches: the loader is no plain DataLoader")
+    note = "chosen among the first batches: the loader is no plain DataLoader"
+    return probe_arguments(data, context).with_note(note)
 
 
 def batches_of(loader: Any) -> list[Any]:

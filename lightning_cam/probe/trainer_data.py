@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from lightning_cam.probe.build import ProbeContext
 from lightning_cam.probe.columns import count_of
 from lightning_cam.probe.origin import ProbeOrigin
 from lightning_cam.probe.probe import Probe
 from lightning_cam.probe.sampling import (
     ENOUGH,
     can_be_sampled,
-    is_dataloader,
     loaders_in,
     sample_batches,
-    sample_dataset,
     sample_loader,
+    sample_source,
 )
 from lightning_cam.runtime.batch_hooks import feed_of
 from lightning_cam.runtime.containers import map_tensors
@@ -62,29 +63,24 @@ class TrainerProbes:
         known = {name: value for name, value in self._known.items() if value is not None}
         if isinstance(source, Probe):
             return source.replaced(**known) if known else source, ProbeOrigin()
-        arguments: dict[str, Any] = {
-            "size": self._size,
-            "seed": self._seed,
-            "holders": [getattr(trainer, "datamodule", None), module, *module.children()],
-            "known": known,
-        }
+        datamodule = getattr(trainer, "datamodule", None)
         feed = feed_of(trainer, module, warn_once)
+        context = ProbeContext.of(module, datamodule, feed=feed, known=known)
         if not isinstance(source, str):
-            sample = sample_loader if is_dataloader(source) else sample_dataset
-            made = sample(source, feed=feed, **arguments)
+            made = sample_source(source, self._size, self._seed, context)
             return Probe(**made.values), made.origin
         loaders = getattr(trainer, _LOADERS[source])
         if loaders is None:
             return None
-        return self._of_split(source, loaders_in(loaders), trainer, {"feed": feed, **arguments})
+        return self._of_split(source, loaders_in(loaders), trainer, context)
 
     def _of_split(
-        self, split: str, loaders: list[Any], trainer: Any, arguments: dict[str, Any]
+        self, split: str, loaders: list[Any], trainer: Any, context: ProbeContext
     ) -> tuple[Probe, ProbeOrigin] | None:
         loader = loaders[0]
         together = split == "val" and _come_together(trainer)
         if can_be_sampled(loader) and not together:
-            made = sample_loader(loader, **arguments)
+            made = sample_loader(loader, self._size, self._seed, context)
         elif split != "val":
             raise ValueError(
                 f"expected the {_SPLITS[split]} data as a torch DataLoader, which can be read "
@@ -93,9 +89,9 @@ class TrainerProbes:
             )
         elif self._collected:
             batches, self._collected = self._collected, None
-            fed = {k: v for k, v in arguments.items() if k not in ("seed", "feed")}
-            fed["holders"] = [getattr(loader, "dataset", None), *fed["holders"]]
-            made = sample_batches(batches, **fed)
+            holders = [getattr(loader, "dataset", None), *context.holders]
+            collected = replace(context, feed=None, holders=holders)  # they passed the hooks
+            made = sample_batches(batches, self._size, collected)
         else:
             self._collected = []
             return None

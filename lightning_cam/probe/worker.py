@@ -57,8 +57,8 @@ def read_in_worker(loader: Any, size: int, seed: int) -> tuple[SampleData, str]:
         except _NotReadError as error:
             reason = str(error)
         with isolated_rng(), preserve_generators(loader), _attributes_kept(loader.dataset):
-            reading = read_samples(facts, size, seed, progress=bar.update)
-    return reading, f"read in the main process: {reason}"
+            data = read_samples(facts, size, seed, progress=bar.update)
+    return data, f"read in the main process: {reason}"
 
 
 class _NotReadError(Exception):
@@ -140,9 +140,9 @@ def _receive(receiver: Any, timeout: float, bar: _ProgressBar) -> SampleData:
             raise _NotReadError("the worker ended before it had read the samples") from error
         if kind == "progress":
             bar.update(*content)
-        elif kind == "reading":
-            reading: SampleData = content
-            return reading
+        elif kind == "samples":
+            data: SampleData = content
+            return data
         elif "CUDA" in str(content):  # which a forked process cannot use
             raise _NotReadError(f"{type(content).__name__}: {content}")
         else:
@@ -164,13 +164,13 @@ def _work(sender: Any, facts: SimpleNamespace, size: int, seed: int) -> None:
         if facts.worker_init_fn is not None:
             _become_worker(facts.dataset, seed)
             facts.worker_init_fn(0)
-        reading = read_samples(
+        data = read_samples(
             facts,
             size,
             seed,
             progress=lambda done, most: send("progress", (done, most)),
         )
-        send("reading", reading)
+        send("samples", data)
     except KeyboardInterrupt:  # Ctrl-C reaches the main process too, which says so
         return
     except Exception as error:  # noqa: BLE001 - raised again in the main process
