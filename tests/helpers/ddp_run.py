@@ -264,7 +264,7 @@ def train(folder, scenario):
     log.write(trainer)
 
 
-def as_rank(rank, world, port, folder, scenario):
+def become_rank(rank, world, port):
     """Become one of the processes that `torchrun` would start."""
     os.environ |= {
         "TORCHELASTIC_RUN_ID": "tests",
@@ -276,6 +276,10 @@ def as_rank(rank, world, port, folder, scenario):
         "WORLD_SIZE": str(world),
         "LOCAL_WORLD_SIZE": str(world),
     }
+
+
+def as_rank(rank, world, port, folder, scenario):
+    become_rank(rank, world, port)
     with contextlib.redirect_stdout(io.StringIO()):
         train(folder, scenario)
 

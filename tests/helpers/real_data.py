@@ -156,6 +156,33 @@ class Classifier(Recorded):
         self.record(images, labels, self.logits(images).softmax(dim=1))
 
 
+class ByKey(Classifier):
+    """Batches are dicts."""
+
+    image, label = "image", "label"
+
+    def read(self, batch):
+        return batch[self.image], batch[self.label]
+
+
+class Probabilities(Classifier):
+    """Its forward ends in an activation; the loss takes its logarithm."""
+
+    def activation(self, logits):
+        return logits.softmax(dim=1)
+
+    def forward(self, images):
+        return self.activation(self.net(images))
+
+    def training_step(self, batch, batch_idx):
+        images, labels = batch
+        return F.nll_loss(self(images).log(), labels)
+
+    def validation_step(self, batch, batch_idx):
+        images, labels = batch
+        self.record(images, labels, self(images))
+
+
 class Multi(Classifier):
     """Several labels per image."""
 

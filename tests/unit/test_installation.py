@@ -3,7 +3,6 @@
 import doctest
 import importlib
 import importlib.util
-import os
 import pkgutil
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from helpers.processes import run_python
 
 import lightning_cam
 
@@ -20,15 +20,7 @@ _HEAVY = ("torchvision", "cv2", "PIL", "wandb", "matplotlib", "tensorboard", "to
 
 def run(code, *arguments):
     """Run code in another process and return the words that it printed."""
-    done = subprocess.run(  # noqa: S603 - our own code
-        [sys.executable, "-c", code, *arguments],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    done = run_python("-c", code, *arguments)
     return done.stdout.split()
 
 
@@ -122,15 +114,7 @@ print("cam/mean_activation" in trainer.callback_metrics)
     [("pytorch_lightning", "lightning"), ("lightning.pytorch", "pytorch_lightning")],
 )
 def test_one_of_the_two_lightnings_is_enough_and_the_choice_is_announced(package, absent):
-    done = subprocess.run(  # noqa: S603 - our own code
-        [sys.executable, "-c", _WITHOUT + _FIT, absent, package],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    done = run_python("-c", _WITHOUT + _FIT, absent, package)
     assert done.stdout.split() == ["True"]
     assert "monitors 4 images" in done.stderr
 

@@ -5,12 +5,10 @@ The layout is described in CONTRIBUTING.md.
 
 import ast
 import functools
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from helpers.processes import run_python
 
 import lightning_cam
 from lightning_cam.metrics.catalog import METRICS
@@ -170,14 +168,7 @@ def test_importing_an_entry_imports_none_above_it(entry):
         "for name in sys.argv[1:]: importlib.import_module(name)\n"
         "print(*{n.split('.')[1] for n in sys.modules if n.startswith('lightning_cam.')})"
     )
-    done = subprocess.run(  # noqa: S603 - our own code
-        [sys.executable, "-c", code, *names],
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    done = run_python("-c", code, *names)
     loaded = set(done.stdout.split())
     assert entry in loaded
     assert not loaded & set(ENTRIES[: ENTRIES.index(entry)])

@@ -9,6 +9,7 @@ import pytest
 import torch
 from helpers.real_data import (
     CLASSES,
+    ByKey,
     Classifier,
     callback,
     check,
@@ -30,13 +31,6 @@ from torchvision.transforms import v2
 pytestmark = QUIET
 
 Pair = namedtuple("Pair", ["image", "label"])  # noqa: PYI024
-
-
-class ByKey(Classifier):
-    image, label = "image", "label"
-
-    def read(self, batch):
-        return batch[self.image], batch[self.label]
 
 
 def test_tuple(tmp_path):

@@ -8,6 +8,7 @@ from helpers.real_data import (
     SIDE,
     STD,
     Binary,
+    ByKey,
     Classifier,
     Listed,
     Multi,
@@ -156,16 +157,13 @@ def test_regression(tmp_path):
     assert any("target=" in note for note in done.notes), done.said
 
 
+def beside_a_number(items):
+    images, labels = default_collate(items)
+    return {"temperature": torch.tensor(0.5), "image": images, "label": labels}
+
+
 def test_numbers_of_the_whole_batch_beside_its_samples(tmp_path):
-    class Module(Classifier):
-        def read(self, batch):
-            return batch["image"], batch["label"]
-
-    def collate(items):
-        images, labels = default_collate(items)
-        return {"temperature": torch.tensor(0.5), "image": images, "label": labels}
-
-    check(run(tmp_path, Module(), pairs(collate_fn=collate)))
+    check(run(tmp_path, ByKey(), pairs(collate_fn=beside_a_number)))
 
 
 class Own:
@@ -179,16 +177,8 @@ class Own:
 
 
 def test_own_loader_with_numbers_of_the_whole_batch(tmp_path):
-    class Module(Classifier):
-        def read(self, batch):
-            return batch["image"], batch["label"]
-
-    def collate(items):
-        images, labels = default_collate(items)
-        return {"temperature": torch.tensor(0.5), "image": images, "label": labels}
-
-    data = pairs(collate_fn=collate)
-    check(run(tmp_path, Module(), Own(data), train=data), notes=("chosen among the first",))
+    data = pairs(collate_fn=beside_a_number)
+    check(run(tmp_path, ByKey(), Own(data), train=data), notes=("chosen among the first",))
 
 
 def as_lists(items):

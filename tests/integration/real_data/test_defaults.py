@@ -7,6 +7,7 @@ from helpers.real_data import (
     Binary,
     Classifier,
     Multi,
+    Probabilities,
     bytes_of,
     check,
     data_of,
@@ -51,19 +52,6 @@ class PerPixelWithLabels(PerPixel):
         return batch[0], batch[1]
 
 
-class Softmax(Classifier):
-    def forward(self, images):
-        return self.net(images).softmax(dim=1)
-
-    def training_step(self, batch, batch_idx):
-        images, labels = batch
-        return F.nll_loss(self(images).log(), labels)
-
-    def validation_step(self, batch, batch_idx):
-        images, labels = batch
-        self.record(images, labels, self(images))
-
-
 def several(i, label):
     return picture(i, label), F.one_hot(torch.tensor([label, i % 4]), 4).amax(dim=0).float()
 
@@ -78,7 +66,7 @@ def classes_of_pixels(i):
 
 KINDS = {
     "classes": (Classifier, pairs),
-    "probabilities": (Softmax, pairs),
+    "probabilities": (Probabilities, pairs),
     "masks": (Masked, lambda: data_of(lambda i, k: (picture(i, k), k, object_mask(i)))),
     "several labels": (lambda: Multi(network(4)), lambda: data_of(several)),
     "binary": (lambda: Binary(network(1)), lambda: data_of(binary)),

@@ -2,7 +2,17 @@
 
 import pytest
 import torch
-from helpers.real_data import Binary, Classifier, callback, check, data_of, network, picture, run
+from helpers.real_data import (
+    Binary,
+    ByKey,
+    Classifier,
+    callback,
+    check,
+    data_of,
+    network,
+    picture,
+    run,
+)
 from torch import nn
 from torch.nn import functional as F
 
@@ -122,15 +132,11 @@ def test_scores_of_one_pixel(tmp_path):
 
 
 def test_boxes_within_0_and_1(tmp_path):
-    class Module(Classifier):
-        def read(self, batch):
-            return batch["image"], batch["label"]
-
     def item(i, label):
         box = torch.tensor([0.5, 0.5, 0.4, 0.4])
         return {"image": picture(i, label), "label": label, "bbox": box}
 
-    done = run(tmp_path, Module(), data_of(item))
+    done = run(tmp_path, ByKey(), data_of(item))
     check(done, notes=("boxes lie within 0 and 1, not in pixels, and are not used",))
     assert done.probe.boxes is None
 

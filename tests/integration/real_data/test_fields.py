@@ -4,6 +4,7 @@ import pytest
 import torch
 from helpers.real_data import (
     SIDE,
+    ByKey,
     Classifier,
     Recorded,
     check,
@@ -20,13 +21,6 @@ from torch import nn
 from torch.nn import functional as F
 
 pytestmark = QUIET
-
-
-class ByKey(Classifier):
-    image, label = "image", "label"
-
-    def read(self, batch):
-        return batch[self.image], batch[self.label]
 
 
 class HuggingFace(ByKey):

@@ -6,6 +6,7 @@ import torch
 import torchvision
 from helpers.real_data import (
     SIDE,
+    ByKey,
     Classifier,
     Listed,
     Recorded,
@@ -66,14 +67,10 @@ def test_masks_beside_labels(tmp_path, kind):
 
 
 def test_masks_by_key(tmp_path):
-    class Module(Classifier):
-        def read(self, batch):
-            return batch["image"], batch["label"]
-
     def item(i, label):
         return {"mask": object_mask(i).float(), "image": picture(i, label), "label": label}
 
-    done = run(tmp_path, Module(), data_of(item))
+    done = run(tmp_path, ByKey(), data_of(item))
     check(done)
     check_masks(done)
 

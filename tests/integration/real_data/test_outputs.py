@@ -3,30 +3,12 @@
 from collections import namedtuple
 
 import pytest
-from helpers.real_data import Classifier, callback, check, network, pairs, run
+from helpers.real_data import Classifier, Probabilities, callback, check, network, pairs, run
 from helpers.training import QUIET
 from torch import nn
 from torch.nn import functional as F
 
 pytestmark = QUIET
-
-
-class Probabilities(Classifier):
-    """Its forward ends in an activation; the loss takes its logarithm."""
-
-    def activation(self, logits):
-        return logits.softmax(dim=1)
-
-    def forward(self, images):
-        return self.activation(self.net(images))
-
-    def training_step(self, batch, batch_idx):
-        images, labels = batch
-        return F.nll_loss(self(images).log(), labels)
-
-    def validation_step(self, batch, batch_idx):
-        images, labels = batch
-        self.record(images, labels, self(images))
 
 
 def test_softmax_in_forward(tmp_path):

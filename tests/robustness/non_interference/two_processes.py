@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import io
 import multiprocessing
-import os
 import random
 import sys
 from functools import partial
@@ -18,7 +17,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from helpers.ddp_run import free_port
+from helpers.ddp_run import become_rank, free_port
 from helpers.training import make_trainer, small
 from lightning.pytorch.strategies import DDPStrategy
 from robustness.non_interference.modules import Normed
@@ -57,16 +56,7 @@ def train(folder: Path, *, monitored: bool) -> None:
 
 
 def as_rank(rank: int, port: int, folder: Path, monitored: bool) -> None:
-    os.environ |= {
-        "TORCHELASTIC_RUN_ID": "tests",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "GROUP_RANK": "0",
-        "WORLD_SIZE": str(WORLD),
-        "LOCAL_WORLD_SIZE": str(WORLD),
-    }
+    become_rank(rank, WORLD, port)
     with contextlib.redirect_stdout(io.StringIO()):
         train(folder, monitored=monitored)
 

@@ -2,9 +2,6 @@
 
 import io
 import json
-import os
-import subprocess
-import sys
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +10,7 @@ import numpy as np
 import pytest
 from helpers import pictures
 from helpers.pictures import UNUSUAL_NAMES, picture
+from helpers.processes import run_python
 from helpers.training import decoded
 from lightning.pytorch.loggers import CometLogger
 from PIL import Image
@@ -59,15 +57,7 @@ class Archive:
 def archive(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     script = Path(pictures.__file__).with_name("comet_run.py")
-    done = subprocess.run(  # noqa: S603 - our own script
-        [sys.executable, str(script), str(folder)],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=180,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_python(script, folder, timeout=180)
     # Lightning 2.4 ends the experiment with the training, and then begins a second one.
     return Archive((folder / "comet").glob("*.zip"))
 
