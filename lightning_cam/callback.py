@@ -36,19 +36,18 @@ class CAMCallback(lightning.CallbackBase):
 
     Args:
         probe: the images to evaluate: a `Probe`, a dataset or dataloader to sample, `"val"`,
-            `"train"` or `"test"` for the trainer's own data, or a dict of these by name. By default
-            a class-balanced sample of the validation data, in `trainer.test` of the test data.
+            `"train"` or `"test"` for the trainer's own data, or a dict of these by name; by default
+            a balanced sample of the validation data, in `trainer.test` of the test data.
         method: one or several of `METHODS`; metrics of the first have plain names.
         layers: `"auto"`, a layer's name, glob, negative position or module, or several.
-        target: what is explained: `"label"` (each positive one of several; without labels the
-            prediction), `"mean_label"`, `"prediction"`, `"difference"` (label against the closest
-            other class), `"box"` (a detector's score for the probe's boxes), a class index, a
-            `Target`, or a function of the model's output.
+        target: what is explained: `"label"` (each positive one of several; else the prediction),
+            `"mean_label"`, `"prediction"`, `"difference"` (label against the closest other class),
+            `"box"` (a detector's score for the probe's boxes), a class index, a `Target`, or a
+            function of the model's output.
         forward: how the model is called, where not as `module(images)`: a function of both.
         output: where the class scores are in it: key, index, path `"head.logits"` or a function.
         scores: `"logits"` or `"probabilities"`; `"auto"` decides by operation and values.
-        mean: per channel, of the images' normalisation, where the data does not say.
-        std: likewise.
+        mean, std: per channel, of the images' normalisation, where the data does not say.
         class_names: by index, where data and model do not say.
         every_n_validations: evaluate at every n-th validation only.
         num_pictures: how many of the probe's images are drawn.
@@ -58,16 +57,17 @@ class CAMCallback(lightning.CallbackBase):
         probe_size: number of images sampled where `probe` is not a `Probe`.
         seed: of that sample and everything else that is random.
         chunk_size: images per pass; by default as in `compute_cams`.
-        aug_smooth: average the maps of mirrored, darker and brighter images; six times the cost.
+        aug_smooth: average the maps of mirrored, darker and brighter images: six times the cost.
         eigen_smooth: keep the first principal component of what a map is summed from.
         fuse_layers: add for each method one map that fuses those of all layers.
-        alerts: rules such as `Threshold("enrichment", below=0.8)`; `()` for none. By default
-            attention off the object and reliance on the background, without masks on the rim.
+        alerts: rules such as `Threshold("enrichment", below=0.8)`; `()` for none; by default those
+            of docs/alerts.md: reliance on one attribute, with masks attention off the object.
+        alert_error_rate: chance of an unfounded default alert in a whole training.
         on_alert: what an alert does beside its line in `alerts.jsonl` and the loggers: `"warn"`,
             `"stop"`, `"checkpoint"`, or a function `(alert, trainer, module)`; one or several.
-        interventions_every: at the first five evaluations and every n-th after that, test by
-            altered images whether the model uses the background (four more forward passes of the
-            probe). A value beyond a rule's limit is always tested. 0 for only then.
+        interventions_every: test by altered images what the model relies on (6.5 more passes of the
+            probe) at the first five and every n-th evaluation, by default at the 10th, 20th, 40th,
+            ..., and where it is suspicious; 0 for only where a rule's limit is passed.
         estimate_masks: estimate masks by GrabCut where the probe has none; alerts say so.
         panels: which images are drawn, of `lightning_cam.output.panels.PANELS`; by default
             `overlay`, `timeline`, `comparison`, `methods`, `worst` and `classes`.
@@ -128,7 +128,8 @@ class CAMCallback(lightning.CallbackBase):
         fuse_layers: bool = False,
         alerts: Sequence[Rule] | None = None,
         on_alert: lightning.OnAlert | Sequence[lightning.OnAlert] = "warn",
-        interventions_every: int = 5,
+        alert_error_rate: float = 0.05,
+        interventions_every: int | None = None,
         estimate_masks: bool = False,
         panels: Sequence[str] | None = None,
         scale: Literal["image", "run"] = "image",

@@ -125,9 +125,10 @@ def add_monitor_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--interventions-every",
         type=count_or_none,
-        default=5,
+        default=None,
         metavar="N",
-        help="test by altered images at every n-th evaluation (default 5)",
+        help="test by altered images at every n-th evaluation (default: the first five, the 10th, "
+        "20th, 40th, ...)",
     )
     group.add_argument(
         "--num-pictures", type=count_or_none, default=16, metavar="N", help="default 16"

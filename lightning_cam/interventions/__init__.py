@@ -1,26 +1,15 @@
 """Altered images, the passes over them, and what the model's answers mean.
 
-A map says where a gradient points; an intervention says what happens to the prediction when that
-part of the image is replaced.
+A map says where a gradient points; an intervention says what happens to the prediction when an
+attribute of the image is exchanged for that of another image.
 """
 
-from lightning_cam.interventions import with_masks, without_masks
+from lightning_cam.interventions import attributes
 from lightning_cam.interventions.registry import (
-    INTERVENTIONS,
-    Altered,
-    Intervention,
-    InterventionInput,
-    interventions_for,
-    register_intervention,
+    ATTRIBUTES,
+    Attribute,
+    ExchangeBatch,
+    register_attribute,
 )
 
-__all__ = [
-    "INTERVENTIONS",
-    "Altered",
-    "Intervention",
-    "InterventionInput",
-    "interventions_for",
-    "register_intervention",
-    "with_masks",
-    "without_masks",
-]
+__all__ = ["ATTRIBUTES", "Attribute", "ExchangeBatch", "attributes", "register_attribute"]

@@ -1,93 +1,91 @@
-"""`INTERVENTIONS`: the ways to alter a probe's images. A new one is a function and a decorator."""
+"""`Attribute`, a property of images that may carry the class, and the registry of all of them."""
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import torch
 from torch import Tensor
+
+from lightning_cam.metrics.catalog import reliance_metrics
+from lightning_cam.metrics.registry import METRICS, Need, register_metric
 
 
 @dataclass(frozen=True)
-class InterventionInput:
-    """What an intervention may use.
+class ExchangeBatch:
+    """Images and their partners, between which an attribute is exchanged.
 
     Attributes:
-        images: (B, C, H, W), as the model is fed.
-        labels: (B,) int64, the classes whose probability is asked for.
+        images: (B, C, H, W), as the model is fed; all that rows and partners may be of.
         masks: (B, H, W) bool, true on the object; None for probes without masks.
-        maps: (B, h, w) raw maps of the first method and layer, one per image.
-        seed: changes from one evaluation to the next, so that the chance of one draw does not last.
+        maps: (B, h, w) raw maps, one per image; None where there are none.
+        rows: (M,) int64, the images that are altered.
+        cells: (M, 2) int64, a place in each: row and column of a grid of `GRID` × `GRID`.
+        draws: (M, `DRAWS`) random numbers for each image, 0 to 1; the same for all its partners.
+        seed: of this evaluation.
     """
 
     images: Tensor
-    labels: Tensor
     masks: Tensor | None
-    maps: Tensor
-    seed: int = 0
-
-    def generator(self, name: str) -> torch.Generator:
-        """Return a private random stream on the CPU, a different one per name."""
-        return torch.Generator().manual_seed(self.seed + zlib.crc32(name.encode()))
-
-
-@dataclass(frozen=True)
-class Altered:
-    """Altered copies of some images, made only when they are run.
-
-    Attributes:
-        rows: (M,) int64, the images that are altered.
-        make: returns the altered images, (M, C, H, W).
-    """
-
+    maps: Tensor | None
     rows: Tensor
-    make: Callable[[], Tensor]
+    cells: Tensor
+    draws: Tensor
+    seed: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images."""
+        return self.images.shape[2], self.images.shape[3]
 
 
-Alter: TypeAlias = Callable[[InterventionInput], Altered]
+# Returns the images `rows` with the attribute of the images `partners` (M,): (M, C, H, W).
+Exchange: TypeAlias = "Callable[[ExchangeBatch, Tensor], Tensor]"
+
+GRID = 4  # cells along each side, among which a patch is searched
+DRAWS = 2
 
 
 @dataclass(frozen=True)
-class Intervention:
-    """A way to alter images.
+class Attribute:
+    """A property of images that may carry the class.
 
     Attributes:
-        name: under which metrics find the model's answers.
-        alter: takes an `InterventionInput`, returns `Altered`; with no rows where the probe does
-            not allow it.
-        masks: whether it is for probes with masks, or for those without.
+        name: a plain word; its metrics are `<name>_reliance`, `..._low` and `..._se`.
+        cue: what the model relies on then, in words that follow "relies on".
+        exchange: puts the partner's attribute into images.
+        limit: reliance beyond which it counts as a shortcut, 0 to 1: more than natural data shows
+            in `benchmarks.alerts`. None where any reliance may be legitimate, as on surroundings.
+        control: exchanges as large a region elsewhere; what that does is subtracted. None where
+            nothing of the object can be in the region.
+        masks: True where it needs masks, False where it is for probes without, None for both.
+        maps: whether it needs a map of each image.
     """
 
     name: str
-    alter: Alter
-    masks: bool
+    cue: str
+    exchange: Exchange
+    limit: float | None
+    control: Exchange | None = None
+    masks: bool | None = None
+    maps: bool = False
 
 
-INTERVENTIONS: dict[str, Intervention] = {}
+ATTRIBUTES: dict[str, Attribute] = {}
 
 
-def register_intervention(name: str, *, masks: bool) -> Callable[[Alter], Alter]:
-    """Return a decorator that adds a function to `INTERVENTIONS`.
+def register_attribute(attribute: Attribute) -> Attribute:
+    """Add an attribute, and the metrics of the reliance on it, or replace that of the same name.
 
-    Args:
-        name: under which metrics find the model's answers, in `InterventionResults.altered`.
-        masks: whether it needs masks. Interventions that need none are run for probes without.
+    Attributes are listed from the narrowest to the widest: of several that are relied on equally
+    the first one registered leads.
     """
-
-    def register(alter: Alter) -> Alter:
-        INTERVENTIONS[name] = Intervention(name, alter, masks)
-        return alter
-
-    return register
-
-
-def interventions_for(batch: InterventionInput) -> dict[str, Altered]:
-    """Return the altered images by the name of their intervention, without empty ones."""
-    has_masks = batch.masks is not None
-    found = {
-        each.name: each.alter(batch) for each in INTERVENTIONS.values() if each.masks == has_masks
-    }
-    return {name: altered for name, altered in found.items() if len(altered.rows)}
+    ATTRIBUTES[attribute.name] = attribute
+    needs: tuple[Need, ...] = ()
+    if attribute.masks is not None:
+        needs = ("masks",) if attribute.masks else ("no masks",)
+    for metric in reliance_metrics(attribute.name, attribute.cue, needs):
+        if metric.name not in METRICS:
+            register_metric(metric)
+    return attribute

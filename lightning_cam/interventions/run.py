@@ -1,7 +1,9 @@
-"""`run_interventions`: the forward passes over altered images."""
+"""`run_exchanges`: the forward passes over images whose attributes were exchanged."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -9,30 +11,50 @@ from torch import Tensor, nn
 
 from lightning_cam.explain.model_call import ModelAdapter, adapt
 from lightning_cam.explain.outputs import logits_of, probabilities
-from lightning_cam.interventions.registry import Altered, InterventionInput, interventions_for
-from lightning_cam.metrics.reliance import InterventionResults, Outcome, outcome
+from lightning_cam.interventions.registry import Exchange, ExchangeBatch
 from lightning_cam.runtime.chunking import AdaptiveChunkSize, default_chunk_size
 from lightning_cam.runtime.distributed import DistributedContext
 from lightning_cam.runtime.model_state import preserve_model_state
 
 
-def run_interventions(
+@dataclass(frozen=True)
+class ExchangeRequest:
+    """One exchange, of some images with one or more partners each.
+
+    Attributes:
+        exchange: puts the partner's attribute into images.
+        rows: (M,) int64, the images.
+        partners: one (M,) int64 per pass.
+        cells: (M, 2) int64, the place of a patch in each.
+        draws: (M, `DRAWS`) random numbers for each image, 0 to 1.
+    """
+
+    exchange: Exchange
+    rows: Tensor
+    partners: tuple[Tensor, ...]
+    cells: Tensor
+    draws: Tensor
+
+
+def run_exchanges(
     model: nn.Module,
-    batch: InterventionInput,
-    clean_logits: Tensor,
+    batch: ExchangeBatch,
+    labels: Tensor,
+    requests: Sequence[ExchangeRequest],
     *,
     chunk_size: AdaptiveChunkSize | None = None,
     context: DistributedContext | None = None,
     replicated: bool = False,
-) -> InterventionResults:
-    """Run the model on the altered copies of a batch that `INTERVENTIONS` makes of it.
+) -> list[Tensor]:
+    """Return the probability of the image's label after each exchange, (partners, M) per request.
 
-    About four forward passes of the batch in all. The model is left as it was found.
+    The model is left as it was found.
 
     Args:
         model: the network.
-        batch: images, labels, masks and maps, on the model's device.
-        clean_logits: (B, K) the model's logits for the unaltered images.
+        batch: images and what is known of them, on the model's device.
+        labels: (B,) int64, on the CPU.
+        requests: which exchanges, of which images.
         chunk_size: images per pass; by default as in `compute_cams`.
         context: the processes that share the passes.
         replicated: every process runs all images.
@@ -40,43 +62,44 @@ def run_interventions(
     model = adapt(model)
     context = context or DistributedContext()
     chunk_size = chunk_size or AdaptiveChunkSize(default_chunk_size(batch.images))
-    wanted = interventions_for(batch)
-    labels = batch.labels.cpu()
 
     def work() -> list[Tensor]:
         with preserve_model_state(model, batch.images.device):  # once: it copies every buffer
-            return [
-                _answers(model, altered, chunk_size, context, replicated=replicated)
-                for altered in wanted.values()
-            ]
+            return [_run(model, batch, labels, each, chunk_size, context, replicated=replicated)
+                    for each in requests]  # fmt: skip
 
     parts = context.all_gather(work)
-    clean = outcome(probabilities(clean_logits.cpu()), labels, torch.arange(len(labels)))
-    altered: dict[str, Outcome] = {}
-    for n, (name, each) in enumerate(wanted.items()):
-        answers = torch.cat([part[n] for part in parts])
-        altered[name] = outcome(answers, labels[each.rows], each.rows)
-    return InterventionResults(clean, altered)
+    return [torch.cat([part[n] for part in parts], dim=1) for n in range(len(requests))]
 
 
-def _answers(
+def _run(
     model: ModelAdapter,
-    altered: Altered,
+    batch: ExchangeBatch,
+    labels: Tensor,
+    request: ExchangeRequest,
     chunk_size: AdaptiveChunkSize,
     context: DistributedContext,
     *,
     replicated: bool,
 ) -> Tensor:
-    """Return this process's share of the probabilities (M, K) for altered images, on the CPU."""
-    shard = context.shard(len(altered.rows), replicated=replicated)
-    images = altered.make()[shard.rows]
+    """Return this process's share of the answers to a request."""
+    shard = context.shard(len(request.rows), replicated=replicated)
+    rows, cells, draws = (part[shard.rows] for part in (request.rows, request.cells, request.draws))
+    mine = replace(batch, rows=rows, cells=cells, draws=draws)
+    with torch.no_grad():
+        altered = [request.exchange(mine, partners[shard.rows]) for partners in request.partners]
+        # No brighter and no darker than the probe, as integers of pixels could not be either.
+        low, high = (f(batch.images, dim=(0, 2, 3), keepdim=True) for f in (torch.amin, torch.amax))
+        images = torch.cat(altered).clamp(low, high)
     logits = chunk_size.run(partial(_logits, model, images), len(images))
-    return probabilities(logits).cpu()[shard.duplicates :]
+    answers = probabilities(logits).cpu().view(len(altered), len(rows), -1)
+    of_label = labels[rows].view(1, -1, 1).expand(len(altered), -1, 1)
+    return answers.gather(2, of_label)[:, shard.duplicates :, 0]
 
 
 def _logits(model: ModelAdapter, images: Tensor, chunk_size: int) -> Tensor:
     chunks = torch.split(images, chunk_size)
-    # On copies: a model may write into its input, and an intervention return the probe's images.
+    # On copies: a model may write into its input, and an exchange return the probe's images.
     # A pass that ran out of memory is also repeated on them.
     outputs = ((model.logits(model(chunk.clone()), len(chunk)), len(chunk)) for chunk in chunks)
     return torch.cat([logits_of(output, count) for output, count in outputs])

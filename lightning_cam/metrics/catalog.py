@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from lightning_cam.metrics import localization, reliance, shape, stability
-from lightning_cam.metrics.registry import METRICS, Metric, register_metric
+from lightning_cam.metrics import localization, shape, stability
+from lightning_cam.metrics.registry import METRICS, Metric, Need, register_metric
 
 __all__ = ["METRICS", "Metric", "register_metric"]
 
@@ -19,11 +19,57 @@ UNIT, SIGNED, POSITIVE = (0.0, 1.0), (-1.0, 1.0), (0.0, None)
 _attention = partial(Metric, group="attention")
 _mask = partial(_attention, kind="mask", needs=("masks",), higher_is_better=True)
 _movement = partial(Metric, group="movement", kind="movement")
-_intervention = partial(
-    Metric, group="reliance", kind="intervention", even=0.0, higher_is_better=False
+_ATTRIBUTES: tuple[tuple[str, str, tuple[Need, ...]], ...] = (
+    ("patch", "a patch at one place", ()),
+    ("watermark", "a mark at changing places", ()),
+    ("border", "the border of the image", ()),
+    ("noise", "the noise of the image", ()),
+    ("sharpness", "how sharp the image is", ()),
+    ("surround", "the texture around the middle of the image", ("no masks",)),
+    ("color", "the overall colour", ()),
+    ("background", "the background", ("masks",)),
+    ("context", "all that is around the middle of the image", ("no masks",)),
 )
-_background = partial(_intervention, needs=("masks", "labels"))
-_mask_free = partial(_intervention, needs=("no masks",))
+
+
+def reliance_metrics(name: str, cue: str, needs: tuple[Need, ...]) -> tuple[Metric, ...]:
+    """Return the metrics of the reliance on an attribute, of its error and of its lower bound.
+
+    Args:
+        name: of the attribute.
+        cue: what the model relies on then, in words.
+        needs: what a probe must have beside labels.
+    """
+    of_attribute = partial(
+        Metric,
+        bounds=UNIT,
+        group="reliance",
+        kind="intervention",
+        needs=(*needs, "labels"),
+        even=0.0,
+        higher_is_better=False,
+        chart=f"{name.capitalize()} reliance",
+    )
+    title = f"{name.capitalize()} reliance"
+    return (
+        of_attribute(
+            f"{name}_reliance",
+            title,
+            f"share of what the model knows that depends on {cue}: 0 none, 1 all",
+        ),
+        of_attribute(
+            f"{name}_reliance_low",
+            f"{title}, lower bound",
+            "what the reliance was at least at some evaluation so far; too high in 5 % of trainings "
+            "at most, over all attributes and evaluations",
+        ),
+        of_attribute(
+            f"{name}_reliance_se",
+            f"{title}, standard error",
+            "standard error of the reliance, over images and partners",
+        ),
+    )
+
 
 # fmt: off
 for _metric in (
@@ -118,90 +164,24 @@ for _metric in (
         "share of images whose predicted class changed since the previous evaluation",
         bounds=UNIT, group="movement", kind="evaluation", percent=True,
     ),
-    # Does the model use the background? Its answers to altered images, with masks.
-    _background(
-        "background_reliance", "Background reliance",
-        "share of what the model knows that depends on the background: 0 none, 1 all",
-        function=reliance.background_reliance, headline=True,
+    # Does the model rely on something that has nothing to do with the object?
+    Metric(
+        "shortcut_score", "Shortcut score",
+        "largest reliance on one attribute beyond what natural data shows: 0 none, 1 all",
+        bounds=UNIT, group="reliance", kind="intervention", needs=("labels",), even=0.0,
+        higher_is_better=False, headline=True,
     ),
-    _background(
-        "bg_gap_confidence", "Background gap",
-        "probability of the label on backgrounds of the same class minus that of other "
-        "classes",
-        function=reliance.bg_gap_confidence, bounds=SIGNED,
+    Metric(
+        "shortcut_score_low", "Shortcut score, lower bound",
+        "what the shortcut score was at least at some evaluation so far; above 0 without cause in "
+        "5 % of trainings at most",
+        bounds=UNIT, group="reliance", kind="intervention", needs=("labels",), even=0.0,
+        higher_is_better=False, chart="Shortcut score",
     ),
-    _background(
-        "mixed_rand_drop", "Drop on other backgrounds",
-        "probability of the label that is lost on backgrounds of other classes",
-        function=reliance.mixed_rand_drop, bounds=SIGNED,
-    ),
-    _background(
-        "rfs_confidence", "Foreground sensitivity",
-        "relative foreground sensitivity by probability: -1 only noise on the background "
-        "hurts, 1 only noise on the object",
-        function=reliance.rfs_confidence, bounds=SIGNED, higher_is_better=True,
-    ),
-    _background(
-        "background_confidence", "Background alone",
-        "probability of the label on images whose object is inpainted",
-        function=reliance.background_confidence, bounds=UNIT, percent=True, even=None,
-    ),
-    _background(
-        "background_skill", "Background alone, skill",
-        "how much more probable its own background makes a label than other backgrounds do",
-        function=reliance.background_skill, bounds=SIGNED,
-    ),
-    _background(
-        "bg_gap", "Background gap, accuracy",
-        "accuracy on backgrounds of the same class minus that of other classes",
-        function=reliance.bg_gap, bounds=SIGNED,
-    ),
-    _background(
-        "rfs", "Foreground sensitivity, accuracy",
-        "relative foreground sensitivity by accuracy",
-        function=reliance.rfs, bounds=SIGNED, higher_is_better=True,
-    ),
-    _background(
-        "background_accuracy", "Background alone, accuracy",
-        "accuracy on images whose object is inpainted",
-        function=reliance.background_accuracy, bounds=UNIT, percent=True, even=None,
-    ),
-    # The same without masks, the middle of the image in place of the object.
-    _mask_free(
-        "rim_reliance", "Rim reliance",
-        "the same with the image's rim in place of the background",
-        function=reliance.rim_reliance, headline=True,
-    ),
-    _mask_free(
-        "rim_gap_confidence", "Rim gap",
-        "probability of the label with a rim of the same class minus that of other classes",
-        function=reliance.rim_gap_confidence, bounds=SIGNED,
-    ),
-    _mask_free(
-        "rim_confidence", "Rim alone",
-        "probability of the label on images whose middle is inpainted",
-        function=reliance.rim_confidence, bounds=UNIT, percent=True, even=None,
-        higher_is_better=None,
-    ),
-    _mask_free(
-        "rim_skill", "Rim alone, skill",
-        "how much more probable its own rim makes a label than other rims do",
-        function=reliance.rim_skill, bounds=SIGNED,
-    ),
-    _mask_free(
-        "top_drop", "Drop without the top region",
-        "probability lost without the quarter of the image where the map is highest",
-        function=reliance.top_drop, bounds=SIGNED, higher_is_better=None,
-    ),
-    _mask_free(
-        "random_drop", "Drop without a random region",
-        "probability lost without another region of the same shape",
-        function=reliance.random_drop, bounds=SIGNED, higher_is_better=None,
-    ),
-    _mask_free(
-        "faithfulness", "Faithfulness",
-        "top_drop minus random_drop: above 0 the map points at what the score depends on",
-        function=reliance.faithfulness, higher_is_better=True,
+    *(
+        metric
+        for name, cue, needs in _ATTRIBUTES
+        for metric in reliance_metrics(name, cue, needs)
     ),
     # Health of the maps, and of the run.
     Metric(

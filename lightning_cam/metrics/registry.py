@@ -27,7 +27,7 @@ GAP, UNFLIPPED, OF_CLASS = "gap", "unflipped", "enrichment_of"
 GROUPS = {
     "attention": "Where attention rests",
     "movement": "How attention moves",
-    "reliance": "Does the model use the background?",
+    "reliance": "What does the model rely on?",
     "gap": "Training against validation",
     "health": "Health of the maps",
     "other": "More",
@@ -50,7 +50,8 @@ class Metric:
               `BASELINES`, logged as `<name>_<baseline>`;
             - `movement`: maps (N, h, w) and earlier maps (N, h, w) to (N,), for each of
               `REFERENCES`, logged as `<name>_<reference>`;
-            - `intervention`: `InterventionResults` to a float;
+            - `intervention`: measured by exchanging an attribute of the images, without a function:
+              see `interventions.registry`;
             - `evaluation`: computed by the monitor itself, without a function.
         function: see `kind`.
         needs: what a probe must have, beside images.
@@ -86,7 +87,7 @@ class Metric:
             raise ValueError(f"expected a metric's name as an identifier, got {self.name!r}")
         if self.group not in GROUPS:
             raise ValueError(unknown_name("group of metrics", self.group, GROUPS))
-        if self.function is None and self.kind != "evaluation":
+        if self.function is None and self.kind not in ("evaluation", "intervention"):
             raise ValueError(f"expected a function for metric {self.name!r} of kind {self.kind!r}")
 
     @property

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from lightning_cam.monitor.default_rules import BACKGROUND_LIMIT
+from lightning_cam.interventions import ATTRIBUTES
 from lightning_cam.output.protocols import Verdict
+
+_ERRORS = 2  # standard errors below the limit, from which an attribute is said not to be used
 
 
 @dataclass(frozen=True)
@@ -22,9 +24,12 @@ class Alert:
         limit: what the rule compared it, or its chart's statistic, with.
         epoch: the trainer's epoch.
         step: the step under which the scalars are logged.
-        verdict: whether interventions show that the model uses the background (`confirmed`), show
-            that it does not (`contradicted`), or could not be run (`saliency only`).
+        verdict: whether interventions show that the model relies on one attribute (`confirmed`),
+            show that it does not use the background (`contradicted`), or say neither (`saliency
+            only`).
         evidence: metrics of the interventions.
+        attribute: the attribute that is relied on, such as `patch`; empty where none is confirmed.
+        cue: the same in words, with its place.
         worst: ids of the images whose maps are furthest off the object.
         estimated: whether the masks were estimated.
     """
@@ -37,24 +42,34 @@ class Alert:
     step: int
     verdict: Verdict
     evidence: Mapping[str, float] = field(default_factory=dict)
+    attribute: str = ""
+    cue: str = ""
     worst: Sequence[str] = ()
     estimated: bool = False
 
     def __str__(self) -> str:
-        evidence = ", ".join(f"{name} {value:.2f}" for name, value in self.evidence.items())
-        evidence = f"estimated masks, {evidence}" if self.estimated else evidence
-        unconfirmed = f"not confirmed: that needs masks and labels ({evidence})" if evidence else ""
-        verdict = {
-            "confirmed": f"CONFIRMED: the model uses the background ({evidence})",
-            "contradicted": (
-                f"contradicted: the score hardly depends on the background ({evidence})"
-            ),
-            "saliency only": unconfirmed or "saliency only: no intervention tested it",
-        }[self.verdict]
         worst = f" Worst: {', '.join(self.worst)}." if self.worst else ""
+        masks = " The masks are estimated." if self.estimated else ""
+        if self.verdict == "confirmed":
+            return f"{self._confirmed}{worst}{masks}"
+        what = {
+            "contradicted": "Contradicted: exchanging the background hardly changes the answers.",
+            "saliency only": "Not confirmed by interventions.",
+        }[self.verdict]
         return (
             f"{self.probe}/{self.metric} is {self.value:.2f} (limit {self.limit:.2f}) at epoch "
-            f"{self.epoch}. {verdict}.{worst}"
+            f"{self.epoch}. {what}{worst}{masks}"
+        )
+
+    @property
+    def _confirmed(self) -> str:
+        name = f"{self.attribute}_reliance"
+        share, least = (self.evidence.get(each, math.nan) for each in (name, f"{name}_low"))
+        return (
+            f"CONFIRMED: the model relies on {self.cue} ({self.probe}, epoch {self.epoch}): "
+            f"exchanging it between classes costs {share:.0%} of what the model knows, at least "
+            f"{least:.0%} with the confidence chosen. Look at {self.probe}/overlay and at "
+            f"{self.probe}/{name}; what to do: docs/alerts.md#{self.attribute}."
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -65,11 +80,17 @@ class Alert:
 
 
 def verdict_of(evidence: Mapping[str, float]) -> Verdict:
-    """Return what interventions say about the model's reliance on the background."""
-    reliance = evidence.get("background_reliance", math.nan)
-    if not math.isfinite(reliance):
-        return "saliency only"
-    return "confirmed" if reliance >= BACKGROUND_LIMIT else "contradicted"
+    """Return what interventions say: whether one attribute is relied on.
+
+    Args:
+        evidence: their metrics at this evaluation; empty where none were made.
+    """
+    if evidence.get("shortcut_score_low", 0.0) > 0:
+        return "confirmed"
+    reliance, error = (evidence.get(f"background_reliance{each}", math.nan) for each in ("", "_se"))
+    limit = ATTRIBUTES["background"].limit
+    assert limit is not None
+    return "contradicted" if reliance + _ERRORS * error < limit else "saliency only"
 
 
 def _finite(value: float) -> float | None:

@@ -45,7 +45,8 @@ class MonitorConfig:
     eigen_smooth: bool = False
     fuse_layers: bool = False
     alerts: Sequence[Rule] | None = None
-    interventions_every: int = 5
+    interventions_every: int | None = None
+    alert_error_rate: float = 0.05
     estimate_masks: bool = False
     seed: int = 0
     output_config: OutputConfig = field(default_factory=OutputConfig)
@@ -70,7 +71,13 @@ class MonitorConfig:
         for rule in self.alerts or ():
             if not isinstance(rule, Rule):
                 raise TypeError(f"expected alerts as rules such as Threshold(...), got {rule!r}")
-        check_count("interventions_every", self.interventions_every, least=0)
+        if self.interventions_every is not None:
+            check_count("interventions_every", self.interventions_every, least=0)
+        if not 0 < self.alert_error_rate < 1:
+            raise ValueError(
+                "expected alert_error_rate between 0 and 1, such as 0.05, got "
+                f"{self.alert_error_rate!r}"
+            )
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> MonitorConfig:

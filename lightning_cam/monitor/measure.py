@@ -24,7 +24,6 @@ from lightning_cam.runtime.files import safe_name
 
 if TYPE_CHECKING:
     from lightning_cam.explain.result import CAMResult
-    from lightning_cam.metrics.reliance import InterventionResults
     from lightning_cam.monitor.evaluation import MapKey
     from lightning_cam.monitor.history import History
     from lightning_cam.probe import Probe
@@ -191,17 +190,6 @@ def prediction_metrics(
         values["label_confidence"] = confidences[targets]
     before = before if before is not None and before.shape == predicted.shape else predicted
     values["prediction_flips"] = (predicted != before).view(len(predicted), -1).any(1).float()
-    return values
-
-
-def intervention_metrics(
-    results: InterventionResults, metrics: Sequence[Metric]
-) -> dict[str, float]:
-    """Return each metric's value, NaN where undefined."""
-    values = {}
-    for metric in metrics:
-        assert metric.function is not None
-        values[metric.name] = float(metric.function(results))
     return values
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from lightning_cam.metrics.registry import METRICS, UNFLIPPED, Metric, Need, find_metric, metrics_of
+from lightning_cam.interventions import ATTRIBUTES, Attribute
+from lightning_cam.metrics.registry import METRICS, UNFLIPPED, Metric, Need, find_metric
 from lightning_cam.runtime.messages import unknown_name
 
 if TYPE_CHECKING:
@@ -23,19 +24,22 @@ _LACKS: dict[Need, str] = {
 }
 
 
-def intervention_metrics_of(probe: Probe, *, has_logits: bool) -> tuple[Metric, ...]:
-    """Return the metrics that interventions can measure on a probe.
+def attributes_of(probe: Probe, *, has_logits: bool, has_maps: bool) -> tuple[Attribute, ...]:
+    """Return the attributes that can be exchanged between the images of a probe.
 
-    With masks and one label per image those of the background; without masks those of the rim and
-    of the map's own region; with several labels per image none.
+    None where images have several labels or none, since what an exchange costs is read off the
+    probability of the label.
 
     Args:
         probe: its masks and labels.
         has_logits: whether the model's output holds any.
+        has_maps: whether there is one map per image.
     """
-    if probe.multi_label or not has_logits:
+    if probe.targets is None or probe.multi_label or not has_logits:
         return ()
-    return tuple(each for each in metrics_of("intervention") if not _lacking(each, probe))
+    masks = probe.foreground is not None
+    fitting = (each for each in ATTRIBUTES.values() if each.masks in (None, masks))
+    return tuple(each for each in fitting if has_maps or not each.maps)
 
 
 def metric_names_for(probe: Probe) -> list[str]:

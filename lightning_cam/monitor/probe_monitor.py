@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from lightning_cam.explain.modules import unwrap
-from lightning_cam.explain.outputs import predictions
-from lightning_cam.interventions.registry import InterventionInput
-from lightning_cam.interventions.run import run_interventions
 from lightning_cam.metrics.registry import REFERENCES, metrics_of
 from lightning_cam.monitor.alerts import Alert, verdict_of
 from lightning_cam.monitor.baselines import measure_baselines, measure_noise_floor
 from lightning_cam.monitor.default_rules import default_rules
 from lightning_cam.monitor.diagnostics import Diagnostics, run_diagnostics
 from lightning_cam.monitor.evaluation import Evaluation, Snapshot
+from lightning_cam.monitor.evidence import Evidence
+from lightning_cam.monitor.exchanges import collect_evidence
 from lightning_cam.monitor.history import History
 from lightning_cam.monitor.map_computer import MapComputer
-from lightning_cam.monitor.measure import compute_metrics, intervention_metrics, worst_images
-from lightning_cam.monitor.metric_names import intervention_metrics_of, missing_metric
+from lightning_cam.monitor.measure import compute_metrics, worst_images
+from lightning_cam.monitor.metric_names import attributes_of, missing_metric
 from lightning_cam.monitor.model_reading import read_model
 from lightning_cam.monitor.output_check import OutputCheck
 from lightning_cam.monitor.probe_gap import PREFIX as GAP_PREFIX
@@ -36,7 +36,7 @@ from lightning_cam.probe.origin import ProbeOrigin
 
 if TYPE_CHECKING:
     from lightning_cam.explain.model_call import ModelAdapter
-    from lightning_cam.explain.result import CAMResult
+    from lightning_cam.interventions import Attribute
     from lightning_cam.monitor.config import MonitorConfig
     from lightning_cam.output.picture import Picture
     from lightning_cam.probe import Probe
@@ -59,6 +59,7 @@ class ProbeMonitor:
     Attributes:
         history: earlier evaluations.
         rules: with what they have seen.
+        evidence: what the model was found to rely on.
         metric_names: plain names of all metrics that an evaluation may measure.
         summary: a block of text that says what was taken for what.
 
@@ -102,9 +103,8 @@ class ProbeMonitor:
             self._setup = set_up_probe(
                 self.reading.adapter(model), images, probe, config, self._target, self.computer
             )
-        self._intervention_metrics = intervention_metrics_of(
-            probe, has_logits=self._setup.has_logits
-        )
+        self.evidence = Evidence(self._attributes(), len(probe), config.alert_error_rate)
+        self._collected = self.evidence  # with that of the latest evaluation
         self.metric_names = self._all_metric_names()
         self.rules = RuleSet(self._rules())
         self.rules.check(self.metric_names, self.missing_metric)
@@ -143,10 +143,13 @@ class ProbeMonitor:
         metrics = {**measured.metrics, **self._baselines, **self._drift(measured.metrics)}
         evidence: dict[str, float] = {}
         if self._interventions_due(metrics):
+            seed = self.config.seed * _SEED_STRIDE + self.history.count
+            collected = copy.deepcopy(self.evidence)
             with forward_context.precision():
-                answers = self._run_interventions(model, images, result)
-            names = (metric.name for metric in self._intervention_metrics)
-            metrics = {**metrics, **dict.fromkeys(names, math.nan), **answers}
+                collect_evidence(collected, self.probe, model, images, result, self.computer, seed)
+            self._collected = collected
+            answers = collected.metrics()
+            metrics = {**metrics, **answers}
             evidence = {name: value for name, value in answers.items() if math.isfinite(value)}
         snapshot = Snapshot(
             index=self.history.count,
@@ -212,6 +215,7 @@ class ProbeMonitor:
         """
         confidence = evaluation.metrics.get("label_confidence", math.nan)
         self.history.add(evaluation.snapshot, monitored_value, fallback=confidence)
+        self.evidence = self._collected
         verdict = verdict_of(evaluation.evidence)
         return [
             Alert(
@@ -223,6 +227,8 @@ class ProbeMonitor:
                 step=evaluation.step,
                 verdict=verdict,
                 evidence=evaluation.evidence,
+                attribute=self.evidence.leading or "",
+                cue=self.evidence.cue,
                 worst=evaluation.worst,
                 estimated=self.probe.masks_estimated,
             )
@@ -247,6 +253,7 @@ class ProbeMonitor:
             "layers": list(self._setup.layers),
             "history": self.history.state_dict(),
             "rules": self.rules.state_dict(),
+            "evidence": self.evidence.state_dict(),
             "baselines": self._baselines or {},
             "noise_floor": self._noise_floor,
         }
@@ -257,6 +264,7 @@ class ProbeMonitor:
         All of it or nothing; whatever the state holds, nothing is raised.
         """
         history, rules = History(), RuleSet(self.rules.rules)
+        evidence = Evidence(self._attributes(), len(self.probe), self.config.alert_error_rate)
         try:
             check_probe_state(state)
             if state["fingerprint"] != self.probe.fingerprint:
@@ -266,11 +274,14 @@ class ProbeMonitor:
             history.load_state_dict(state["history"])
             history.check(self._setup.map_shapes, len(self.probe))
             rules.load_state_dict(state.get("rules", []))
+            if "evidence" in state:
+                evidence.load_state_dict(state["evidence"])
             baselines = {str(k): float(v) for k, v in state.get("baselines", {}).items()}
             noise_floor = float(state.get("noise_floor", math.nan))
         except Exception as error:  # noqa: BLE001 - a damaged file may hold anything
             return f"the checkpoint's history cannot be used ({type(error).__name__}: {error})"
         self.history, self.rules = history, rules
+        self.evidence = self._collected = evidence
         self._baselines, self._noise_floor = baselines or None, noise_floor
         return ""
 
@@ -288,51 +299,33 @@ class ProbeMonitor:
         """Return the rules of this probe; of the default ones those that it can measure."""
         if self.config.alerts is not None:
             return [rule for rule in self.config.alerts if not rule.metric.startswith(GAP_PREFIX)]
-        measures_reliance = bool(self._intervention_metrics) and self.probe.targets is not None
         masks = self.probe.foreground is not None
-        rules = default_rules(masks=masks, labels=measures_reliance)
+        rules = default_rules(masks=masks, labels=bool(self.evidence.found))
         return [rule for rule in rules if rule.metric in self.metric_names]
+
+    def _attributes(self) -> tuple[Attribute, ...]:
+        first = self._setup.first
+        one_map = len(first.rows) == len(first.logits)
+        return attributes_of(self.probe, has_logits=self._setup.has_logits, has_maps=one_map)
 
     def _interventions_due(self, metrics: Mapping[str, float]) -> bool:
         """Return, the same on every process, whether to run interventions now."""
-        if not self._intervention_metrics:
+        if not self.evidence.found:
             return False
-        scheduled = interventions_due(self.history.count, self.config.interventions_every)
-        return self.computer.context.broadcast(scheduled or self._is_suspicious(metrics))
+        due = interventions_due(self.history.count, self.config.interventions_every)
+        return self.computer.context.broadcast(due or self._is_suspicious(metrics))
 
     def _is_suspicious(self, metrics: Mapping[str, float]) -> bool:
+        if self.config.interventions_every != 0 and self.evidence.is_suspicious:
+            return True
         with contextlib.suppress(Exception):  # of a user's rule: `update_history` raises it again
             return self.rules.is_suspicious() or self.rules.would_trigger(metrics)
         return False
 
-    def _run_interventions(
-        self, model: nn.Module, images: Tensor, result: CAMResult
-    ) -> dict[str, float]:
-        maps = next(iter(result.maps.values()))
-        if self.probe.foreground is None and len(maps) != len(images):
-            return {}  # several maps per image, or none: no region to cut
-        masks, labels = self.probe.foreground, self.probe.targets
-        batch = InterventionInput(
-            images=images,
-            labels=predictions(result.logits) if labels is None else labels,
-            masks=None if masks is None else masks.to(images.device),
-            maps=maps.to(images.device),
-            seed=self.config.seed * _SEED_STRIDE + self.history.count,
-        )
-        results = run_interventions(
-            model,
-            batch,
-            result.logits,
-            chunk_size=self.computer.chunk_size,
-            context=self.computer.context,
-            replicated=self.computer.replicated,
-        )
-        return intervention_metrics(results, self._intervention_metrics)
-
     def _drift(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """Return the movement in multiples of what a flip and a jitter cause."""
         floor = self._noise_floor
-        if not self.config.interventions_every:
+        if self.config.interventions_every == 0:
             return {}
         drift = {
             f"drift_{name}": metrics[f"jsd_{name}"] / floor if floor > 0 else math.nan
@@ -343,7 +336,7 @@ class ProbeMonitor:
     def _all_metric_names(self) -> tuple[str, ...]:
         """Return the name of every metric that an evaluation may measure."""
         names = list(compute_metrics(self.probe, self._setup.first, self.history).metrics)
-        names += [metric.name for metric in self._intervention_metrics]
+        names += self.evidence.metrics() if self.evidence.found else []
         names += ["noise_floor", *(f"drift_{reference}" for reference in REFERENCES)]
         if self.probe.foreground is not None:
             names += [name for each in metrics_of("mask") for name in each.logged_names]

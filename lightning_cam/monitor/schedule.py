@@ -5,23 +5,34 @@ from __future__ import annotations
 import time
 
 _EARLY = 5
+_FIRST_LATER = 10  # evaluation; then at twice, four times, ... as many
+_NOISE_FLOOR_EVERY = 5
 
 
-def interventions_due(count: int, every: int) -> bool:
+def interventions_due(count: int, every: int | None) -> bool:
     """Return whether interventions are due at an evaluation.
 
     At each of the first five, since a shortcut is learnt with the first rise of the accuracy, and
-    at every n-th after that.
+    ever more rarely after that.
 
     Args:
         count: evaluations that came before.
-        every: n; 0 for never.
+        every: n for every n-th after the first five; None for the 10th, 20th, 40th, ...; 0 for
+            never.
     """
-    return every > 0 and (count < _EARLY or count % every == 0)
+    if every == 0:
+        return False
+    if count < _EARLY:
+        return True
+    if every is not None:
+        return count % every == 0
+    times, rest = divmod(count, _FIRST_LATER)
+    return not rest and not times & (times - 1)
 
 
-def noise_floor_due(count: int, every: int) -> bool:
+def noise_floor_due(count: int, every: int | None) -> bool:
     """Return whether to measure the noise floor: at first, then between two interventions."""
+    every = _NOISE_FLOOR_EVERY if every is None else every
     return every > 0 and (count == 0 or count % every == every // 2)
 
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from lightning_cam.explain.methods import resolve_methods
-from lightning_cam.metrics.reliance import MIN_PAIRS
 
 if TYPE_CHECKING:
     from lightning_cam.monitor.config import MonitorConfig
@@ -50,7 +49,7 @@ def start_message(
 
 def limitations(probe: Probe) -> list[str]:
     """Return what cannot be measured on a probe, and why, one sentence each."""
-    masks, labels = probe.foreground, probe.targets
+    labels = probe.targets
     empty, full = _empty_and_full(probe)
     found = [
         f"{int(which.sum())} of {len(probe)} masks are {what}: these images count in no metric of "
@@ -59,19 +58,16 @@ def limitations(probe: Probe) -> list[str]:
         if bool(which.any())
     ]
     if probe.multi_label:
-        return [*found, "several labels per image: reliance on the background is not measured"]
+        return [*found, "several labels per image: reliance on attributes is not measured"]
     if labels is None:
-        consequence = "predicted classes take their place"
-        if masks is not None:
-            consequence = "reliance on the background is not measured"
-        return [*found, f"no labels: {consequence}"]
+        return [*found, "no labels: reliance on attributes is not measured"]
     counts = Counter(labels[~(empty | full)].tolist())
     if len(counts) == 1:
-        found.append("images of one class only: backgrounds cannot be exchanged between classes")
-    elif counts and sum(count for count in counts.values() if count > 1) < MIN_PAIRS:
+        found.append("images of one class only: nothing can be exchanged between classes")
+    elif counts and max(counts.values()) == 1:
         found.append(
-            f"fewer than {MIN_PAIRS} images share their class with another one: backgrounds cannot "
-            "be exchanged within a class, so there is no gap between the two"
+            "no two images of the same class: reliance on attributes is not measured, since an "
+            "exchange within the class is its control"
         )
     return found
 

@@ -1,0 +1,317 @@
+"""`Evidence`: what a model was found to rely on, over all evaluations of a training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lightning_cam.interventions.attributes import patch
+from lightning_cam.interventions.registry import DRAWS, GRID, Attribute, ExchangeBatch
+from lightning_cam.interventions.run import ExchangeRequest
+from lightning_cam.interventions.triples import Triples, draw_triples
+from lightning_cam.metrics.confidence import LEVELS, LowerBound
+from lightning_cam.metrics.reliance import RelianceEstimate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+PASSES = 6.5  # of the probe that one evaluation of all attributes takes
+_SLACK = 0.05  # of probability: what costs less is never counted as reliance
+_BOOST = 2.0  # more triples for an attribute that may be relied on
+_DECAY = 0.7  # of the control, and of the search for a patch, from one evaluation to the next
+_HELPFUL = 0.1  # reliance on the surroundings from which they are said to help
+_LEADING_SHARE = 0.6  # of the largest excess, from which a narrower attribute leads
+
+
+Answer: TypeAlias = Literal["shortcut", "context", "none", "unknown"]
+
+
+@dataclass
+class _Found:
+    """What was found about one attribute."""
+
+    attribute: Attribute
+    bound: LowerBound
+    estimate: RelianceEstimate
+    control: float = 0.0  # mean cost of the control, of which older ones count less
+    control_weight: float = 0.0
+
+    @property
+    def excess(self) -> float:
+        """How far the reliance is beyond the limit, as a share of what is possible; may be NaN."""
+        return self._beyond_limit(self.estimate.value)
+
+    @property
+    def certain_excess(self) -> float:
+        """The same of the lower bound; 0 where that is not beyond the limit."""
+        if not self.is_shortcut:
+            return 0.0
+        # One step more: the bound excludes its own value.
+        return self._beyond_limit(self.bound.low + 1 / LEVELS)
+
+    @property
+    def is_shortcut(self) -> bool:
+        """Whether the lower bound is beyond the limit."""
+        limit = self.attribute.limit
+        return limit is not None and self.bound.exceeds(limit)
+
+    @property
+    def is_suspicious(self) -> bool:
+        """Whether the estimate is clearly beyond the limit, which the bound does not say yet."""
+        least = self.estimate.value - self.estimate.standard_error
+        return self._beyond_limit(least) > 0 and not self.is_shortcut
+
+    def _beyond_limit(self, value: float) -> float:
+        limit = self.attribute.limit
+        return math.nan if limit is None else (value - limit) / (1 - limit)
+
+
+class Evidence:
+    """Collects what exchanges of attributes do to a model, evaluation after evaluation.
+
+    Each evaluation draws new triples of images, so that what is measured adds up: see
+    `metrics.confidence` for what that allows to say.
+
+    Args:
+        attributes: that may be exchanged on the probe.
+        size: number of images of the probe.
+        error_rate: probability with which any of the lower bounds may ever be too high, 0 to 1.
+    """
+
+    def __init__(self, attributes: Sequence[Attribute], size: int, error_rate: float) -> None:
+        alpha = error_rate / max(1, len(attributes))
+        self.found = {
+            each.name: _Found(each, LowerBound(alpha, slack=_SLACK), RelianceEstimate())
+            for each in attributes
+        }
+        self._size = size
+        self._cell_drops = torch.zeros(GRID**2, dtype=torch.float64)
+        self._cell_weights = 0.0
+
+    # --- measuring --------------------------------------------------------------------------------
+
+    def collect(
+        self,
+        batch: ExchangeBatch,
+        labels: Tensor,
+        clean: Tensor,
+        run: Callable[[Sequence[ExchangeRequest]], Sequence[Tensor]],
+    ) -> bool:
+        """Exchange attributes once and take in what that did; return whether any could be.
+
+        Args:
+            batch: images, masks and maps; rows, cells and draws are chosen here.
+            labels: (B,) int64, on the CPU.
+            clean: (B, K) probabilities for the unaltered images, on the CPU.
+            run: returns the label's probabilities for requests, as `run_exchanges` does.
+        """
+        generator = torch.Generator().manual_seed(batch.seed)
+        usable = _usable(batch.masks, len(labels))
+        plan = self._plan()
+        counts = [GRID**2] + [n for pair in plan.values() for n in pair]
+        triples = [draw_triples(labels, usable, n, generator) for n in counts]
+        if not len(triples[0].rows):
+            return False
+        cell = self._likely_cell(batch.maps)
+        requests = [_search_request(triples[0], generator)]
+        pairs = list(
+            zip(triples[1::2], triples[2::2], strict=True)
+        )  # own triples and the control's
+        for name, (own, of_control) in zip(plan, pairs, strict=True):
+            attribute = self.found[name].attribute
+            requests.append(_request(attribute.exchange, own, cell, generator))
+            if attribute.control is not None:
+                requests.append(_request(attribute.control, of_control, cell, generator))
+        answers = iter(run(requests))
+        drops = clean[triples[0].rows, labels[triples[0].rows]] - next(answers)[0]
+        self._cell_drops = _DECAY * self._cell_drops + drops.double()
+        self._cell_weights = _DECAY * self._cell_weights + 1
+        for name, (own, _) in zip(plan, pairs, strict=True):
+            answer = next(answers)
+            control = next(answers) if self.found[name].attribute.control is not None else None
+            self._take_in(self.found[name], answer, control, _skills(clean, labels, own))
+        return True
+
+    def _plan(self) -> dict[str, tuple[int, int]]:
+        """Return the number of triples, and of those for the control, by attribute."""
+        weights = {
+            name: (0.5 if f.attribute.limit is None or f.is_shortcut else 1.0)
+            * (_BOOST if f.is_suspicious else 1.0)
+            for name, f in self.found.items()
+        }
+        images = {  # altered images for one triple, with half a triple for the control
+            name: (2 if f.attribute.control is None else 3) * weights[name]
+            for name, f in self.found.items()
+        }
+        each = (PASSES * self._size - GRID**2) / max(1.0, sum(images.values()))
+        counts = {name: max(1, int(each * weights[name])) for name in self.found}
+        return {name: (n, max(1, n // 2)) for name, n in counts.items()}
+
+    def _likely_cell(self, maps: Tensor | None) -> tuple[int, int]:
+        """Return the cell that takes most away so far; at first that where maps are highest."""
+        if self._cell_weights:
+            likely = int(self._cell_drops.argmax())
+        elif maps is not None:
+            positive = maps.float().clamp(min=0).nan_to_num(0)
+            shares = positive / positive.sum(dim=(1, 2), keepdim=True).clamp(min=1e-12)
+            likely = int(F.adaptive_avg_pool2d(shares.mean(dim=0)[None], GRID).argmax())
+        else:
+            likely = 0
+        return likely // GRID, likely % GRID
+
+    @staticmethod
+    def _take_in(
+        found: _Found, answer: Tensor, control: Tensor | None, skills: np.ndarray[Any, Any]
+    ) -> None:
+        if control is not None:
+            found.control = _DECAY * found.control + float((control[0] - control[1]).sum())
+            found.control_weight = _DECAY * found.control_weight + control.shape[1]
+        # Subtracted as a number that is known before these triples are drawn: the control has
+        # triples of its own.
+        beyond = max(found.control / found.control_weight, 0.0) if found.control_weight else 0.0
+        costs = (answer[0] - answer[1]).double().numpy() - beyond
+        found.bound.update(costs, skills)
+        found.estimate.update(costs, skills)
+
+    # --- what it says -----------------------------------------------------------------------------
+
+    @property
+    def is_suspicious(self) -> bool:
+        """Whether more exchanges are worth their time: one may be relied on."""
+        return any(found.is_suspicious for found in self.found.values())
+
+    def metrics(self) -> dict[str, float]:
+        """Return the metrics by plain name."""
+        certain = [found.certain_excess for found in self.found.values()]
+        values = {"shortcut_score": self.score, "shortcut_score_low": max(certain, default=0.0)}
+        for name, found in self.found.items():
+            values[f"{name}_reliance"] = found.estimate.value
+            values[f"{name}_reliance_low"] = found.bound.low
+            values[f"{name}_reliance_se"] = found.estimate.standard_error
+        return values
+
+    @property
+    def score(self) -> float:
+        """Largest reliance beyond its attribute's limit, 0 to 1; NaN where none is known."""
+        known = [found.excess for found in self.found.values() if math.isfinite(found.excess)]
+        return max(0.0, *known) if known else math.nan
+
+    @property
+    def leading(self) -> str | None:
+        """The attribute that is relied on beyond doubt, the narrowest of about equal ones."""
+        sure = {name: found.excess for name, found in self.found.items() if found.is_shortcut}
+        if not sure:
+            return None
+        largest = max(sure.values())
+        return next(name for name in sure if sure[name] >= _LEADING_SHARE * largest)
+
+    @property
+    def cue(self) -> str:
+        """What the leading attribute is, and where, in words; empty where none leads."""
+        if self.leading is None:
+            return ""
+        cue = self.found[self.leading].attribute.cue
+        return f"{cue} {_place(*self._likely_cell(None))}" if self.leading == "patch" else cue
+
+    @property
+    def answer(self) -> Answer:
+        """What can be said now: a shortcut, help from the surroundings, nothing, or too little."""
+        if self.leading is not None:
+            return "shortcut"
+        if not any(math.isfinite(found.estimate.value) for found in self.found.values()):
+            return "unknown"
+        context = self.found.get("context")
+        if context is not None and context.bound.low >= _HELPFUL:
+            return "context"
+        return "none"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return primitives."""
+        return {
+            "cells": self._cell_drops.tolist(),
+            "cell_weights": self._cell_weights,
+            "attributes": {
+                name: {
+                    "bound": found.bound.state_dict(),
+                    "estimate": found.estimate.state_dict(),
+                    "control": found.control,
+                    "control_weight": found.control_weight,
+                }
+                for name, found in self.found.items()
+            },
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned; attributes that it does not know start afresh.
+
+        Raises:
+            KeyError, TypeError, ValueError: anything else.
+        """
+        cells = torch.tensor([float(each) for each in state["cells"]], dtype=torch.float64)
+        numbers = [float(state["cell_weights"])]
+        if len(cells) != GRID**2:
+            raise ValueError(f"expected {GRID**2} cells, got {len(cells)}")
+        for name, each in state["attributes"].items():
+            if name not in self.found:
+                continue
+            found = self.found[name]
+            found.bound.load_state_dict(each["bound"])
+            found.estimate.load_state_dict(each["estimate"])
+            found.control = float(each["control"])
+            found.control_weight = float(each["control_weight"])
+            numbers += [found.control, found.control_weight]
+        if not all(map(math.isfinite, [*numbers, *cells.tolist()])):
+            raise ValueError("expected finite numbers in the evidence, got others")
+        self._cell_drops, self._cell_weights = cells, numbers[0]
+
+
+def _place(row: int, column: int) -> str:
+    """Return where a cell of the grid is, in words."""
+    vertical = ("upper", "", "", "lower")[row]
+    horizontal = ("left", "", "", "right")[column]
+    if not vertical and not horizontal:
+        return "in the middle"
+    end = "corner" if vertical and horizontal else "edge"
+    return f"at the {' '.join(filter(None, (vertical, horizontal)))} {end}"
+
+
+def _usable(masks: Tensor | None, count: int) -> Tensor:
+    """Return (B,) bool on the CPU: the mask, where there are any, is neither empty nor full."""
+    if masks is None:
+        return torch.ones(count, dtype=torch.bool)
+    area = torch.mean(masks.flatten(1).float(), dim=1)
+    return ((area > 0) & (area < 1)).cpu()
+
+
+def _request(
+    exchange: Any, triples: Triples, cell: tuple[int, int], generator: torch.Generator
+) -> ExchangeRequest:
+    count = len(triples.rows)
+    return ExchangeRequest(
+        exchange,
+        triples.rows,
+        (triples.same, triples.other),
+        torch.tensor(cell).expand(count, 2),
+        torch.rand(count, DRAWS, generator=generator),
+    )
+
+
+def _search_request(triples: Triples, generator: torch.Generator) -> ExchangeRequest:
+    """Return a request for each cell once: enough to say where to look, not how much it costs."""
+    cells = torch.cartesian_prod(torch.arange(GRID), torch.arange(GRID))
+    draws = torch.rand(len(cells), DRAWS, generator=generator)
+    return ExchangeRequest(patch, triples.rows, (triples.other,), cells, draws)
+
+
+def _skills(clean: Tensor, labels: Tensor, triples: Triples) -> np.ndarray[Any, Any]:
+    """Return (M,) what exchanging the whole image costs: the unit of reliance."""
+    of_label = labels[triples.rows]
+    skills = clean[triples.rows, of_label] - clean[triples.other, of_label]
+    return skills.double().numpy()
