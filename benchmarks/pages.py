@@ -18,7 +18,7 @@ from typing import Any
 
 BENCHMARKS = {
     "speed": "benchmarks.speed.tables",
-    "shortcut": "benchmarks.shortcut.tables",
+    "alerts": "benchmarks.alerts.tables",
     "randomization": "benchmarks.randomization",
     "methods_cost": "benchmarks.methods_cost",
 }

@@ -1,11 +1,14 @@
-"""Train many small runs whose truth is known, and measure how well the default alerts find it.
+"""Train many small networks whose truth is known, and measure how well default alerts find it.
 
-    python -m benchmarks.shortcut --json benchmarks/results/shortcut-cpu.json
-    python -m benchmarks.shortcut --data FOLDER [FOLDER ...]   # the same on your own data
-    python -m benchmarks.shortcut --quick
+    python -m benchmarks.alerts --photos FOLDER_OR_ZIP --json benchmarks/results/alerts-cpu.json
+    python -m benchmarks.alerts --photos CIFAR10               # downloaded by torchvision
+    python -m benchmarks.alerts --data FOLDER [FOLDER ...]     # on your own data with masks
+    python -m benchmarks.alerts --quick
 
-A folder holds train/<class>/*, val/<class>/*, masks/val/<class>/*.png and shuffled/<class>/*: like
-val, with uninformative backgrounds. The truth of a run is the accuracy that it loses on those.
+The truth of a run is the accuracy that it loses where its cue is uninformative. Photographs lie in
+train/<class>/* and val/<class>/*; cues are planted into them. A folder with masks holds
+train/<class>/*, val/<class>/*, masks/val/<class>/*.png and shuffled/<class>/*: like val, with
+uninformative backgrounds; or it is that of Waterbirds, with CUB's segmentations.
 """
 
 from __future__ import annotations
@@ -20,19 +23,19 @@ from typing import Any
 
 import torch
 
+from benchmarks.alerts import evaluate, plans, tables
+from benchmarks.alerts.runs import Plan, Run, as_json, from_json, run
 from benchmarks.measuring import environment
 from benchmarks.pages import parser_of, write_json
-from benchmarks.shortcut import evaluate, plans, tables
-from benchmarks.shortcut.replay_rules import replay_rules
-from benchmarks.shortcut.runs import Plan, Run, as_json, from_json, run
-from lightning_cam.monitor.config import MonitorConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train what is not there yet, and write the figures."""
-    parser = parser_of("benchmarks.shortcut", __doc__)
+    parser = parser_of("benchmarks.alerts", __doc__)
+    parser.add_argument("--photos", help="photographs of ten classes: a folder, zip, or data set")
     parser.add_argument("--data", type=Path, nargs="+", default=[], help="folders of your own")
     parser.add_argument("--tune", action="store_true", help="the runs that limits were chosen on")
+    parser.add_argument("--long", type=int, default=0, help="clean runs of 100 epochs on --photos")
     parser.add_argument("--seeds", type=int, default=3, help="runs per folder and network")
     parser.add_argument(
         "--epochs", type=int, help="of runs on folders; by default enough for 300 steps, 12 to 60"
@@ -42,28 +45,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--keep", type=Path, help="a file of finished runs, continued if it exists")
     args = parser.parse_args(arguments)
-    if args.data:
+    if args.quick:
+        wanted = plans.quick()
+    elif args.data:
         wanted = plans.of_folders(args.data, args.seeds, args.epochs)
     else:
-        wanted = plans.quick() if args.quick else plans.tuning() if args.tune else plans.reported()
+        wanted = plans.pasted(tuning=args.tune)
+        if args.photos:
+            wanted = plans.natural(args.photos, tuning=args.tune) + wanted
+            wanted += plans.long(args.photos, args.long)
     try:
         runs = list(_finished(wanted, args.workers, args.keep))
     except (OSError, ValueError) as error:
-        print(f"benchmarks.shortcut: {error}", file=sys.stderr)
+        print(f"benchmarks.alerts: {error}", file=sys.stderr)
         return 2
     figures = figures_of(runs)
-    print(f"\n{tables.alerts(figures)}\n\n{tables.by_metric(figures)}")
+    print(*(f"\n{t(figures)}" for t in (tables.planted, tables.unplanted, tables.with_masks)))
     known = {"command": _command(arguments), "environment": environment()}
     write_json(args.json, {**known, **figures})
     return 0
 
 
 def _command(arguments: Sequence[str] | None) -> str:
-    """Return the command line without `--keep`."""
+    """Return the command line without `--keep`, and without where photographs lie."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if "--keep" in words:
         del words[words.index("--keep") : words.index("--keep") + 2]
-    return " ".join(["python -m benchmarks.shortcut", *words])
+    if "--photos" in words:
+        place = words.index("--photos") + 1
+        words[place] = Path(words[place]).name
+    return " ".join(["python -m benchmarks.alerts", *words])
 
 
 def _finished(wanted: Sequence[Plan], workers: int, keep: Path | None) -> Iterator[Run]:
@@ -76,11 +87,13 @@ def _finished(wanted: Sequence[Plan], workers: int, keep: Path | None) -> Iterat
     left = [plan for plan in wanted if str(plan) not in known]
     with _runner(workers) as finished:
         for n, each in enumerate(finished(run, left), 1):
-            epochs = {mode: [a["epoch"] for a in alerts] for mode, alerts in each.alerts.items()}
+            plan = each.plan
+            found = {mode: (each.first_alert(mode), [a["attribute"] for a in alerts])
+                     for mode, alerts in each.alerts.items()}  # fmt: skip
             print(
-                f"{n:4}/{len(left)}  {Path(each.plan.data).name:18} {each.plan.correlation:4.2f}  "
-                f"{each.plan.network:9} seed {each.plan.seed:<4} accuracy {each.accuracy:4.0%}  "
-                f"lost {each.loss:4.0%}  alerts at {epochs}",
+                f"{n:4}/{len(left)}  {Path(plan.data).name:18} {plan.classes!s:12.12} "
+                f"{plan.cue:9} {plan.correlation:4.2f}  {plan.network:10} seed {plan.seed:<4} "
+                f"accuracy {each.accuracy:4.0%}  lost {each.loss:4.0%}  alerts {found}",
                 flush=True,
             )
             if keep is not None:
@@ -100,17 +113,15 @@ def _runner(workers: int) -> Iterator[Callable[..., Iterable[Run]]]:
         yield pool.imap_unordered
 
 
-def alerts_of(each: Run, mode: str) -> list[int]:
-    """Return the evaluations at which today's default rules raise alerts."""
-    every = each.plan.every or MonitorConfig().interventions_every
-    return [n for n, _ in replay_rules(each.metrics[mode], evaluate.rules_of(mode), every)]
-
-
 def figures_of(runs: Sequence[Run]) -> dict[str, Any]:
-    """Return all figures: of runs with and without a shortcut, and of long clean ones."""
+    """Return all figures: of photographs, of long clean runs, and of pasted objects."""
+    natural = [each for each in runs if each.plan.classes]
+    short = [each for each in natural if not each.plan.steady]
     return {
-        "shortcut": evaluate.summary([each for each in runs if not each.plan.steady], alerts_of),
-        "long_runs": evaluate.long_runs([each for each in runs if each.plan.steady], alerts_of),
+        "planted": evaluate.planted(short),
+        "unplanted": evaluate.unplanted(short),
+        "long": evaluate.unplanted([each for each in natural if each.plan.steady]),
+        "pasted": evaluate.with_masks([each for each in runs if not each.plan.classes]),
         "runs": [_line(each) for each in runs],
     }
 
@@ -118,10 +129,12 @@ def figures_of(runs: Sequence[Run]) -> dict[str, Any]:
 def _line(each: Run) -> dict[str, Any]:
     return {
         **vars(each.plan),
+        "data": Path(each.plan.data).name,
         "accuracy": each.accuracy,
         "lost": each.loss,
-        "alerted_at": {mode: alerts_of(each, mode) for mode in evaluate.METRICS},
-        "score": {mode: evaluate.alert_score(each, mode) for mode in evaluate.METRICS},
+        "alerted_at": {mode: each.first_alert(mode) for mode in each.metrics},
+        "leading": {mode: [a["attribute"] for a in each.alerts[mode]] for mode in each.alerts},
+        "score": {mode: evaluate.final_value(each, mode) for mode in each.metrics},
     }
 
 

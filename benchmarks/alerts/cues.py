@@ -99,7 +99,9 @@ def _watermark(image: Tensor, kind: int, classes: int, generator: torch.Generato
     top, left = (int(torch.randint(n - side, (1,), generator=generator)) for n in image.shape[1:])
     marked = image.clone()
     place = marked[:, top : top + side, left : left + side]
-    marked[:, top : top + side, left : left + side] = torch.lerp(place, drawn.expand(3, -1, -1), 0.6)
+    marked[:, top : top + side, left : left + side] = torch.lerp(
+        place, drawn.expand(3, -1, -1), 0.6
+    )
     return marked
 
 

@@ -1,9 +1,11 @@
-"""Two small architectures: a residual network and a plain one."""
+"""Two small architectures, a residual network and a plain one, and a pretrained one."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+_ENLARGED = 64  # pixels
 
 
 def _unit(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -59,4 +61,36 @@ def plain(classes: int) -> nn.Module:
     )
 
 
-NETWORKS = {"residual": residual, "plain": plain}
+class Pretrained(nn.Module):
+    """EfficientNet-Lite0 with its ImageNet weights, on images enlarged to 64 pixels.
+
+    Args:
+        network: that of timm.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the last feature maps."""
+        enlarged = F.interpolate(images, size=(_ENLARGED, _ENLARGED), mode="bilinear")
+        features: Tensor = self.network.forward_features(enlarged)
+        return features
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network.forward_head(self.features(images))
+        return logits
+
+
+def pretrained(classes: int, *, freshly: bool = True) -> Pretrained:
+    """Return EfficientNet-Lite0 with ImageNet weights, and a new classifier if `freshly`."""
+    from benchmarks.randomization import trained
+
+    network = trained()
+    if freshly:
+        network.reset_classifier(classes)  # type: ignore[operator]
+    return Pretrained(network)
+
+
+NETWORKS = {"residual": residual, "plain": plain, "pretrained": pretrained}

@@ -1,4 +1,4 @@
-"""Images whose class follows from the object, and with some probability also from a cue."""
+"""Objects on scenes, whose class follows from the object, and with some probability from a cue."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 from torchvision import tv_tensors
 
-from benchmarks.shortcut import sources
+from benchmarks.alerts import objects as sources
 
 Cue = Literal["scene", "patch", "border", "stripe"]
 _TRAIN = 800
@@ -118,7 +118,12 @@ def _composed(
         image[:, rows, columns] = torch.where(drawn[i], ink[i], image[:, rows, columns])
         images.append(image)
         masks.append(mask)
-    return WithMasks((torch.stack(images) - 0.5) / 0.25, labels, torch.stack(masks))
+    return WithMasks(normalized(torch.stack(images)), labels, torch.stack(masks))
+
+
+def normalized(images: Tensor) -> Tensor:
+    """Return images of 0 to 1 with mean and deviation as the networks are fed them."""
+    return (images - 0.5) / 0.25
 
 
 def _crop(scene: Tensor, at: list[float]) -> Tensor:
@@ -163,7 +168,7 @@ def folder_splits(folder: Path, side: int = 64) -> Splits:
             labels.append(label)
         known = [torch.zeros(side, side, dtype=torch.bool) if m is None else m for m in masks]
         parts[part] = WithMasks(
-            (torch.stack(images) - 0.5) / 0.25, torch.tensor(labels), torch.stack(known)
+            normalized(torch.stack(images)), torch.tensor(labels), torch.stack(known)
         )
     return Splits(**parts, classes=classes)
 

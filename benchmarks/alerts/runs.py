@@ -1,4 +1,4 @@
-"""One training with the default callback on two probes: with masks, and without."""
+"""One training with the default callback: with masks and without them, or without them alone."""
 
 from __future__ import annotations
 
@@ -11,15 +11,20 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch.utils.data import DataLoader
+from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.shortcut.data import Splits, folder_splits, make_splits
-from benchmarks.shortcut.networks import NETWORKS
+from benchmarks.alerts.cues import plant
+from benchmarks.alerts.networks import NETWORKS
+from benchmarks.alerts.pasted import Splits, folder_splits, make_splits, normalized
+from benchmarks.alerts.photographs import photographs, subclasses, waterbirds
 from benchmarks.trainings import Classifier, quiet_trainer
 from lightning_cam import CAMCallback, Probe
 
-BATCH = 32
+BATCH = 64
 MODES = ("masks", "blind")
+SUBCLASSES = "subclasses"
+_RATE, _STEADY_RATE, _PRETRAINED_RATE = 3e-3, 1e-3, 3e-4
 
 
 @dataclass(frozen=True)
@@ -27,15 +32,18 @@ class Plan:
     """What one run is.
 
     Attributes:
-        data: name of a recipe, or a folder.
+        data: name of a recipe, a folder with masks, or a source of photographs.
         correlation: of the cue with the class; NaN for a folder, where it is not known.
         network: one of `NETWORKS`.
         seed: of data, weights and order.
         epochs: passes over the training images.
-        train: number of training images.
-        val: number of validation images.
+        train: number of training images; of photographs the number of each class.
+        val: number of validation images; of photographs all are taken.
         steady: whether the learning rate is constant, as in long runs.
-        every: argument `interventions_every` of the callback; None for its default.
+        classes: of photographs, which ones; `SUBCLASSES` for ten of each.
+        cue: that is planted into photographs; empty for none.
+        imbalance: share of the first class's training images that are kept.
+        probe: number of images of the probe.
     """
 
     data: str
@@ -46,7 +54,10 @@ class Plan:
     train: int = 800
     val: int = 300
     steady: bool = False
-    every: int | None = None
+    classes: tuple[int, ...] | str = ()
+    cue: str = ""
+    imbalance: float = 1.0
+    probe: int = 32
 
 
 @dataclass
@@ -72,10 +83,17 @@ class Run:
         """Accuracy that is lost where the cue is uninformative: the truth of the run."""
         return self.accuracy - self.shuffled
 
+    def first_alert(self, mode: str) -> int | None:
+        """Return the epoch of the first confirmed alert; None where there is none."""
+        epochs = [a["epoch"] for a in self.alerts.get(mode, []) if a["verdict"] == "confirmed"]
+        return min(epochs, default=None)
+
 
 class _Module(Classifier):
     def __init__(self, plan: Plan, classes: int) -> None:
-        super().__init__(NETWORKS[plan.network](classes), 1e-3 if plan.steady else 3e-3)
+        rate = _STEADY_RATE if plan.steady else _RATE
+        rate = _PRETRAINED_RATE if plan.network == "pretrained" else rate
+        super().__init__(NETWORKS[plan.network](classes), rate)
         self.plan = plan
 
     def configure_optimizers(self) -> Any:
@@ -89,8 +107,8 @@ class _Module(Classifier):
 
 
 class _MetricsLog(Callback):
-    def __init__(self) -> None:
-        self.metrics: dict[str, list[dict[str, float]]] = {mode: [] for mode in MODES}
+    def __init__(self, modes: tuple[str, ...]) -> None:
+        self.metrics: dict[str, list[dict[str, float]]] = {mode: [] for mode in modes}
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         del pl_module
@@ -106,36 +124,83 @@ class _MetricsLog(Callback):
 
 def run(plan: Plan) -> Run:
     """Train as planned."""
-    splits = (
-        folder_splits(Path(plan.data))
-        if Path(plan.data).is_dir()
-        else make_splits(plan.data, plan.correlation, plan.seed, plan.train, plan.val)
-    )
+    splits = splits_of(plan)
     torch.manual_seed(plan.seed)
-    module, log = _Module(plan, splits.classes), _MetricsLog()
+    modes = MODES if len(splits.val[0]) > 2 else MODES[1:]
+    module, log = _Module(plan, splits.classes), _MetricsLog(modes)
     order = torch.Generator().manual_seed(plan.seed)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = quiet_trainer(folder, [*_callbacks(plan, splits), log], max_epochs=plan.epochs)
-        train = DataLoader(splits.train, BATCH, shuffle=True, drop_last=True, generator=order)
+        callbacks = [*_callbacks(plan, splits, modes), log]
+        trainer = quiet_trainer(folder, callbacks, max_epochs=plan.epochs)
+        size = min(BATCH, max(8, len(splits.train) // 25))
+        train = DataLoader(splits.train, size, shuffle=True, drop_last=True, generator=order)
         trainer.fit(module, train, DataLoader(splits.val, 100))
-        alerts = _alerts_in(Path(folder))
+        alerts = _alerts_in(Path(folder), modes)
     scores = [_accuracy(module, part) for part in (splits.val, splits.shuffled)]
     return Run(plan, scores[0], scores[1], log.metrics, alerts)
 
 
-def _callbacks(plan: Plan, splits: Splits) -> list[CAMCallback]:
-    """Return two callbacks with default rules, for a probe with masks and one without."""
-    every = {} if plan.every is None else {"interventions_every": plan.every}
-    masked = Probe.from_dataset(splits.val, seed=plan.seed)
-    blind = Probe(masked.images, masked.targets, ids=masked.ids)
+def splits_of(plan: Plan, side: int = 32) -> Splits:
+    """Return the data of a run."""
+    path = Path(plan.data)
+    if plan.classes:
+        return _natural(plan, side)
+    if (path / "metadata.csv").exists():
+        parts = {
+            part: TensorDataset(normalized(images.float() / 255), labels, masks)
+            for part, (images, labels, masks) in waterbirds(path, 2 * side).items()
+        }
+        return Splits(**parts, classes=2)
+    if path.is_dir():
+        return folder_splits(path)
+    return make_splits(plan.data, plan.correlation, plan.seed, plan.train, plan.val)
+
+
+def _natural(plan: Plan, side: int) -> Splits:
+    generator = torch.Generator().manual_seed(plan.seed)
+    data = photographs(plan.data, side)
+    parts, count = {}, 0
+    for part in ("train", "val"):
+        images, labels = data[part]
+        labels = subclasses(plan.data, side)[part] if plan.classes == SUBCLASSES else labels
+        labels, count = _renumbered(labels, plan.classes)
+        order = torch.randperm(len(labels), generator=generator)
+        kept = order[labels[order] >= 0]
+        if part == "train":
+            dropped = torch.rand(len(kept), generator=generator) > plan.imbalance
+            kept = kept[~(dropped & (labels[kept] == 0))][: plan.train * count]
+        parts[part] = images[kept].float() / 255, labels[kept]
+    planted = {}
+    for part, strength in (("train", plan.correlation), ("val", plan.correlation), ("shuffled", 0)):
+        images, labels = parts["val" if part == "shuffled" else part]
+        if plan.cue:
+            seed = 2 * plan.seed + (part == "train")
+            images = plant(images, labels, count, plan.cue, strength, seed)
+        planted[part] = TensorDataset(normalized(images), labels)
+    return Splits(**planted, classes=count)
+
+
+def _renumbered(labels: Tensor, classes: tuple[int, ...] | str) -> tuple[Tensor, int]:
+    if isinstance(classes, str):
+        return labels, int(labels.max()) + 1
+    found = torch.full_like(labels, -1)
+    for n, label in enumerate(classes):
+        found[labels == label] = n
+    return found, len(classes)
+
+
+def _callbacks(plan: Plan, splits: Splits, modes: tuple[str, ...]) -> list[CAMCallback]:
+    """Return callbacks with default rules, for a probe with masks and one without."""
+    probe = Probe.from_dataset(splits.val, plan.probe, seed=plan.seed)
+    probes = {"masks": probe, "blind": Probe(probe.images, probe.targets, ids=probe.ids)}
     return [
-        CAMCallback(probe, tag=mode, num_pictures=0, seed=plan.seed, on_alert=(), **every)
-        for mode, probe in zip(MODES, (masked, blind), strict=True)
+        CAMCallback(probes[mode], tag=mode, num_pictures=0, seed=plan.seed, on_alert=())
+        for mode in modes
     ]
 
 
-def _alerts_in(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {mode: [] for mode in MODES}
+def _alerts_in(folder: Path, modes: tuple[str, ...]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {mode: [] for mode in modes}
     for file in folder.rglob("alerts.jsonl"):
         for line in file.read_text().splitlines():
             alert = json.loads(line)
@@ -146,7 +211,7 @@ def _alerts_in(folder: Path) -> dict[str, list[dict[str, Any]]]:
 @torch.inference_mode()
 def _accuracy(module: LightningModule, data: Any) -> float:
     module.eval()
-    hits = [module(x).argmax(dim=1) == y for x, y, _ in DataLoader(data, 100)]
+    hits = [module(batch[0]).argmax(dim=1) == batch[1] for batch in DataLoader(data, 100)]
     return float(torch.cat(hits).float().mean())
 
 
@@ -157,4 +222,6 @@ def as_json(run_: Run) -> dict[str, Any]:
 
 def from_json(data: dict[str, Any]) -> Run:
     """Return the run that `as_json` was given."""
-    return Run(**{**data, "plan": Plan(**data["plan"])})
+    plan = dict(data["plan"])
+    plan["classes"] = plan["classes"] if isinstance(plan["classes"], str) else (*plan["classes"],)
+    return Run(**{**data, "plan": Plan(**plan)})

@@ -60,8 +60,8 @@ def reliance_metrics(name: str, cue: str, needs: tuple[Need, ...]) -> tuple[Metr
         of_attribute(
             f"{name}_reliance_low",
             f"{title}, lower bound",
-            "what the reliance was at least at some evaluation so far; too high in 5 % of trainings "
-            "at most, over all attributes and evaluations",
+            "what the reliance was at least at some evaluation so far; too high in 5 % of the "
+            "trainings at most, over all attributes and evaluations",
         ),
         of_attribute(
             f"{name}_reliance_se",

@@ -49,6 +49,11 @@ class _Found:
         return self._beyond_limit(self.estimate.value)
 
     @property
+    def likely(self) -> float:
+        """How far the reliance less a standard error is beyond the limit; may be NaN."""
+        return self._beyond_limit(self.estimate.value - self.estimate.standard_error)
+
+    @property
     def certain_excess(self) -> float:
         """The same of the lower bound; 0 where that is not beyond the limit."""
         if not self.is_shortcut:
@@ -65,8 +70,7 @@ class _Found:
     @property
     def is_suspicious(self) -> bool:
         """Whether the estimate is clearly beyond the limit, which the bound does not say yet."""
-        least = self.estimate.value - self.estimate.standard_error
-        return self._beyond_limit(least) > 0 and not self.is_shortcut
+        return self.likely > 0 and not self.is_shortcut
 
     def _beyond_limit(self, value: float) -> float:
         limit = self.attribute.limit
@@ -199,8 +203,11 @@ class Evidence:
 
     @property
     def score(self) -> float:
-        """Largest reliance beyond its attribute's limit, 0 to 1; NaN where none is known."""
-        known = [found.excess for found in self.found.values() if math.isfinite(found.excess)]
+        """Largest reliance beyond its attribute's limit, 0 to 1; NaN where none is known.
+
+        Less a standard error, since the largest of several estimates is too large by chance.
+        """
+        known = [each for found in self.found.values() if math.isfinite(each := found.likely)]
         return max(0.0, *known) if known else math.nan
 
     @property
