@@ -95,10 +95,9 @@ def subclasses(source: str, side: int) -> dict[str, Tensor]:
     for label in range(int(labels["train"].max()) + 1):
         of_class = {part: features[part][labels[part] == label].numpy() for part in found}
         clusters = KMeans(_SUBCLASSES, n_init=1, random_state=0).fit(of_class["train"])
-        for part in found:
-            found[part].append(
-                torch.from_numpy(clusters.predict(of_class[part])).long() + _SUBCLASSES * label
-            )
+        for part, numbers in found.items():
+            nearest = torch.from_numpy(clusters.predict(of_class[part])).long()
+            numbers.append(nearest + _SUBCLASSES * label)
     joined = {}
     for part, each in found.items():
         order = torch.argsort(labels[part], stable=True)  # classes were taken one by one

@@ -84,8 +84,9 @@ def watermark_elsewhere(batch: ExchangeBatch, partners: Tensor) -> Tensor:
 
 
 def _highest(batch: ExchangeBatch) -> Tensor:
+    """Return (B, H, W) bool, the square in which each map is highest, off the object if known."""
     assert batch.maps is not None
-    return highest_squares(batch.maps, _MARK, *batch.size)
+    return highest_squares(batch.maps, _MARK, *batch.size, batch.masks)
 
 
 def _with_square(batch: ExchangeBatch, partners: Tensor, pasted: Tensor, removed: Tensor) -> Tensor:
@@ -184,7 +185,7 @@ for _attribute in (
     Attribute("sharpness", "how sharp the image is", sharpness, 0.2),
     Attribute("surround", "the texture around the object", surround, 0.15, masks=False),
     Attribute("color", "the overall colour", color, 0.5),
-    Attribute("background", "the background", background, 0.25, masks=True),
-    Attribute("context", "the surroundings of the object", surroundings, None, masks=False),
+    Attribute("background", "the background", background, 0.15, masks=True),
+    Attribute("context", "the surroundings of the object", surroundings, 0.65, masks=False),
 ):  # fmt: skip
     register_attribute(_attribute)

@@ -56,7 +56,9 @@ def random_squares(draws: Tensor, area: float, height: int, width: int) -> Tenso
     return squares((draws * room).long(), size.expand(len(draws), 2), height, width)
 
 
-def highest_squares(maps: Tensor, side: float, height: int, width: int) -> Tensor:
+def highest_squares(
+    maps: Tensor, side: float, height: int, width: int, excluded: Tensor | None = None
+) -> Tensor:
     """Return (N, height, width) bool, true in the square of the highest sum of each map.
 
     Args:
@@ -64,10 +66,13 @@ def highest_squares(maps: Tensor, side: float, height: int, width: int) -> Tenso
         side: of the square, as a share of each side of the image.
         height: of the images.
         width: of the images.
+        excluded: (N, height, width) bool, where the map does not count; None for nowhere.
     """
     enlarged = F.interpolate(
         maps[:, None].float().nan_to_num(0), size=(height, width), mode="bilinear"
     )
+    if excluded is not None:
+        enlarged = enlarged.masked_fill(excluded[:, None], 0)
     size = [max(1, round(side * n)) for n in (height, width)]
     sums = F.avg_pool2d(enlarged, size, stride=1)[:, 0]
     highest = sums.flatten(1).argmax(dim=1)
