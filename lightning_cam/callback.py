@@ -62,9 +62,9 @@ class CAMCallback(lightning.CallbackBase):
         fuse_layers: add for each method one map that fuses those of all layers.
         alerts: rules such as `Threshold("enrichment", below=0.8)`; `()` for none; by default those
             of docs/alerts.md: reliance on one attribute, with masks attention off the object.
-        alert_error_rate: chance of an unfounded default alert in a whole training.
         on_alert: what an alert does beside its line in `alerts.jsonl` and the loggers: `"warn"`,
             `"stop"`, `"checkpoint"`, or a function `(alert, trainer, module)`; one or several.
+        alert_error_rate: chance of an unfounded default alert in a whole training.
         interventions_every: test by altered images what the model relies on (6.5 more passes of the
             probe) at the first five and every n-th evaluation, by default at the 10th, 20th, 40th,
             ..., and where it is suspicious; 0 for only where a rule's limit is passed.
@@ -77,9 +77,8 @@ class CAMCallback(lightning.CallbackBase):
         feature_channels: how many of their channels, or which.
         activation_maximization: what that panel maximises: class indices, `"layer:channel"`.
         slow_panels_every: these two panels are drawn at every n-th evaluation.
-        monitor: the trainer's metric that says which evaluation was the best, for metrics that end
-            in `_best`; by default what `ModelCheckpoint` or `EarlyStopping` monitor, else the
-            probability of the probe's labels.
+        monitor: the trainer's metric that says which evaluation was the best, for metrics named
+            `_best`; by default what `ModelCheckpoint` or `EarlyStopping` monitor, else confidence.
         mode: whether the smallest (`min`) or the largest (`max`) of it is the best.
         max_overhead: largest share of the training's time that evaluations may take, such as 0.02;
             validations for which no time is left are skipped.

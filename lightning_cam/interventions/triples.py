@@ -49,3 +49,11 @@ def draw_triples(labels: Tensor, usable: Tensor, count: int, generator: torch.Ge
     same = torch.multinomial((equal & not_itself)[rows].double(), 1, generator=generator)[:, 0]
     other = torch.multinomial((~equal)[rows].double(), 1, generator=generator)[:, 0]
     return Triples(images[rows], images[same], images[other])
+
+
+def usable_images(masks: Tensor | None, count: int) -> Tensor:
+    """Return (count,) bool on the CPU: the mask, where there are any, is neither empty nor full."""
+    if masks is None:
+        return torch.ones(count, dtype=torch.bool)
+    area = torch.mean(masks.flatten(1).float(), dim=1)
+    return ((area > 0) & (area < 1)).cpu()

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-MIN_TRIPLES = 8  # that an estimate needs to mean anything
+MIN_TRIPLES = 8  # that a standard error needs to mean anything
 _DECAY = 0.7  # weight of what was seen at the evaluation before
 _LEAST_SKILL = 0.1
 _SUMS = ("n", "v", "s", "vv", "vs", "ss")
@@ -32,6 +32,7 @@ class RelianceEstimate:
     def __init__(self) -> None:
         self._sums = dict.fromkeys(_SUMS, 0.0)
         self._squared_weights = 0.0
+        self._triples = 0
 
     def update(self, values: NDArray[np.float64], skills: NDArray[np.float64]) -> None:
         """Take in one evaluation: what exchanges of the attribute and of all cost, (M,) each."""
@@ -45,16 +46,17 @@ class RelianceEstimate:
         }
         self._sums = {name: _DECAY * self._sums[name] + new[name] for name in _SUMS}
         self._squared_weights = _DECAY**2 * self._squared_weights + len(values)
+        self._triples += len(values)
 
     @property
     def value(self) -> float:
-        """The reliance, 0 to 1; NaN with too few triples."""
-        return math.nan if self._is_unknown else min(max(self._ratio, 0.0), 1.0)
+        """The reliance, 0 to 1; NaN without triples."""
+        return math.nan if not self._triples else min(max(self._ratio, 0.0), 1.0)
 
     @property
     def standard_error(self) -> float:
         """Of the reliance; NaN with too few triples."""
-        if self._is_unknown:
+        if self._triples < MIN_TRIPLES:
             return math.nan
         n, _, s, vv, vs, ss = (self._sums[name] for name in _SUMS)
         ratio = self._ratio
@@ -63,16 +65,12 @@ class RelianceEstimate:
         return math.sqrt(variance / effective) / max(s / n, _LEAST_SKILL)
 
     @property
-    def _is_unknown(self) -> bool:
-        return self._sums["n"] < MIN_TRIPLES
-
-    @property
     def _ratio(self) -> float:
         return self._sums["v"] / max(self._sums["s"], _LEAST_SKILL * self._sums["n"])
 
     def state_dict(self) -> dict[str, Any]:
         """Return primitives."""
-        return {**self._sums, "squared_weights": self._squared_weights}
+        return {**self._sums, "squared_weights": self._squared_weights, "triples": self._triples}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned.
@@ -83,5 +81,6 @@ class RelianceEstimate:
         numbers = {name: float(state[name]) for name in (*_SUMS, "squared_weights")}
         if not all(map(math.isfinite, numbers.values())):
             raise ValueError(f"expected finite sums, got {numbers}")
+        self._triples = int(state["triples"])
         self._squared_weights = numbers.pop("squared_weights")
         self._sums = numbers

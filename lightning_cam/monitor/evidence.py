@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from lightning_cam.interventions.attributes import patch
 from lightning_cam.interventions.registry import DRAWS, GRID, Attribute, ExchangeBatch
 from lightning_cam.interventions.run import ExchangeRequest
-from lightning_cam.interventions.triples import Triples, draw_triples
+from lightning_cam.interventions.triples import Triples, draw_triples, usable_images
 from lightning_cam.metrics.confidence import LEVELS, LowerBound
 from lightning_cam.metrics.reliance import RelianceEstimate
 
@@ -117,7 +117,7 @@ class Evidence:
             run: returns the label's probabilities for requests, as `run_exchanges` does.
         """
         generator = torch.Generator().manual_seed(batch.seed)
-        usable = _usable(batch.masks, len(labels))
+        usable = usable_images(batch.masks, len(labels))
         plan = self._plan()
         counts = [GRID**2] + [n for pair in plan.values() for n in pair]
         triples = [draw_triples(labels, usable, n, generator) for n in counts]
@@ -203,12 +203,14 @@ class Evidence:
 
     @property
     def score(self) -> float:
-        """Largest reliance beyond its attribute's limit, 0 to 1; NaN where none is known.
+        """Largest reliance beyond its attribute's limit, 0 to 1; NaN where nothing is known.
 
         Less a standard error, since the largest of several estimates is too large by chance.
         """
+        if self.answer == "unknown":
+            return math.nan
         known = [each for found in self.found.values() if math.isfinite(each := found.likely)]
-        return max(0.0, *known) if known else math.nan
+        return max([0.0, *known])
 
     @property
     def leading(self) -> str | None:
@@ -287,14 +289,6 @@ def _place(row: int, column: int) -> str:
         return "in the middle"
     end = "corner" if vertical and horizontal else "edge"
     return f"at the {' '.join(filter(None, (vertical, horizontal)))} {end}"
-
-
-def _usable(masks: Tensor | None, count: int) -> Tensor:
-    """Return (B,) bool on the CPU: the mask, where there are any, is neither empty nor full."""
-    if masks is None:
-        return torch.ones(count, dtype=torch.bool)
-    area = torch.mean(masks.flatten(1).float(), dim=1)
-    return ((area > 0) & (area < 1)).cpu()
 
 
 def _request(

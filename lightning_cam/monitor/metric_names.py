@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+import torch
+
 from lightning_cam.interventions import ATTRIBUTES, Attribute
+from lightning_cam.interventions.triples import usable_images
 from lightning_cam.metrics.registry import METRICS, UNFLIPPED, Metric, Need, find_metric
 from lightning_cam.runtime.messages import unknown_name
 
@@ -28,14 +31,14 @@ def attributes_of(probe: Probe, *, has_logits: bool, has_maps: bool) -> tuple[At
     """Return the attributes that can be exchanged between the images of a probe.
 
     None where images have several labels or none, since what an exchange costs is read off the
-    probability of the label.
+    probability of the label, and none where no image has partners of its own and another class.
 
     Args:
         probe: its masks and labels.
         has_logits: whether the model's output holds any.
         has_maps: whether there is one map per image.
     """
-    if probe.targets is None or probe.multi_label or not has_logits:
+    if probe.targets is None or probe.multi_label or not has_logits or not _has_partners(probe):
         return ()
     masks = probe.foreground is not None
     fitting = (each for each in ATTRIBUTES.values() if each.masks in (None, masks))
@@ -93,6 +96,8 @@ def why_not_measured(name: str, probe: Probe, *, has_logits: bool = True) -> str
         return "needs one label per image; the images of this probe have several"
     if metric.kind == "intervention" and not has_logits:
         return "needs class logits; the output of this model has none"
+    if metric.kind == "intervention" and not _has_partners(probe):
+        return "needs two images of one class and one of another; this probe has none"
     return ""
 
 
@@ -116,6 +121,14 @@ def is_comparison(name: str) -> bool:
     plain = name.removeprefix(f"{UNFLIPPED}/").partition("/")[0]
     metric, _ = find_metric(plain)
     return plain == "prediction_flips" or (metric is not None and metric.moves)
+
+
+def _has_partners(probe: Probe) -> bool:
+    """Return whether some image has a partner of its own class and one of another."""
+    assert probe.targets is not None
+    labels = probe.targets[usable_images(probe.foreground, len(probe))]
+    counts = torch.bincount(labels) if len(labels) else labels
+    return bool((counts > 1).any()) and int((counts > 0).sum()) > 1
 
 
 def _lacking(metric: Metric, probe: Probe) -> list[Need]:

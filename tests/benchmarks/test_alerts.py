@@ -1,4 +1,4 @@
-"""The benchmark of the alerts: its data, its figures, and its command on a folder."""
+"""The benchmark of the alerts: its data, its figures, and its command on folders."""
 
 import json
 import math
@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.shortcut import evaluate
-from benchmarks.shortcut.__main__ import main
-from benchmarks.shortcut.data import folder_splits, make_splits
-from benchmarks.shortcut.plans import HELD_OUT, TUNED_ON, quick, reported, tuning
-from benchmarks.shortcut.replay_rules import replay_rules
-from benchmarks.shortcut.runs import Plan, Run, as_json, from_json, run
-from lightning_cam.monitor.default_rules import BACKGROUND_LIMIT
+from benchmarks.alerts import evaluate, plans
+from benchmarks.alerts.__main__ import main
+from benchmarks.alerts.cues import CUES, plant
+from benchmarks.alerts.pasted import folder_splits, make_splits
+from benchmarks.alerts.photographs import photographs, waterbirds
+from benchmarks.alerts.runs import Plan, Run, as_json, from_json, run, splits_of
 
 OFFLINE = ["digits-photos", "digits-patch", "shapes-photos", "digits-stripe", "digits-border"]
 
@@ -37,55 +36,127 @@ def test_without_correlation_shuffled_images_are_the_validation_images():
     assert all(torch.equal(a[0], b[0]) for a, b in zip(splits.val, splits.shuffled, strict=True))
 
 
-def test_reported_runs_share_no_data_and_seed_with_the_tuned_ones():
-    tuned = {(plan.data, plan.seed) for plan in tuning()}
-    assert not tuned & {(plan.data, plan.seed) for plan in reported()}
-    assert not set(TUNED_ON) & set(HELD_OUT)
-    assert len([plan for plan in reported() if not plan.steady]) >= 40
+@pytest.mark.parametrize("cue", CUES)
+def test_a_planted_cue_shows_the_class_and_changes_with_it(cue):
+    images, labels = torch.rand(12, 3, 32, 32), torch.arange(12) % 2
+    planted = plant(images, labels, 2, cue, 1.0, seed=3)
+    again = plant(images, labels, 2, cue, 1.0, seed=3)
+    other = plant(images, 1 - labels, 2, cue, 1.0, seed=3)
+    assert planted.shape == images.shape
+    assert torch.equal(planted, again)
+    assert not torch.equal(planted, other)
+    assert planted.min() >= 0
+    assert planted.max() <= 1
 
 
-def history(*values):
-    return [{"background_reliance": v, "enrichment": 2.0} for v in values]
+def test_reported_runs_share_no_pair_of_classes_and_no_seed_with_the_tuned_ones():
+    def pairs(runs):
+        return {plan.classes for plan in runs if len(plan.classes) == 2}
+
+    tuned, reported = (plans.natural("CIFAR10", tuning=tuning) for tuning in (True, False))
+    assert not pairs(tuned) & pairs(reported)
+    keys = [{(p.classes, p.cue, p.network, p.seed) for p in each} for each in (tuned, reported)]
+    assert not keys[0] & keys[1]
+    tuned, reported = (plans.pasted(tuning=tuning) for tuning in (True, False))
+    assert not {(p.data, p.seed) for p in tuned} & {(p.data, p.seed) for p in reported}
+    assert len(plans.natural("CIFAR10")) - len(plans.CUES) >= 100
 
 
-def run_of(loss, *values, epochs=12):
-    metrics = {"masks": history(*values), "blind": []}
-    return Run(
-        Plan("x", 0, "plain", 0, epochs), 0.9, 0.9 - loss, metrics, {"masks": [], "blind": []}
-    )
+# --- figures --------------------------------------------------------------------------------------
 
 
-def test_the_score_is_the_value_that_lasted_in_multiples_of_the_limit():
-    run = run_of(0.5, 0, 0, 0, 0, 0, 0, 0, 0, 0.9, 0.4, 0.6, 0.1)
-    assert evaluate.alert_score(run, "masks") == pytest.approx(0.4 / BACKGROUND_LIMIT)
-    early = run_of(0.0, *[0.8] * 4, *[0.0] * 8)
-    assert evaluate.alert_score(early, "masks") == 0
-    at_any_time = evaluate.alert_score(early, "masks", at_the_end=False)
-    assert at_any_time == pytest.approx(0.8 / BACKGROUND_LIMIT)
+def run_of(loss, score, alert=None, *, cue="patch", named="patch", classes=(0, 1)):
+    metrics = {"blind": [{"shortcut_score": score}] * 12}
+    alerts = [] if alert is None else [
+        {"epoch": alert, "attribute": named, "verdict": "confirmed"}
+    ]  # fmt: skip
+    plan = Plan("photos", 0.95 if cue else 0.0, "plain", 0, 12, classes=classes, cue=cue)
+    return Run(plan, 0.9, 0.9 - loss, metrics, {"blind": alerts})
 
 
-def test_figures_of_runs_that_are_distinguished_perfectly():
-    runs = [run_of(0.5, *[0.6] * 12), run_of(0.3, *[0.5] * 12), run_of(0.0, *[0.0] * 12)]
-    alerts = {0.5: [2], 0.3: [6], 0.0: []}
-    found = evaluate.summary(runs, lambda r, mode: alerts[round(r.loss, 2)])["masks"]
-    assert found["alert_roc_area"] == 1
-    assert found["true_alarm_rate"] == 1
-    assert found["alerted_in_first_third"] == 0.5
-    assert found["false_alarm_rate"] == 0
-    assert found["metrics"]["background_reliance"]["rank_correlation"] == pytest.approx(1)
+def test_figures_of_a_cue():
+    runs = [run_of(0.5, 0.6, 2), run_of(0.3, 0.4, 5, named="border"), run_of(0.02, 0.0)]
+    runs += [run_of(0.0, 0.0, cue=""), run_of(0.0, 0.1, 4, cue="")]
+    found = evaluate.planted(runs)["patch"]
+    assert (found["runs"], found["bad"]) == (3, 2)
+    assert found["alerted"] == 1
+    assert found["share_of_training"] == pytest.approx((3 + 6) / 2 / 12)
+    assert found["named"] == 0.5
+    assert found["roc_area"] == 1
+    assert evaluate.unplanted(runs) == {"2 classes, plain": {"runs": 2, "alerted": 1}}
 
 
-def test_false_alarms_of_long_runs_are_counted():
-    runs = [run_of(0.0, *[0.0] * 12, epochs=50), run_of(0.0, *[0.0] * 12, epochs=50)]
-    found = evaluate.long_runs(runs, lambda r, mode: [3, 7] if r is runs[0] else [])
-    assert found["masks"] == {"runs_with_an_alert": 1, "alerts_per_100_epochs": 2.0}
+def test_only_confirmed_alerts_count():
+    found = run_of(0.5, 0.6, 2)
+    found.alerts["blind"][0]["verdict"] = "saliency only"
+    assert found.first_alert("blind") is None
 
 
 def test_runs_are_restored_from_json():
-    run = run_of(0.5, 0.1, math.nan)
-    again = from_json(json.loads(json.dumps(as_json(run))))
-    assert again.plan == run.plan
-    assert again.loss == run.loss
+    for one in (run_of(0.5, 0.1), run_of(0.5, math.nan, classes="subclasses")):
+        again = from_json(json.loads(json.dumps(as_json(one))))
+        assert again.plan == one.plan
+        assert again.loss == one.loss
+
+
+# --- photographs and folders ----------------------------------------------------------------------
+
+
+def write(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), pixels)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Two classes, one dark and one bright."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 64), ("val", 24)):
+        for label, name in enumerate(("cat", "dog")):
+            for i in range(count):
+                pixels = rng.integers(0, 90, (36, 40, 3)) + 120 * label
+                write(tmp_path / part / name / f"{i}.png", pixels.astype(np.uint8))
+    return str(tmp_path)
+
+
+def test_photographs_are_read_and_a_cue_is_planted(photos):
+    found = photographs(photos, 32)
+    assert found["train"][0].shape == (128, 3, 32, 32)
+    assert found["val"][1].tolist() == [0] * 24 + [1] * 24
+    splits = splits_of(Plan(photos, 1.0, "plain", 0, train=50, classes=(0, 1), cue="border"))
+    assert (len(splits.train), len(splits.val), len(splits.shuffled)) == (100, 48, 48)
+    image, other = splits.val[0][0], splits.shuffled[0][0]
+    assert torch.equal(image[:, 2:-2, 2:-2], other[:, 2:-2, 2:-2])
+
+
+def test_a_run_on_photographs_has_no_masks(photos):
+    plan = Plan(photos, 1.0, "plain", 0, epochs=2, train=60, classes=(0, 1), cue="patch")
+    done = run(plan)
+    assert set(done.metrics) == {"blind"}
+    assert len(done.metrics["blind"]) == 2
+    assert "patch_reliance" in done.metrics["blind"][0]
+
+
+def test_without_photographs_it_says_what_was_expected(tmp_path):
+    with pytest.raises(ValueError, match="expected photographs train/<class>"):
+        photographs(str(tmp_path), 32)
+
+
+def test_waterbirds_are_read_with_their_masks(tmp_path):
+    lines = ["img_id,img_filename,y,split,place,place_filename"]
+    for n in range(12):
+        name, label, place = f"{n % 2:03}.Bird/{n}.jpg", n % 2, n % 3 % 2
+        lines.append(f"{n},{name},{label},{0 if n < 6 else 1},{place},x")
+        write(tmp_path / name, np.full((40, 50, 3), 20 * n, np.uint8))
+        mask = np.zeros((40, 50), np.uint8)
+        mask[10:30, 15:35] = 255
+        write((tmp_path / "segmentations" / name).with_suffix(".png"), mask)
+    (tmp_path / "metadata.csv").write_text("\n".join(lines))
+    found = waterbirds(tmp_path, 32)
+    assert len(found["train"][1]) == len(found["shuffled"][1]) == 6
+    assert 0 < len(found["val"][1]) < 6
+    assert found["train"][2].float().mean() > 0.1
+    assert len(splits_of(Plan(str(tmp_path), math.nan, "plain", 0)).val[0]) == 3
 
 
 @pytest.fixture
@@ -94,19 +165,16 @@ def folder(tmp_path):
     rng = np.random.default_rng(0)
     for part, count in (("train", 40), ("val", 16), ("shuffled", 16)):
         for label, name in enumerate(("cat", "dog")):
-            place = tmp_path / part / name
-            place.mkdir(parents=True)
-            (tmp_path / "masks/val" / name).mkdir(parents=True, exist_ok=True)
             for i in range(count // 2):
                 color = label if part != "shuffled" else rng.integers(2)
                 image = np.full((40, 40, 3), (40, 160)[color], np.uint8)
                 image = (image + rng.integers(0, 30, image.shape)).astype(np.uint8)
                 image[14:26, 14:26] = 230
-                cv2.imwrite(str(place / f"{i}.png"), image)
+                write(tmp_path / part / name / f"{i}.png", image)
                 if part == "val":
                     mask = np.zeros((40, 40), np.uint8)
                     mask[14:26, 14:26] = 255
-                    cv2.imwrite(str(tmp_path / "masks/val" / name / f"{i}.png"), mask)
+                    write(tmp_path / "masks/val" / name / f"{i}.png", mask)
     return tmp_path
 
 
@@ -128,8 +196,8 @@ def test_the_command_on_a_folder_finds_the_background(folder, capsys, tmp_path):
     figures = json.loads(out.read_text())
     assert len(figures["runs"]) == 2
     assert all(run["lost"] > 0.2 for run in figures["runs"])
-    assert figures["shortcut"]["masks"]["true_alarm_rate"] == 1
-    assert "lose more than 20 points and are alerted" in capsys.readouterr().out
+    assert figures["pasted"]["masks"]["alerted"] == 1
+    assert "runs that lose more and are alerted" in capsys.readouterr().out
 
 
 def test_a_folder_without_masks_is_refused(folder, capsys):
@@ -140,40 +208,20 @@ def test_a_folder_without_masks_is_refused(folder, capsys):
 
 @pytest.mark.slow
 @pytest.mark.sweep
-def test_replayed_rules_raise_the_alerts_of_the_callback():
-    finished = run(Plan("digits-border", 1.0, "plain", 5, epochs=5, train=320, val=100))
-    for mode in evaluate.METRICS:
-        live = [(alert["epoch"], alert["metric"]) for alert in finished.alerts[mode]]
-        assert sorted(replay_rules(finished.metrics[mode], evaluate.rules_of(mode))) == sorted(live)
-    assert finished.alerts["masks"]
-
-
-@pytest.mark.slow
-@pytest.mark.sweep
 @pytest.mark.ddp
 def test_the_quick_command_runs_in_several_processes(tmp_path):
     out, kept = tmp_path / "figures.json", tmp_path / "runs.jsonl"
     assert main(["--quick", "--workers", "2", "--json", str(out), "--keep", str(kept)]) == 0
     figures = json.loads(out.read_text())
-    assert len(figures["runs"]) == len(quick()) == len(kept.read_text().splitlines())
-    assert figures["command"] == f"python -m benchmarks.shortcut --quick --workers 2 --json {out}"
+    assert len(figures["runs"]) == len(plans.quick()) == len(kept.read_text().splitlines())
+    assert figures["command"] == f"python -m benchmarks.alerts --quick --workers 2 --json {out}"
     assert main(["--quick", "--keep", str(kept)]) == 0  # nothing is left to train
 
 
 def test_a_kept_run_is_not_trained_again(tmp_path, capsys):
     kept = tmp_path / "runs.jsonl"
-    metrics = {mode: history(*[0.0] * 8) for mode in evaluate.METRICS}
-    runs = [Run(plan, 0.9, 0.9, metrics, {mode: [] for mode in metrics}) for plan in quick()]
+    metrics = {mode: [{"shortcut_score": 0.0}] * 8 for mode in ("masks", "blind")}
+    runs = [Run(plan, 0.9, 0.9, metrics, {mode: [] for mode in metrics}) for plan in plans.quick()]
     kept.write_text("".join(json.dumps(as_json(each)) + "\n" for each in runs))
     assert main(["--quick", "--keep", str(kept), "--workers", "0"]) == 0
-    assert f"{len(runs) - 1} runs, 0 lose more than 20 points" in capsys.readouterr().out
-
-
-def test_replayed_interventions_count_when_they_are_due_or_a_rule_asks():
-    rules = evaluate.rules_of("blind")
-    values = [0.0] * 6 + [0.5 + 0.01 * n for n in range(8)]
-    recorded = [{"entropy": 0.5, "rim_reliance": value} for value in values]
-    # Due at evaluation 10 only; then the rule asks for the next one.
-    assert replay_rules(recorded, rules) == [(11, "rim_reliance")]
-    assert replay_rules(recorded, rules, every=1) == [(7, "rim_reliance")]
-    assert replay_rules([recorded[-1]] * 20, rules) == []  # repeated values are counted once
+    assert f"{len(runs)} runs, 0 lose more than 20 points" in capsys.readouterr().out

@@ -15,6 +15,7 @@ from helpers.training import (
     make_trainer,
     scalar_steps,
     small,
+    squares_probe,
 )
 
 from lightning_cam import Probe, Threshold
@@ -24,7 +25,7 @@ ALWAYS = Threshold("entropy", below=2.0, patience=1, warmup=0)
 
 
 def alerting(**options):
-    return small(**{"alerts": [ALWAYS], "on_alert": (), **options})
+    return small(**{"probe": squares_probe(12), "alerts": [ALWAYS], "on_alert": (), **options})
 
 
 def reported(folder):
@@ -40,8 +41,8 @@ def test_an_alert_is_reported_once_everywhere(tmp_path):
     assert len([w for w in caught if "cam/entropy" in str(w.message)]) == 1
     (alert,) = reported(tmp_path)
     assert (alert["metric"], alert["epoch"], alert["limit"]) == ("entropy", 0, 2.0)
-    assert alert["verdict"] in ("confirmed", "contradicted")
-    assert alert["evidence"]["background_confidence"] is not None
+    assert alert["verdict"] in ("confirmed", "contradicted", "saliency only")
+    assert alert["evidence"]["background_reliance_low"] is not None
     (tag,) = [tag for tag in events.Tags()["tensors"] if "cam/alerts" in tag]
     assert b"cam/entropy is" in events.Tensors(tag)[0].tensor_proto.string_val[0]
 
@@ -109,16 +110,18 @@ def test_wrong_arguments_are_refused_at_once(options, error, message):
 
 
 def test_interventions_are_run_at_their_own_cadence(tmp_path):
-    _, events = fit_with_tensorboard(tmp_path, small(interventions_every=3), max_epochs=8)
+    _, events = fit_with_tensorboard(
+        tmp_path, small(interventions_every=3, probe=squares_probe(12)), max_epochs=8
+    )
     due = [0, 1, 2, 3, 4, 6]  # the first five, then every third
-    assert scalar_steps(events, "cam/background_confidence") == [4 * n + 3 for n in due]
+    assert scalar_steps(events, "cam/background_reliance_se") == [4 * n + 3 for n in due]
     assert len(events.Scalars("cam/enrichment")) == 8
 
 
 def test_between_interventions_other_callbacks_see_the_last_values(tmp_path):
     log = MetricsLog()
-    fit(tmp_path, small(interventions_every=5), log, max_epochs=7)
-    seen = log.of("cam/background_confidence")
+    fit(tmp_path, small(interventions_every=5, probe=squares_probe(12)), log, max_epochs=7)
+    seen = log.of("cam/background_reliance_se")
     assert len(set(seen[:6])) > 1
     assert seen[6] == seen[5]
     assert log.of("cam/entropy")[6] != log.of("cam/entropy")[5]
@@ -128,7 +131,7 @@ def test_an_alert_says_that_masks_are_estimated(tmp_path):
     data = Squares(8, side=32)
     rule = Threshold("entropy", above=-1.0, patience=1, warmup=0)
     callback = small(probe=Probe(data.images, data.targets), estimate_masks=True, alerts=[rule])
-    with pytest.warns(UserWarning, match="estimated masks"):
+    with pytest.warns(UserWarning, match="masks are estimated"):
         fit(tmp_path, callback, train=loader(Squares(side=32)), val=loader(Squares(side=32)))
     (alert,) = reported(tmp_path)
     assert alert["estimated"] is True

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from helpers.training import (
     QUIET,
     Module,
-    Squares,
     events_of,
     fit,
     fit_with_tensorboard,
@@ -21,7 +19,7 @@ from helpers.training import (
 
 from lightning_cam import METHODS, Threshold, compute_cams
 from lightning_cam.explain.methods.registry import register
-from lightning_cam.interventions import INTERVENTIONS, Altered, register_intervention
+from lightning_cam.interventions import ATTRIBUTES, Attribute, register_attribute
 from lightning_cam.metrics import METRICS, Metric, register_metric
 from lightning_cam.metrics.documentation import document_metrics, metrics_tables
 from lightning_cam.output.loggers import register_sink
@@ -35,7 +33,7 @@ pytestmark = QUIET
 @pytest.fixture(autouse=True)
 def _restore_registries():
     """Remove what a test registered."""
-    kept = [(each, dict(each)) for each in (METHODS, METRICS, INTERVENTIONS, PANELS, _SINKS)]
+    kept = [(each, dict(each)) for each in (METHODS, METRICS, ATTRIBUTES, PANELS, _SINKS)]
     yield
     for registry, before in kept:
         registry.clear()
@@ -176,33 +174,17 @@ def test_a_panel_is_drawn(tmp_path):
     assert "cam/first_image" in image_tags(events_of(trainer))
 
 
-def test_an_intervention_is_run_and_its_metric_measured(tmp_path):
-    @register_intervention("black", masks=True)
-    def black(batch):
-        """Set all pixels to 0."""
-        rows = torch.arange(len(batch.images))
-        return Altered(rows, lambda: torch.zeros_like(batch.images))
+def test_an_attribute_is_exchanged_and_its_reliance_measured(tmp_path):
+    def everything(batch, partners):
+        """Return the partners themselves."""
+        return batch.images[partners]
 
-    def constant_answer(results):
-        return float(results.altered["black"].confidence.mean())
-
-    register_metric(
-        Metric(
-            "black_confidence",
-            "Confidence on black images",
-            "probability of the label on images without content",
-            group="reliance",
-            kind="intervention",
-            function=constant_answer,
-            needs=("masks", "labels"),
-            bounds=(0.0, 1.0),
-        )
-    )
-    data = Squares(4, seed=5)
-    callback = small(probe=squares_probe())
-    trainer = fit(tmp_path, callback)
-    net = trainer.lightning_module
-    with torch.no_grad():
-        answers = net(torch.zeros(1, 3, 16, 16)).softmax(dim=1)[0]
-    expected = float(answers[data.targets].mean())
-    assert float(trainer.callback_metrics["cam/black_confidence"]) == pytest.approx(expected, 1e-5)
+    register_attribute(Attribute("everything", "the whole image", everything, 0.99))
+    trainer = fit(tmp_path, small(probe=squares_probe(16)), max_epochs=4)
+    metrics = trainer.callback_metrics
+    found = float(metrics["cam/everything_reliance"])
+    error = float(metrics["cam/everything_reliance_se"])
+    assert 0 <= found <= 1
+    assert error > 0
+    page = metrics_tables()
+    assert "depends on the whole image" in page

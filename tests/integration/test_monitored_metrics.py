@@ -15,6 +15,7 @@ from helpers.training import (
     loader,
     scalar_steps,
     small,
+    squares_probe,
 )
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
@@ -75,7 +76,7 @@ def train(folder, epochs, *callbacks, resume=False, **kwargs):
 
 @pytest.mark.parametrize("metric", ["cam/enrichment", "cam/background_reliance"])
 def test_early_stopping_finds_its_metric_between_evaluations_after_a_resume(tmp_path, metric):
-    options = {"every_n_validations": 3, "interventions_every": 9}
+    options = {"every_n_validations": 3, "interventions_every": 9, "probe": squares_probe(12)}
     train(tmp_path, 2, small(**options), EarlyStopping(metric, mode="max", patience=9))
     log = MetricsLog()
     stopping = EarlyStopping(metric, mode="max", patience=9)
@@ -159,7 +160,9 @@ def test_a_metric_that_needs_masks_is_refused_by_that_name(tmp_path, arguments, 
 
 def test_a_scheduler_that_needs_masks_is_told_so(tmp_path):
     module = WithPlateau()
-    with pytest.raises(ValueError, match=r"ReduceLROnPlateau: .* needs masks.*cam/rim_reliance"):
+    with pytest.raises(
+        ValueError, match=r"ReduceLROnPlateau: .* needs masks.*cam/label_confidence"
+    ):
         fit(tmp_path, small(), module=module, val=loader(WithoutMasks()))
     assert module.trained == 0
 
@@ -173,8 +176,9 @@ def test_a_metric_without_a_probes_name_is_refused_with_the_name_that_it_has(tmp
 
 
 def test_a_metric_of_interventions_that_are_never_made_is_refused(tmp_path):
+    callback = small(interventions_every=0, probe=squares_probe(12))
     with pytest.raises(ValueError, match="cam/background_reliance needs interventions_every"):
-        fit(tmp_path, small(interventions_every=0), EarlyStopping("cam/background_reliance"))
+        fit(tmp_path, callback, EarlyStopping("cam/background_reliance"))
 
 
 def test_a_name_that_the_module_may_log_itself_is_not_refused(tmp_path):

@@ -13,8 +13,9 @@ from lightning_cam.explain.candidate_layers import candidate_layers
 from lightning_cam.explain.features import feature_maps
 from lightning_cam.explain.methods import METHODS
 from lightning_cam.explain.targets import resolve_target
-from lightning_cam.interventions import register_intervention
-from lightning_cam.interventions.registry import INTERVENTIONS, Altered
+from lightning_cam.interventions import ATTRIBUTES, Attribute, register_attribute
+from lightning_cam.metrics import METRICS
+from lightning_cam.metrics.catalog import reliance_metrics
 
 PANELS = ["overlay", "methods", "features", "activation_maximization"]
 
@@ -46,14 +47,16 @@ def monitor_of(probe, **options):
 
 @pytest.fixture
 def unaltered():
-    """An intervention that returns the probe's own images."""
+    """An exchange that returns the probe's own images."""
 
-    @register_intervention("unaltered", masks=True)
-    def unaltered(batch):
-        return Altered(torch.arange(len(batch.images)), lambda: batch.images)
+    def whole(batch, partners):
+        return batch.images if len(partners) == len(batch.images) else batch.images[partners]
 
+    register_attribute(Attribute("unaltered", "everything", whole, None, masks=True))
     yield
-    del INTERVENTIONS["unaltered"]
+    del ATTRIBUTES["unaltered"]
+    for metric in reliance_metrics("unaltered", "", ()):
+        del METRICS[metric.name]
 
 
 @pytest.mark.parametrize("masks", [True, False], ids=["masks", "no masks"])

@@ -195,7 +195,7 @@ def test_images_alone(tmp_path):
             self.record(batch, None, self(batch).softmax(dim=1))
 
     done = run(tmp_path, Module(), data_of(picture))
-    check(done, labels=False, notes=("no labels: predicted classes take their place",))
+    check(done, labels=False, notes=("no labels: reliance on attributes is not measured",))
     assert "balanced" not in done.said
 
 

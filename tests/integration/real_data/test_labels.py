@@ -56,7 +56,7 @@ def test_one_hot_labels_and_a_softmax(tmp_path):
 
 
 FINDINGS = [[0, 1, 1, 0], [1, 0, 0, 0], [0, 0, 1, 0], [1, 1, 1, 1], [0, 0, 0, 1], [0, 1, 0, 0]]
-SEVERAL = ("several labels per image: reliance on the background is not measured",)
+SEVERAL = ("several labels per image: reliance on attributes is not measured",)
 
 
 def several(first=()):

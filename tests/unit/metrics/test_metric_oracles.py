@@ -22,7 +22,7 @@
 |                      | SciPy `spearmanr`, `rankdata`     |                                     |
 | top_overlap          | scikit-learn `jaccard_score`      | TopKIntersection of Quantus is of a |
 |                      |                                   | map and a mask, another measure     |
-| rfs, bg_gap          | the papers' formulas, by hand     | in `test_reliance.py`               |
+| ..._reliance         | models whose reliance is known    | in `interventions/test_attributes`  |
 
 Values of Quantus and pysaliency are recorded in `helpers/quantus_values.py`; it explains why.
 """

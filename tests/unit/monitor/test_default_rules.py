@@ -9,9 +9,9 @@ from lightning_cam.monitor.default_rules import default_rules
     ("masks", "labels", "metrics"),
     [
         (False, False, []),
-        (False, True, ["rim_reliance"]),
+        (False, True, ["shortcut_score_low"]),
         (True, False, ["enrichment"]),
-        (True, True, ["enrichment", "background_reliance"]),
+        (True, True, ["enrichment", "shortcut_score_low"]),
     ],
 )
 def test_default_rules_depend_on_masks_and_labels(masks, labels, metrics):

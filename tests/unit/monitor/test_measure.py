@@ -9,18 +9,15 @@ from lightning_cam import Probe
 from lightning_cam.explain.result import CAMResult
 from lightning_cam.metrics import enrichment, entropy, jsd
 from lightning_cam.metrics.registry import METRICS, find_metric
-from lightning_cam.metrics.reliance import InterventionResults, outcome
 from lightning_cam.monitor import History, Snapshot
 from lightning_cam.monitor.measure import (
     averages,
     compute_metrics,
-    intervention_metrics,
     map_metrics,
     movement_metrics,
     prediction_metrics,
     unflipped,
 )
-from lightning_cam.monitor.metric_names import intervention_metrics_of
 
 KEY, OTHER = ("gradcam", "layer"), ("layercam", "layer")
 
@@ -210,14 +207,3 @@ def test_averages_skip_nan_and_keep_the_order():
     assert found["a"] == 2
     assert math.isnan(found["b"])
     assert found["c"] == 4
-
-
-# --- interventions --------------------------------------------------------------------------------
-
-
-def test_metrics_of_interventions_are_nan_where_undefined():
-    metrics = intervention_metrics_of(probe(), has_logits=True)
-    clean = outcome(torch.rand(4, 3).softmax(1), torch.arange(4) % 2, torch.arange(4))
-    found = intervention_metrics(InterventionResults(clean, {}), metrics)
-    assert list(found) == [metric.name for metric in metrics]
-    assert all(math.isnan(value) for value in found.values())

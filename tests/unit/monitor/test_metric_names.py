@@ -5,7 +5,7 @@ import torch
 
 from lightning_cam import Probe
 from lightning_cam.monitor.metric_names import (
-    intervention_metrics_of,
+    attributes_of,
     is_comparison,
     metric_names_for,
     missing_metric,
@@ -23,22 +23,23 @@ def probe(*, masks=True, targets=(0, 1, 0, 1)):
 @pytest.mark.parametrize(
     ("masks", "targets", "has_logits", "expected"),
     [
-        (True, [0, 1, 0, 1], True, "background_reliance"),
-        (False, [0, 1, 0, 1], True, "rim_reliance"),
-        (False, None, True, "rim_reliance"),
+        (True, [0, 1, 0, 1], True, "background"),
+        (False, [0, 1, 0, 1], True, "surround"),
+        (False, None, True, None),
         (True, None, True, None),
         (True, [0, 1, 0, 1], False, None),
         (True, [[0, 1]] * 4, True, None),
     ],
 )
-def test_metrics_of_interventions_depend_on_masks_labels_and_logits(
-    masks, targets, has_logits, expected
-):
+def test_attributes_depend_on_masks_labels_and_logits(masks, targets, has_logits, expected):
     targets = None if targets is None else torch.tensor(targets)
-    found = intervention_metrics_of(probe(masks=masks, targets=targets), has_logits=has_logits)
-    names = {metric.name for metric in found}
+    known = probe(masks=masks, targets=targets)
+    found = attributes_of(known, has_logits=has_logits, has_maps=True)
+    names = {each.name for each in found}
     assert not names if expected is None else expected in names
-    assert not {"background_reliance", "rim_reliance"} <= names
+    assert not {"background", "surround"} <= names
+    without = attributes_of(known, has_logits=has_logits, has_maps=False)
+    assert {each.name for each in without} == names - {"watermark"}
 
 
 @pytest.mark.parametrize("masks", [True, False])
@@ -46,7 +47,7 @@ def test_names_for_a_probe_are_those_whose_needs_it_meets(masks):
     names = set(metric_names_for(probe(masks=masks)))
     assert {"entropy", "jsd_first", "label_confidence"} <= names
     assert ("enrichment_random" in names) is ("background_reliance" in names) is masks
-    assert ("rim_reliance" in names) is not masks
+    assert ("surround_reliance" in names) is not masks
     unlabelled = set(metric_names_for(probe(targets=None)))
     assert not {"label_confidence", "background_reliance"} & unlabelled
 
@@ -57,10 +58,12 @@ def test_names_for_a_probe_are_those_whose_needs_it_meets(masks):
         ("enrichment", {"masks": False}, "needs masks; this probe has none: give masks"),
         ("iou_random", {"masks": False}, "needs masks"),
         ("enrichment/layercam@net.3", {"masks": False}, "needs masks"),
-        ("rim_reliance", {}, "is measured without masks only; this probe has masks"),
+        ("surround_reliance", {}, "is measured without masks only; this probe has masks"),
         ("label_confidence", {"targets": None}, "needs labels; this probe has none"),
         ("background_reliance", {"targets": [[0, 1]] * 4}, "needs one label per image"),
         ("overhead", {}, "needs max_overhead="),
+        ("patch_reliance", {"targets": [0, 1, 2, 3]}, "needs two images of one class and one of"),
+        ("shortcut_score", {"targets": [2, 2, 2, 2]}, "needs two images of one class and one of"),
     ],
 )
 def test_a_message_says_what_a_metric_needs(name, known, reason):

@@ -22,10 +22,10 @@ from helpers.recorded_run import net, probe_of
 from torch import nn
 
 from lightning_cam import Probe, Threshold, compute_cams
-from lightning_cam.metrics.registry import METRICS, find_metric
+from lightning_cam.metrics.registry import find_metric
 from lightning_cam.monitor import probe_monitor as module
+from lightning_cam.monitor.alerts import verdict_of
 from lightning_cam.monitor.baselines import measure_baselines
-from lightning_cam.monitor.default_rules import BACKGROUND_LIMIT
 from lightning_cam.output.panels import PANELS
 from lightning_cam.runtime.forward_context import ForwardContext
 
@@ -130,31 +130,53 @@ def test_an_evaluation_leaves_the_model_and_the_random_streams():
 # --- interventions and noise floor ----------------------------------------------------------------
 
 
-def test_interventions_without_masks_use_the_maps_of_the_evaluation():
-    model, probe = RegionReader(PATCH), Probe(coloured(PATCH), LABELS)
-    evaluation, _ = evaluate(probe_monitor(model, probe, method="layercam"), model)
-    rims = {n for n, m in METRICS.items() if m.kind == "intervention" and "no masks" in m.needs}
-    assert set(evaluation.evidence) == rims
-    assert evaluation.metrics["faithfulness"] > 0.5
+def test_evidence_holds_the_attributes_that_the_probe_allows():
+    model = RegionReader(PATCH)
+    for masks in (None, PATCH.expand(len(LABELS), -1, -1)):
+        probe = Probe(coloured(PATCH), LABELS, masks=masks)
+        evaluation, _ = evaluate(probe_monitor(model, probe, method="layercam"), model)
+        assert ("background_reliance_low" in evaluation.evidence) is (masks is not None)
+        assert ("surround_reliance_low" in evaluation.evidence) is (masks is None)
+        assert set(evaluation.evidence) <= set(evaluation.metrics)
 
 
-def test_interventions_that_a_probe_does_not_allow_are_nan_and_no_evidence():
-    """Labels without a pair: backgrounds cannot be exchanged within a class."""
+def test_without_partners_there_are_no_interventions():
+    """Labels without a pair: nothing can be exchanged within a class."""
     model = net()
     evaluation, _ = evaluate(probe_monitor(model, probe_of(3)), model)
-    assert math.isnan(evaluation.metrics["bg_gap"])
-    assert "bg_gap" not in evaluation.evidence
-    assert all(math.isfinite(value) for value in evaluation.evidence.values())
+    assert not evaluation.evidence
+    assert "background_reliance" not in evaluation.metrics
 
 
-def test_without_labels_interventions_are_about_the_predictions():
-    model, images = RegionReader(PATCH), coloured(PATCH)
-    labelled, unlabelled = (
-        evaluate(probe_monitor(model, Probe(images, labels), method="layercam"), model)[0]
-        for labels in (LABELS, None)
-    )
-    assert model(images).argmax(dim=1).tolist() == LABELS.tolist()
-    assert unlabelled.evidence == pytest.approx(labelled.evidence)
+def test_without_labels_there_are_no_interventions():
+    model = RegionReader(PATCH)
+    monitor = probe_monitor(model, Probe(coloured(PATCH), None), method="layercam")
+    evaluation, _ = evaluate(monitor, model)
+    assert not evaluation.evidence
+    assert not [name for name in evaluation.metrics if "reliance" in name]
+
+
+def test_an_evaluation_that_is_not_remembered_leaves_the_evidence_as_it_was():
+    model = RegionReader(PATCH)
+    monitor = probe_monitor(model, Probe(coloured(PATCH), LABELS), method="layercam")
+    evaluate(monitor, model)
+    before = monitor.evidence.state_dict()
+    monitor.evaluate(model, ForwardContext.of(model), epoch=1, step=1)
+    assert monitor.evidence.state_dict() == before
+    evaluate(monitor, model)
+    assert monitor.evidence.state_dict() != before
+
+
+def test_evidence_is_part_of_the_state():
+    model, probe = RegionReader(PATCH), Probe(coloured(PATCH), LABELS)
+    monitor = probe_monitor(model, probe, method="layercam")
+    evaluate(monitor, model)
+    again = probe_monitor(model, probe, method="layercam")
+    assert again.load_state_dict(monitor.state_dict()) == ""
+    assert again.evidence.state_dict() == monitor.evidence.state_dict()
+    damaged = monitor.state_dict()
+    damaged["evidence"]["cells"] = [0.0]
+    assert "cannot be used" in again.load_state_dict(damaged)
 
 
 def test_a_value_beyond_a_limit_is_tested_by_interventions_although_none_are_due():
@@ -219,8 +241,7 @@ def test_an_alert_holds_the_facts_of_its_evaluation():
     assert (alert.epoch, alert.step, alert.worst) == (3, 39, evaluation.worst)
     assert alert.value == evaluation.metrics["entropy"]
     assert alert.evidence == evaluation.evidence
-    reliance = evaluation.evidence["background_reliance"]
-    assert alert.verdict == ("confirmed" if reliance >= BACKGROUND_LIMIT else "contradicted")
+    assert alert.verdict == verdict_of(evaluation.evidence)
     assert evaluate(monitor, model, 4)[1] == []
 
 

@@ -99,10 +99,18 @@ def test_a_restored_count_continues():
         (10, [0, 1, 2, 3, 4, 10]),
         (1, list(range(20))),
         (0, []),
+        (None, [0, 1, 2, 3, 4, 10, 20]),
     ],
 )
 def test_interventions_are_due_at_the_first_five_evaluations_and_every_nth(every, expected):
-    assert [count for count in range(20) if interventions_due(count, every)] == expected
+    assert [count for count in range(20 + (every is None)) if interventions_due(count, every)] == (
+        expected
+    )
+
+
+def test_by_default_interventions_become_ever_rarer():
+    due = [count for count in range(200) if interventions_due(count, None)]
+    assert due == [0, 1, 2, 3, 4, 10, 20, 40, 80, 160]
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,9 @@ def test_values_that_are_not_finite_are_null_and_are_read_as_nan(recorder):
 
 
 def test_alerts_are_recorded_with_their_evaluation(recorder):
-    alert = Alert("cam", "enrichment", 0.4, 1.0, 3, 30, "confirmed", {"bg_gap": math.nan}, ("00",))
+    alert = Alert(
+        "cam", "enrichment", 0.4, 1.0, 3, 30, "confirmed", {"bg_gap": math.nan}, worst=("00",)
+    )
     recorder.add(evaluation_of(torch.rand(4, 3, 3), alerts=(alert,)))
     assert evaluations(recorder)[0].alerts == [alert.as_dict()]
 

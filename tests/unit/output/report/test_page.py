@@ -193,7 +193,9 @@ def test_names_are_escaped(tmp_path):
     probe = probe_of(classes, classes, ids=NAMES, class_names=names)
     folder = tmp_path / "<b>run & 'co'<"
     run = Run(folder, probe, tag="cam/<i>tag", classes=classes)
-    alert = Alert("<s>probe", "<u>metric", 0.1, 0.2, 0, 0, "confirmed", {"<em>": 1.0}, tuple(NAMES))
+    alert = Alert(
+        "<s>probe", "<u>metric", 0.1, 0.2, 0, 0, "contradicted", {"<em>": 1.0}, worst=tuple(NAMES)
+    )
     run.evaluate(0, [alert])
     made = page(write_report([folder]))
     assert made.source.count("<script") == 2
@@ -212,7 +214,12 @@ def test_names_are_escaped(tmp_path):
 
 def test_a_lone_surrogate_in_a_name_is_replaced(tmp_path):
     Run(tmp_path, probe_of(1, ids=["bad \udc80 name"])).evaluate(
-        0, [Alert("cam", "enrichment", 0.1, 0.2, 0, 0, "confirmed", {}, ("bad \udc80 name",))]
+        0,
+        [
+            Alert(
+                "cam", "enrichment", 0.1, 0.2, 0, 0, "contradicted", {}, worst=("bad \udc80 name",)
+            )
+        ],
     )
     assert "bad ? name" in page(write_report([tmp_path])).text
 
