@@ -14,6 +14,7 @@ import numpy as np
 from lightning_cam.metrics.registry import (
     GAP,
     GROUPS,
+    METRICS,
     OF_CLASS,
     REFERENCES,
     Metric,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from lightning_cam.output.record import EvaluationRecord, ProbeRecord
 
 _DIGITS = 4
+UNCERTAINTY = ("se", "low")  # at the end of a metric's name: of its standard error, its lower bound
 _OPACITY = 0.7
 _FINER = 8  # so many points a mask's pixel, for outlines along the pixels' edges
 _MOST_POINTS = 1024
@@ -69,7 +71,10 @@ def colour_tables() -> dict[str, str]:
 
 def _groups(records: Iterable[ProbeRecord]) -> list[dict[str, Any]]:
     """Return the catalog's groups with the charts of each, and the gaps that were recorded."""
-    groups = {key: [_chart(each.name, each) for each in some] for key, some in grouped().items()}
+    groups = {
+        key: [_chart(each.name, each) for each in some if not is_uncertainty(each)]
+        for key, some in grouped().items()
+    }
     gaps = dict.fromkeys(
         name
         for record in records
@@ -92,6 +97,7 @@ def _chart(name: str, metric: Metric | None) -> dict[str, Any]:
             "low": None,
             "high": None,
             "percent": False,
+            "uncertain": [],
             **facts,
         }
     low, high = metric.bounds
@@ -104,7 +110,14 @@ def _chart(name: str, metric: Metric | None) -> dict[str, Any]:
         "even": metric.even,
         "percent": metric.percent,
         "moves": metric.moves,
+        "uncertain": [key for key in UNCERTAINTY if f"{name}_{key}" in METRICS],
     }
+
+
+def is_uncertainty(metric: Metric) -> bool:
+    """Return whether a metric is the error or bound of another one, in whose chart it is drawn."""
+    stem, _, last = metric.name.rpartition("_")
+    return last in UNCERTAINTY and stem in METRICS
 
 
 def _probe(record: ProbeRecord) -> dict[str, Any]:

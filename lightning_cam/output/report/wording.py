@@ -13,10 +13,14 @@ if TYPE_CHECKING:
 Severity = Literal["confirmed", "saliency", "contradicted", "none", "unknown"]
 
 VERDICTS: dict[str, tuple[Severity, str]] = {
-    "confirmed": ("confirmed", "Confirmed: the model uses the background"),
-    "contradicted": ("contradicted", "Contradicted: the score hardly depends on the background"),
+    "confirmed": ("confirmed", "Confirmed: exchanging the attribute changes the answers"),
+    "contradicted": (
+        "contradicted",
+        "Contradicted: exchanging the background hardly changes the answers",
+    ),
     "saliency only": ("saliency", "Saliency only: not checked by interventions"),
 }
+_HELPFUL = 0.1  # reliance on the surroundings from which that is said
 _WORST_FIRST = ("confirmed", "saliency only", "contradicted")
 
 
@@ -38,9 +42,28 @@ def verdict(records: Sequence[ProbeRecord]) -> tuple[Severity, str]:
     if alerts:
         return _with_alerts(alerts)
     count = f"{evaluations} evaluation{'s' if evaluations > 1 else ''}"
+    said = _without_alert(
+        [record.evaluations[-1].metrics for record in records if record.evaluations]
+    )
     if all(record.settings.get("alerts", None) == [] for record in records):
         return "unknown", f"No alert in {count}, but there was no rule."
-    return "none", f"No alert in {count}."
+    return "none", f"No alert in {count}. {said}"
+
+
+def _without_alert(latest: Sequence[Mapping[str, Any]]) -> str:
+    """Return what the last evaluations say of what the model relies on, one sentence."""
+    if not any("shortcut_score" in metrics for metrics in latest):
+        return (
+            "What the model relies on is unknown: that needs one label per image, two images of a "
+            "class and another class."
+        )
+    context = [metrics.get("context_reliance_low") or 0.0 for metrics in latest]
+    if max(context) >= _HELPFUL:
+        return (
+            "The surroundings help, as they do in natural data: exchanging them costs at least "
+            f"{max(context):.0%} of what the model knows."
+        )
+    return "It relies on no attribute more than natural data explains."
 
 
 def _with_alerts(alerts: Sequence[Mapping[str, Any]]) -> tuple[Severity, str]:
@@ -48,7 +71,7 @@ def _with_alerts(alerts: Sequence[Mapping[str, Any]]) -> tuple[Severity, str]:
     severity, _ = VERDICTS[first["verdict"]]
     same = sum(alert["verdict"] == first["verdict"] for alert in alerts)
     start = {
-        "confirmed": "The model uses the background",
+        "confirmed": f"The model relies on {first.get('cue') or 'the background'}",
         "saliency": "Seen in the maps only, not checked by interventions",
         "contradicted": "Seen in the maps, contradicted by interventions",
     }[severity]

@@ -37,6 +37,21 @@ function tickText(value, step, share) {
 
 // chart: title, note, metric, series [{run, values}], baselines [{run, name, word, value}],
 // alerts [{run, at, level, title, own}]. Values are indexed by the slider's position.
+// Return the 95 % interval of each value as a band, and the lower bound as a dashed line.
+function bandOf({ run, values, errors, lows }, px, py) {
+  const found = [];
+  if (errors) {
+    const at = values.map((v, i) => (known(v) && known(errors[i]) ? i : -1)).filter((i) => i >= 0);
+    const edge = (sign) => at.map((i) => `${px(i).toFixed(1)} ${py(values[i] + sign * 1.96 * errors[i]).toFixed(1)}`);
+    if (at.length > 1) found.push(svg("path", { class: `band run-${run}`, d: `M${[...edge(1), ...edge(-1).reverse()].join("L")}Z` }));
+  }
+  if (lows) {
+    const points = lows.map((v, i) => (known(v) ? `${px(i).toFixed(1)} ${py(v).toFixed(1)}` : "")).filter(Boolean);
+    if (points.length > 1) found.push(svg("path", { class: `line bound run-${run}`, d: `M${points.join("L")}` }));
+  }
+  return found;
+}
+
 function drawChart(box, chart) {
   const width = Math.max(220, box.clientWidth || 300);
   const height = 132;
@@ -80,7 +95,8 @@ function drawChart(box, chart) {
     mark.append(svg("title", {}, `${alert.title}: alert, ${LEVELS[alert.level]}`));
     plot.append(mark);
   }
-  for (const { run, values } of chart.series) {
+  for (const { run, values, errors, lows } of chart.series) {
+    plot.append(...bandOf({ run, values, errors, lows }, px, (v) => py(Math.min(Math.max(v, low), high))));
     const there = values.map((v, at) => (known(v) ? at : -1)).filter((at) => at >= 0);
     const points = there.map((at) => `${px(at).toFixed(1)} ${py(values[at]).toFixed(1)}`);
     if (points.length > 1) plot.append(svg("path", { class: `line run-${run}`, d: `M${points.join("L")}` }));
@@ -166,7 +182,9 @@ function chartOf(metric) {
     const name = `${plain}${suffix}` in probe.metrics ? `${plain}${suffix}` : plain;
     const values = seriesOf(run, name);
     if (!values) return;
-    series.push({ run, values });
+    const [errors, lows] = ["se", "low"].map((key) =>
+      metric.uncertain.includes(key) ? seriesOf(run, `${name}_${key}`) : null);
+    series.push({ run, values, errors, lows });
     if (name === plain) {
       for (const [key, word] of BASELINES) {
         const value = mean(probe.metrics[`${plain}_${key}`] || []);
@@ -177,7 +195,7 @@ function chartOf(metric) {
     }
     for (const alert of probe.alerts) {
       const at = axis.xs.indexOf(axis.own[run][alert.evaluation]);
-      alerts.push({ ...alert, run, at, own: alert.metric === name });
+      alerts.push({ ...alert, run, at, own: alert.metric === name || alert.metric === `${name}_low` });
     }
   });
   if (!series.length) return null;
@@ -190,10 +208,11 @@ function others() {
   const shown = new Set(data.groups.flatMap((group) => group.metrics.map((m) => m.name)));
   const stems = data.groups.flatMap((g) => g.metrics.filter((m) => m.moves).map((m) => m.name));
   const moving = Object.keys(data.references).flatMap((r) => stems.map((stem) => `${stem}_${r}`));
+  const uncertain = data.groups.flatMap((g) => g.metrics.flatMap((m) => m.uncertain.map((key) => `${m.name}_${key}`)));
   const names = new Set(probes().flatMap((p) => (p ? Object.keys(p.metrics) : [])));
   const bases = BASELINES.map(([key]) => `_${key}`);
   const wanted = [...names].filter((name) =>
-    !name.includes("/") && !shown.has(name) && !moving.includes(name) && !bases.some((b) => name.endsWith(b)));
+    !name.includes("/") && !shown.has(name) && !moving.includes(name) && !uncertain.includes(name) && !bases.some((b) => name.endsWith(b)));
   return wanted.map((name) => metricOf(name));
 }
 

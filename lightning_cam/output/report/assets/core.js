@@ -67,7 +67,7 @@ function metricOf(name) {
   const metrics = data.groups.flatMap((group) => group.metrics);
   const moved = (metric) => metric.moves && Object.keys(data.references).some((r) => name === `${metric.name}_${r}`);
   const found = metrics.find((metric) => metric.name === name) || metrics.find(moved);
-  return found || { name, title: name, description: "", low: null, high: null, even: null, percent: false, moves: false };
+  return found || { name, title: name, description: "", low: null, high: null, even: null, percent: false, moves: false, uncertain: [] };
 }
 
 let axis = { by: "epoch", xs: [], evaluations: [] };

@@ -25,7 +25,7 @@ def test_the_most_severe_alert_is_the_verdict(tmp_path):
     level, sentence = verdict(read_run(tmp_path))
     assert level == "confirmed"
     assert sentence == (
-        "The model uses the background: 1 confirmed alert of 3 at epoch 1 "
+        "The model relies on the background: 1 confirmed alert of 3 at epoch 1 "
         "(Enrichment 0.40, limit 1.00)."
     )
 
@@ -50,14 +50,18 @@ def test_without_confirmation_reliance_is_not_claimed(tmp_path, judged, level):
     Run(tmp_path).evaluate(0, [alert(judged=judged), alert(judged=judged)])
     found, sentence = verdict(read_run(tmp_path))
     assert found == level
-    assert "uses the background" not in sentence
+    assert "relies on" not in sentence
     assert "2 alerts, the first at epoch 1" in sentence
 
 
 def test_a_run_without_alerts_differs_from_one_without_rules(tmp_path):
     Run(tmp_path / "a", alerts=None).evaluate(0, [])
     Run(tmp_path / "b", alerts=()).evaluate(0, [])
-    assert verdict(read_run(tmp_path / "a")) == ("none", "No alert in 1 evaluation.")
+    assert verdict(read_run(tmp_path / "a")) == (
+        "none",
+        "No alert in 1 evaluation. What the model relies on is unknown: that needs one label per "
+        "image, two images of a class and another class.",
+    )
     assert verdict(read_run(tmp_path / "b")) == (
         "unknown",
         "No alert in 1 evaluation, but there was no rule.",
