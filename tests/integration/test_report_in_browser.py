@@ -58,7 +58,7 @@ def one(folder):
     names = ["cat", "dog", "owl"]
     run = Run(folder / "one", probe_of(6, class_names=names), method=["gradcam", "layercam"])
     run.evaluate_epochs(3)
-    alert = Alert("cam", "enrichment", 0.4, 1.0, 3, 39, "confirmed", {"bg_gap": 0.5}, ("00",))
+    alert = Alert("cam", "enrichment", 0.4, 1.0, 3, 39, "confirmed", {"bg_gap": 0.5}, worst=("00",))
     run.evaluate(3, [alert])
     return write_report([folder / "one"])
 
@@ -270,7 +270,7 @@ def test_hostile_names_are_shown_as_text(browser, folder):
     names = [f"{name} class" for name in NAMES]
     probe = probe_of(count, count, ids=NAMES, class_names=names)
     run = Run(folder / "<img src=x onerror=alert(1)>", probe, classes=count)
-    alert = Alert("cam", NAMES[1], 0.1, 0.2, 0, 0, "confirmed", {NAMES[0]: 1.0}, tuple(NAMES))
+    alert = Alert("cam", NAMES[1], 0.1, 0.2, 0, 0, "confirmed", {NAMES[0]: 1.0}, worst=tuple(NAMES))
     run.evaluate(0, [alert])
     run.evaluate(1, [])
     path = write_report([run.recorder.path.parent.parent], folder / "hostile.html")

@@ -63,7 +63,7 @@ def check_evaluation(line: Mapping[str, Any], images: int, *, multi_label: bool)
         _agrees("cells", len(base64.b64decode(each["cells"])) == math.prod(shape))
     for each in line["alerts"]:
         _check(each, _ALERT)
-        _check({"attribute": "", "cue": ""} | each, _ALERT_SINCE_0_2)
+        _check({"attribute": "", "cue": ""} | each, _NEWER_ALERT)
 
 
 def _check(line: object, parts: Mapping[str, _Check]) -> None:
@@ -188,4 +188,4 @@ _ALERT: dict[str, _Check] = {
     "evidence": _dict_of(_number),
     "worst": _list_of(_text),
 }
-_ALERT_SINCE_0_2: dict[str, _Check] = {"attribute": _text, "cue": _text}
+_NEWER_ALERT: dict[str, _Check] = {"attribute": _text, "cue": _text}

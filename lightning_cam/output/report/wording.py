@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -42,28 +43,35 @@ def verdict(records: Sequence[ProbeRecord]) -> tuple[Severity, str]:
     if alerts:
         return _with_alerts(alerts)
     count = f"{evaluations} evaluation{'s' if evaluations > 1 else ''}"
-    said = _without_alert(
-        [record.evaluations[-1].metrics for record in records if record.evaluations]
-    )
+    said = _without_alert(records)
     if all(record.settings.get("alerts", None) == [] for record in records):
         return "unknown", f"No alert in {count}, but there was no rule."
     return "none", f"No alert in {count}. {said}"
 
 
-def _without_alert(latest: Sequence[Mapping[str, Any]]) -> str:
-    """Return what the last evaluations say of what the model relies on, one sentence."""
-    if not any("shortcut_score" in metrics for metrics in latest):
+def _without_alert(records: Sequence[ProbeRecord]) -> str:
+    """Return what is known of what the model relies on, one sentence."""
+    if not _latest(records, "shortcut_score"):
         return (
             "What the model relies on is unknown: that needs one label per image, two images of a "
             "class and another class."
         )
-    context = [metrics.get("context_reliance_low") or 0.0 for metrics in latest]
-    if max(context) >= _HELPFUL:
+    context = max(_latest(records, "context_reliance_low"), default=0.0)
+    if context >= _HELPFUL:
         return (
             "The surroundings help, as they do in natural data: exchanging them costs at least "
-            f"{max(context):.0%} of what the model knows."
+            f"{context:.0%} of what the model knows."
         )
     return "It relies on no attribute more than natural data explains."
+
+
+def _latest(records: Sequence[ProbeRecord], name: str) -> list[float]:
+    """Return the latest value of a metric that is known, of each probe that has any."""
+    found = []
+    for record in records:
+        values = [each.metrics.get(name) for each in record.evaluations]
+        found += [value for value in values if value is not None and math.isfinite(value)][-1:]
+    return found
 
 
 def _with_alerts(alerts: Sequence[Mapping[str, Any]]) -> tuple[Severity, str]:

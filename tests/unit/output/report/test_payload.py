@@ -15,7 +15,13 @@ from helpers.recorded_run import Run, probe_of
 from lightning_cam.metrics.registry import GROUPS, METRICS, grouped
 from lightning_cam.monitor import Alert
 from lightning_cam.output.record import read_run
-from lightning_cam.output.report.payload import colour_tables, image_size, outline, payload
+from lightning_cam.output.report.payload import (
+    colour_tables,
+    image_size,
+    is_uncertainty,
+    outline,
+    payload,
+)
 from lightning_cam.render.colormaps import COLORMAPS, table
 
 
@@ -43,8 +49,10 @@ def test_groups_and_charts_are_those_of_the_catalog(tmp_path):
     Run(tmp_path).evaluate(0)
     groups = payload([("run", read_run(tmp_path))])["groups"]
     charts = {each["name"]: each for group in groups for each in group["metrics"]}
-    assert set(charts) == set(METRICS)
-    assert sum(len(group["metrics"]) for group in groups) == len(METRICS)  # each once
+    drawn = {name for name, metric in METRICS.items() if not is_uncertainty(metric)}
+    assert set(charts) == drawn
+    assert charts["patch_reliance"]["uncertain"] == ["se", "low"]  # in the chart of the reliance
+    assert sum(len(group["metrics"]) for group in groups) == len(drawn)  # each once
     assert [group["title"] for group in groups if group["metrics"]] == [
         GROUPS[key] for key in grouped()
     ]

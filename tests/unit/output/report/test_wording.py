@@ -2,6 +2,7 @@
 
 import math
 import re
+from types import SimpleNamespace
 
 import pytest
 from helpers.recorded_run import Run, probe_of
@@ -14,8 +15,9 @@ from lightning_cam.output.report.wording import number, verdict
 
 def alert(metric="enrichment", judged="confirmed", epoch=1):
     return Alert(
-        "cam", metric, 0.4, 1.0, epoch, 10 * epoch + 9, judged, {"bg_gap_confidence": 0.5}, ("00",)
-    )
+        "cam", metric, 0.4, 1.0, epoch, 10 * epoch + 9, judged, {"patch_reliance": 0.5},
+        worst=("00",),
+    )  # fmt: skip
 
 
 def test_the_most_severe_alert_is_the_verdict(tmp_path):
@@ -59,8 +61,7 @@ def test_a_run_without_alerts_differs_from_one_without_rules(tmp_path):
     Run(tmp_path / "b", alerts=()).evaluate(0, [])
     assert verdict(read_run(tmp_path / "a")) == (
         "none",
-        "No alert in 1 evaluation. What the model relies on is unknown: that needs one label per "
-        "image, two images of a class and another class.",
+        "No alert in 1 evaluation. It relies on no attribute more than natural data explains.",
     )
     assert verdict(read_run(tmp_path / "b")) == (
         "unknown",
@@ -86,3 +87,23 @@ def test_a_run_without_evaluations_has_no_verdict(tmp_path):
 )
 def test_numbers_have_two_decimals_or_two_digits(value, text):
     assert number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("metrics", "said"),
+    [
+        ({"shortcut_score": 0.0, "context_reliance_low": 0.25}, "surroundings help.*at least 25%"),
+        ({"shortcut_score": 0.0, "context_reliance_low": 0.0}, "relies on no attribute"),
+        ({"entropy": 0.5}, "is unknown"),
+        ({"shortcut_score": math.nan}, "is unknown"),
+    ],
+)
+def test_without_an_alert_it_says_what_helps_or_that_it_is_unknown(metrics, said):
+    evaluations = [
+        SimpleNamespace(metrics=metrics, alerts=()),
+        SimpleNamespace(metrics={}, alerts=()),
+    ]
+    record = SimpleNamespace(evaluations=evaluations, settings={})
+    level, sentence = verdict([record])
+    assert level == "none"
+    assert re.search(said, sentence)
