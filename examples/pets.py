@@ -131,7 +131,7 @@ def main() -> None:
     )
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     print(f"\nval_acc              {metrics['val_acc']:.2f}")
-    for name in ("enrichment", "enrichment_center", "enrichment_untrained", "bg_gap_confidence"):
+    for name in ("enrichment", "enrichment_center", "enrichment_untrained", "shortcut_score"):
         print(f"{name:20} {metrics.get(f'cam/{name}', float('nan')):.2f}")
     print(
         "\nPets are in the middle of their photographs: compare enrichment with enrichment_center,"

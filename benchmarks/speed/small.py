@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from benchmarks.speed.bench import Bench, Case, forward_of
 from benchmarks.speed.runs import classifier, loader, probe_for, tiny, trainer
 from benchmarks.trainings import Classifier
 from lightning_cam import CAMCallback, compute_cams
-from lightning_cam.interventions.registry import InterventionInput
-from lightning_cam.interventions.run import run_interventions
+from lightning_cam.interventions import ATTRIBUTES, ExchangeBatch
+from lightning_cam.interventions.run import run_exchanges
+from lightning_cam.monitor.evidence import Evidence
 
 _IMPORTED = (
     ("torch", "import lightning_cam"),
@@ -99,9 +101,17 @@ def interventions(bench: Bench) -> dict[str, Any]:
     masks[:, quarter:-quarter, quarter:-quarter] = True
     result = compute_cams(model, images, targets, layers="layer4")
     maps = next(iter(result.maps.values()))
-    batch = InterventionInput(images, targets % 10, masks, maps)
+    labels, none = targets.cpu() % 10, torch.zeros(0, 2)
+    batch = ExchangeBatch(images, masks, maps, none[:, 0].long(), none.long(), none, seed=0)
+    run = partial(run_exchanges, model, batch, labels)
+    clean = result.logits.cpu().softmax(dim=1)
+
+    def one_round() -> None:
+        attributes = [each for each in ATTRIBUTES.values() if each.masks is not False]
+        Evidence(attributes, len(images), 0.05).collect(batch, labels, clean, run)
+
     times, seconds = ratios(
-        {"round": lambda: run_interventions(model, batch, result.logits)},
+        {"round": one_round},
         forward_of(case),
         pairs=bench.pairs(7),
         synchronize=bench.synchronize,

@@ -184,8 +184,8 @@ for _attribute in (
     Attribute("noise", "the noise of the image", noise, 0.1),
     Attribute("sharpness", "how sharp the image is", sharpness, 0.2),
     Attribute("surround", "the texture around the object", surround, 0.15, masks=False),
-    Attribute("color", "the overall colour", color, 0.5),
     Attribute("background", "the background", background, 0.15, masks=True),
+    Attribute("color", "the overall colour", color, 0.5),
     Attribute("context", "the surroundings of the object", surroundings, 0.65, masks=False),
 ):  # fmt: skip
     register_attribute(_attribute)

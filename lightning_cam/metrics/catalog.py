@@ -26,8 +26,8 @@ _ATTRIBUTES: tuple[tuple[str, str, tuple[Need, ...]], ...] = (
     ("noise", "the noise of the image", ()),
     ("sharpness", "how sharp the image is", ()),
     ("surround", "the texture around the middle of the image", ("no masks",)),
-    ("color", "the overall colour", ()),
     ("background", "the background", ("masks",)),
+    ("color", "the overall colour", ()),
     ("context", "all that is around the middle of the image", ("no masks",)),
 )
 

@@ -68,7 +68,7 @@ class Alert:
         return (
             f"CONFIRMED: the model relies on {self.cue} ({self.probe}, epoch {self.epoch}): "
             f"exchanging it between classes costs {share:.0%} of what the model knows, at least "
-            f"{least:.0%} with the confidence chosen. Look at {self.probe}/overlay and at "
+            f"{least:.0%} (lower bound). Look at {self.probe}/overlay and at "
             f"{self.probe}/{name}; what to do: docs/alerts.md#{self.attribute}."
         )
 
