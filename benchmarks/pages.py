@@ -3,7 +3,8 @@
     python -m benchmarks.pages [NAME ...]
 
 Rewrites what is between the marks `<!-- name -->` and `<!-- /name -->` of the pages in docs/, from
-the committed results. A benchmark with a page has `RESULTS`, `PAGE` and `sections(results)`.
+the committed results. A benchmark with a page has `RESULTS`, `PAGE` and `sections(results)`; with a
+figure also `draw(results)`.
 """
 
 from __future__ import annotations
@@ -90,7 +91,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = parser.parse_args(arguments).name or list(BENCHMARKS)
     for name in names:
         module = importlib.import_module(BENCHMARKS[name])
-        rewrite(module.PAGE, module.sections(read_json(module.RESULTS)))
+        results = read_json(module.RESULTS)
+        rewrite(module.PAGE, module.sections(results))
+        if hasattr(module, "draw"):
+            module.draw(results)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.alerts.evaluate import BAD
+from benchmarks.alerts.picture import draw
 from benchmarks.pages import measured_by, table
+
+__all__ = ["PAGE", "RESULTS", "draw", "planted", "sections", "unplanted", "with_masks"]
 
 RESULTS, PAGE = "benchmarks/results/alerts-cpu.json", "docs/alerts.md"
 

@@ -95,7 +95,7 @@ def test_the_training_is_as_without_the_monitor(tmp_path):
 
 def test_scalars_images_and_alerts_reach_loggers(tmp_path):
     logger = TensorBoardLogger(tmp_path, name="tb")
-    with CAMMonitor(squares_probe(), loggers=[logger], **OPTIONS) as monitor:
+    with CAMMonitor(squares_probe(8), loggers=[logger], **OPTIONS) as monitor:
         train(monitor)
     logger.save()
     events = EventAccumulator(logger.log_dir, size_guidance={"images": 0}).Reload()
@@ -119,7 +119,7 @@ def test_two_probes_are_evaluated_by_name(tmp_path):
 
 def test_a_monitor_continues_from_its_state(tmp_path):
     networks = [make_network(seed) for seed in range(4)]
-    whole, first, second = (CAMMonitor(squares_probe(), **OPTIONS) for _ in range(3))
+    whole, first, second = (CAMMonitor(squares_probe(8), **OPTIONS) for _ in range(3))
     expected = [whole.evaluate(network) for network in networks]
     for network in networks[:2]:
         first.evaluate(network)
@@ -135,7 +135,7 @@ def test_a_monitor_continues_from_its_state(tmp_path):
 
 def test_without_a_folder_and_loggers_no_file_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with CAMMonitor(squares_probe(), **OPTIONS) as monitor:
+    with CAMMonitor(squares_probe(8), **OPTIONS) as monitor:
         (evaluation,) = train(monitor, epochs=range(1))
     assert monitor.close() is None
     assert list(tmp_path.iterdir()) == []
@@ -155,7 +155,7 @@ def test_without_a_folder_and_loggers_no_file_is_written(tmp_path, monkeypatch):
 )
 def test_wrong_options_are_refused(options, error, message):
     with pytest.raises(error, match=message):
-        CAMMonitor(squares_probe(), **options)
+        CAMMonitor(squares_probe(8), **options)
 
 
 def test_a_probe_that_is_none_is_refused():
