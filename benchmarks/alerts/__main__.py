@@ -36,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, nargs="+", default=[], help="folders of your own")
     parser.add_argument("--tune", action="store_true", help="the runs that limits were chosen on")
     parser.add_argument("--long", type=int, default=0, help="clean runs of 100 epochs on --photos")
+    parser.add_argument("--silhouettes", type=int, default=0, help="runs on even shapes alone")
     parser.add_argument("--seeds", type=int, default=3, help="runs per folder and network")
     parser.add_argument(
         "--epochs", type=int, help="of runs on folders; by default enough for 300 steps, 12 to 60"
@@ -47,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     if args.quick:
         wanted = plans.quick()
+    elif args.silhouettes:
+        wanted = plans.silhouettes(args.silhouettes)
     elif args.data:
         wanted = plans.of_folders(args.data, args.seeds, args.epochs)
     else:

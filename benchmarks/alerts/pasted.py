@@ -60,6 +60,7 @@ RECIPES: dict[str, tuple[Callable[[], Any], Callable[[], Any], Cue]] = {
     "shapes-patch": (sources.shapes, sources.textures, "patch"),
     "digits-stripe": (sources.digits, sources.photographs, "stripe"),
     "garments-stripe": (sources.garments, sources.textures, "stripe"),
+    "silhouettes": (sources.shapes, sources.textures, "scene"),
 }
 
 

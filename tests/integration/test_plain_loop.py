@@ -140,7 +140,7 @@ def test_without_a_folder_and_loggers_no_file_is_written(tmp_path, monkeypatch):
     assert monitor.close() is None
     assert list(tmp_path.iterdir()) == []
     assert math.isfinite(evaluation.metrics["enrichment"])
-    assert evaluation.maps["gradcam", "net.3"].shape == (4, 8, 8)
+    assert evaluation.maps["gradcam", "net.3"].shape == (8, 8, 8)
     assert json.dumps([alert.as_dict() for alert in evaluation.alerts])
 
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from lightning_cam.interventions import ATTRIBUTES
 from lightning_cam.monitor.evidence import PASSES, Evidence
+from lightning_cam.monitor.schedule import interventions_due
 
 CORNER = region(15, 20, 15, 20)
 MAPS = torch.rand(len(LABELS), 4, 4, generator=torch.Generator().manual_seed(0))
@@ -81,6 +82,11 @@ def test_one_evaluation_takes_no_more_passes_than_stated(size):
         evidence.collect(batch_of(images, masks=masks, maps=maps), labels, clean, count)
     assert max(passes) <= (8 if size >= 16 else 10)
     assert size < 32 or min(passes) > 0.7 * PASSES
+
+
+def test_over_a_training_of_100_evaluations_they_take_little():
+    evaluations = sum(interventions_due(count, None) for count in range(100))
+    assert evaluations * PASSES / 100 <= 0.6
 
 
 def test_without_partners_nothing_is_known():
