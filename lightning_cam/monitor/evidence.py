@@ -125,15 +125,17 @@ class Evidence:
             return False
         cell = self._likely_cell(batch.maps)
         requests = [_search_request(triples[0], generator)]
-        pairs = list(
-            zip(triples[1::2], triples[2::2], strict=True)
-        )  # own triples and the control's
+        # Of each attribute its own triples and the control's.
+        pairs = list(zip(triples[1::2], triples[2::2], strict=True))
         for name, (own, of_control) in zip(plan, pairs, strict=True):
             attribute = self.found[name].attribute
             requests.append(_request(attribute.exchange, own, cell, generator))
             if attribute.control is not None:
                 requests.append(_request(attribute.control, of_control, cell, generator))
-        answers = iter(run(requests))
+        found = run(requests)
+        if not all(bool(each.isfinite().all()) for each in (clean, *found)):
+            return False  # a model that diverged: one NaN would spoil all sums
+        answers = iter(found)
         drops = clean[triples[0].rows, labels[triples[0].rows]] - next(answers)[0]
         self._cell_drops = _DECAY * self._cell_drops + drops.double()
         self._cell_weights = _DECAY * self._cell_weights + 1

@@ -15,6 +15,8 @@ from lightning_cam.runtime.messages import unknown_name
 if TYPE_CHECKING:
     from lightning_cam.probe import Probe
 
+SMALLEST_SIDE = 8  # pixels, of images whose borders and textures can be exchanged
+
 _LACKS: dict[Need, str] = {
     "masks": (
         "needs masks; this probe has none: give masks or boxes (Probe(..., masks=...), a dataset "
@@ -38,7 +40,7 @@ def attributes_of(probe: Probe, *, has_logits: bool, has_maps: bool) -> tuple[At
         has_logits: whether the model's output holds any.
         has_maps: whether there is one map per image.
     """
-    if probe.targets is None or probe.multi_label or not has_logits or not _has_partners(probe):
+    if probe.targets is None or _why_not_exchanged(probe, has_logits=has_logits):
         return ()
     masks = probe.foreground is not None
     fitting = (each for each in ATTRIBUTES.values() if each.masks in (None, masks))
@@ -92,11 +94,18 @@ def why_not_measured(name: str, probe: Probe, *, has_logits: bool = True) -> str
     lacking = _lacking(metric, probe)
     if lacking:
         return _LACKS[lacking[0]]
-    if metric.kind == "intervention" and probe.multi_label:
+    return _why_not_exchanged(probe, has_logits=has_logits) if metric.kind == "intervention" else ""
+
+
+def _why_not_exchanged(probe: Probe, *, has_logits: bool) -> str:
+    """Return what exchanges of attributes need and a probe with labels does not have."""
+    if probe.multi_label:
         return "needs one label per image; the images of this probe have several"
-    if metric.kind == "intervention" and not has_logits:
+    if not has_logits:
         return "needs class logits; the output of this model has none"
-    if metric.kind == "intervention" and not _has_partners(probe):
+    if min(probe.images.shape[2:]) < SMALLEST_SIDE:
+        return f"needs images of {SMALLEST_SIDE} pixels a side or more; this probe's are smaller"
+    if not _has_partners(probe):
         return "needs two images of one class and one of another; this probe has none"
     return ""
 

@@ -119,6 +119,20 @@ def test_the_narrowest_of_equal_attributes_leads():
     assert evidence.leading == "patch"
 
 
+def test_a_model_that_diverged_leaves_the_evidence_as_it_was():
+    class Diverging(RegionReader):
+        def forward(self, images):
+            return super().forward(images) * math.nan
+
+    evidence = collected(Diverging(CORNER), coloured(CORNER), LABELS, rounds=2)
+    assert (
+        evidence.state_dict()
+        == Evidence(
+            [found.attribute for found in evidence.found.values()], len(LABELS), 0.05
+        ).state_dict()
+    )
+
+
 def test_a_smaller_error_rate_needs_more_evidence():
     model, images = RegionReader(CORNER), coloured(CORNER)
     lows = [

@@ -74,6 +74,13 @@ def test_a_message_says_what_a_metric_needs(name, known, reason):
     assert message.endswith("Or use one of drift_first.")
 
 
+def test_tiny_images_are_not_exchanged():
+    tiny = Probe(torch.rand(4, 3, 7, 20), [0, 1, 0, 1])
+    assert attributes_of(tiny, has_logits=True, has_maps=True) == ()
+    message = missing_metric("metric", "patch_reliance", ["entropy"], tiny, has_logits=True)
+    assert message.startswith("patch_reliance needs images of 8 pixels a side or more")
+
+
 def test_interventions_need_logits():
     message = missing_metric(
         "metric", "background_reliance", ["entropy"], probe(), has_logits=False, prefix="cam/"
