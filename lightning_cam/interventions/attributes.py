@@ -179,13 +179,13 @@ def noise(batch: ExchangeBatch, partners: Tensor) -> Tensor:
 for _attribute in (
     Attribute("patch", "a patch", patch, 0.25, patch_elsewhere),
     Attribute("watermark", "a mark at changing places", watermark, 0.35, watermark_elsewhere,
-              maps=True),
+              maps=True, weight=2.0),
     Attribute("border", "the border of the image", border, 0.15, border_elsewhere),
     Attribute("noise", "the noise of the image", noise, 0.1),
     Attribute("sharpness", "how sharp the image is", sharpness, 0.2),
     Attribute("surround", "the texture around the object", surround, 0.15, masks=False),
     Attribute("background", "the background", background, 0.15, masks=True),
     Attribute("color", "the overall colour", color, 0.5),
-    Attribute("context", "the surroundings of the object", surroundings, 0.65, masks=False),
+    Attribute("context", "the surroundings of the object", surroundings, 0.65, masks=False, weight=0.5),
 ):  # fmt: skip
     register_attribute(_attribute)

@@ -61,6 +61,7 @@ class Attribute:
             nothing of the object can be in the region.
         masks: True where it needs masks, False where it is for probes without, None for both.
         maps: whether it needs a map of each image.
+        weight: of its share of the triples.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Attribute:
     control: Exchange | None = None
     masks: bool | None = None
     maps: bool = False
+    weight: float = 1.0
 
 
 ATTRIBUTES: dict[str, Attribute] = {}

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 PASSES = 6.5  # of the probe that one evaluation of all attributes takes
 _SLACK = 0.05  # of probability: what costs less is never counted as reliance
-_BOOST = 2.0  # more triples for an attribute that may be relied on
+_BOOST = 5.0  # times as many triples for an attribute that may be relied on
+_SETTLED = 0.5  # weight of an attribute that is known to be relied on
 _DECAY = 0.7  # of the control, and of the search for a patch, from one evaluation to the next
 _HELPFUL = 0.1  # reliance on the surroundings from which they are said to help
 _LEADING_SHARE = 0.6  # of the largest excess, from which a narrower attribute leads
@@ -148,7 +149,7 @@ class Evidence:
     def _plan(self) -> dict[str, tuple[int, int]]:
         """Return the number of triples, and of those for the control, by attribute."""
         weights = {
-            name: (0.5 if f.attribute.limit is None or f.is_shortcut else 1.0)
+            name: (_SETTLED if f.is_shortcut else f.attribute.weight)
             * (_BOOST if f.is_suspicious else 1.0)
             for name, f in self.found.items()
         }
