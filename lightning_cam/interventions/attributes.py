@@ -186,6 +186,7 @@ for _attribute in (
     Attribute("surround", "the texture around the object", surround, 0.15, masks=False),
     Attribute("background", "the background", background, 0.15, masks=True),
     Attribute("color", "the overall colour", color, 0.5),
-    Attribute("context", "the surroundings of the object", surroundings, 0.65, masks=False, weight=0.5),
+    Attribute("context", "the surroundings of the object", surroundings, 0.65, masks=False,
+              weight=0.5),
 ):  # fmt: skip
     register_attribute(_attribute)

@@ -30,7 +30,6 @@ class LowerBound:
 
     Args:
         alpha: probability with which the bound may ever be too high.
-        largest: absolute value that no value exceeds.
         slack: how much a value must exceed `m * unit` on average to count.
 
     Attributes:
@@ -38,25 +37,28 @@ class LowerBound:
             about the largest ratio of all evaluations so far.
     """
 
-    def __init__(self, alpha: float, largest: float = 1.0, slack: float = 0.0) -> None:
-        self._alpha, self._largest, self._slack = alpha, largest, slack
+    def __init__(self, alpha: float, slack: float = 0.0) -> None:
+        self._alpha, self._slack = alpha, slack
         self._levels = np.arange(LEVELS) / LEVELS
         self._wealth: NDArray[np.float64] = np.zeros((len(_STAKES), LEVELS))
         self._evaluations = 0
         self.low = 0.0
 
-    def update(self, values: NDArray[np.float64], units: NDArray[np.float64]) -> None:
+    def update(
+        self, values: NDArray[np.float64], units: NDArray[np.float64], offset: float = 0.0
+    ) -> None:
         """Take in the values of one evaluation.
 
         Args:
-            values: (M,), independent of each other given what was seen before.
+            values: (M,), between -1 and 1, independent of each other given what was seen before.
             units: (M,), between -1 and 1.
+            offset: what does not count of each value, 0 or more, known before they were drawn.
         """
         self._evaluations += 1
         n = self._evaluations
         self._wealth += 1 / (n * (n + 1))  # what is kept for later is 1 / (n + 1)
-        gains = values[:, None] - self._levels * units[:, None] - self._slack
-        most = 1 / (self._largest + self._levels + self._slack)
+        gains = values[:, None] - offset - self._levels * units[:, None] - self._slack
+        most = 1 / (1 + offset + self._levels + self._slack)  # no loss is larger: nobody goes broke
         for i, stake in enumerate(_STAKES):
             factors = np.prod(1 + stake * most * gains, axis=0)
             self._wealth[i] = np.minimum(self._wealth[i] * factors, _LARGEST)

@@ -133,10 +133,10 @@ class Evidence:
             requests.append(_request(attribute.exchange, own, cell, generator))
             if attribute.control is not None:
                 requests.append(_request(attribute.control, of_control, cell, generator))
-        found = run(requests)
-        if not all(bool(each.isfinite().all()) for each in (clean, *found)):
+        probabilities = run(requests)
+        if not all(bool(each.isfinite().all()) for each in (clean, *probabilities)):
             return False  # a model that diverged: one NaN would spoil all sums
-        answers = iter(found)
+        answers = iter(probabilities)
         drops = clean[triples[0].rows, labels[triples[0].rows]] - next(answers)[0]
         self._cell_drops = _DECAY * self._cell_drops + drops.double()
         self._cell_weights = _DECAY * self._cell_weights + 1
@@ -183,9 +183,9 @@ class Evidence:
         # Subtracted as a number that is known before these triples are drawn: the control has
         # triples of its own.
         beyond = max(found.control / found.control_weight, 0.0) if found.control_weight else 0.0
-        costs = (answer[0] - answer[1]).double().numpy() - beyond
-        found.bound.update(costs, skills)
-        found.estimate.update(costs, skills)
+        costs = (answer[0] - answer[1]).double().numpy()
+        found.bound.update(costs, skills, offset=beyond)
+        found.estimate.update(costs - beyond, skills)
 
     # --- what it says -----------------------------------------------------------------------------
 
@@ -221,8 +221,11 @@ class Evidence:
         sure = {name: found.excess for name, found in self.found.items() if found.is_shortcut}
         if not sure:
             return None
-        largest = max(sure.values())
-        return next(name for name in sure if sure[name] >= _LEADING_SHARE * largest)
+        largest = max(sure.values())  # below 0 where the model does not rely on it any more
+        return next(
+            (name for name in sure if sure[name] >= _LEADING_SHARE * largest),
+            max(sure, key=lambda name: sure[name]),
+        )
 
     @property
     def cue(self) -> str:

@@ -53,6 +53,24 @@ def test_a_model_that_knows_nothing_cannot_be_accused():
     assert bound_of(values, units).low > 0  # without it
 
 
+@pytest.mark.parametrize("offset", [0.0, 0.4, 1.0])
+def test_the_worst_values_never_cost_more_than_there_is(offset):
+    bound = LowerBound(0.05, slack=0.05)
+    for _ in range(5):
+        bound.update(-np.ones(TRIPLES), np.ones(TRIPLES), offset=offset)
+    assert (bound.wealth > 0).all()
+    assert bound.low == 0
+
+
+def test_an_offset_does_not_count():
+    rng = np.random.default_rng(4)
+    values = (rng.random((60, TRIPLES)) < 0.5).astype(float)
+    bound = LowerBound(0.05)
+    for value in values:
+        bound.update(value, np.ones(TRIPLES), offset=0.3)
+    assert 0 < bound.low <= 0.2
+
+
 def test_a_limit_counts_as_exceeded_only_with_evidence():
     bound = LowerBound(0.05)
     assert not bound.exceeds(0.0)

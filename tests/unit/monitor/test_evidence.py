@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from helpers.exchanges import collected
@@ -131,6 +132,15 @@ def test_a_model_that_diverged_leaves_the_evidence_as_it_was():
             [found.attribute for found in evidence.found.values()], len(LABELS), 0.05
         ).state_dict()
     )
+
+
+def test_what_was_relied_on_still_leads_when_it_is_relied_on_no_more():
+    evidence = collected(RegionReader(CORNER), coloured(CORNER), LABELS, rounds=8)
+    for found in evidence.found.values():
+        for _ in range(20):
+            found.estimate.update(np.zeros(8), np.ones(8))
+    assert evidence.leading == "patch"
+    assert evidence.score == 0
 
 
 def test_a_smaller_error_rate_needs_more_evidence():
