@@ -115,7 +115,7 @@ def table(name: str, result: Result) -> str:
     """Return a run's metrics on training and validation images, and their gap, as a table."""
     metrics = result.metrics
     rows = {"accuracy": [metrics["train_acc"], metrics["val_acc"]]}
-    for metric in ("enrichment", "pointing_game", "relevance_rank", "background_confidence"):
+    for metric in ("enrichment", "pointing_game", "relevance_rank", "background_reliance"):
         rows[metric] = [metrics[f"cam/{part}/{metric}"] for part in ("train", "val", "gap")]
     return "\n".join(
         [
@@ -139,8 +139,8 @@ def main() -> None:
     print(
         "\ngap                    training minus validation: far from 0, attention on training"
         "\n                       images differs from attention on new ones"
-        "\nbackground_confidence  probability of the label with the vehicle inpainted: above chance"
-        "\n                       (0.17), the network recognises the background"
+        "\nbackground_reliance    share of what the network knows that exchanging backgrounds between"
+        "\n                       classes costs"
         f"\nimages                 tensorboard --logdir {options.out}"
     )
 

@@ -24,7 +24,7 @@ QUICK = [
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
-    pytest.mark.filterwarnings("ignore:CAMCallback. cam/"),  # the rule of the YAML
+    pytest.mark.filterwarnings("ignore:CAMCallback. (cam/|CONFIRMED)"),  # the rule of the YAML
     pytest.mark.filterwarnings("ignore:The number of training batches"),
 ]
 

@@ -16,7 +16,7 @@ sys.path.insert(0, str(EXAMPLES))
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
-    pytest.mark.filterwarnings("ignore:CAMCallback. cam/"),  # some are about alerts
+    pytest.mark.filterwarnings("ignore:CAMCallback. (cam/|CONFIRMED)"),  # some are about alerts
     pytest.mark.filterwarnings("ignore:The number of training batches"),
     pytest.mark.filterwarnings("ignore:Found .* module.* in eval mode"),
 ]
@@ -44,7 +44,7 @@ def test_crops_compares_training_and_validation(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_a_network_that_overfits_crops_knows_them_by_their_background(tmp_path, monkeypatch):
+def test_a_network_that_overfits_crops_looks_elsewhere_in_new_ones(tmp_path, monkeypatch):
     import crops
 
     monkeypatch.setattr(crops, "EVALUATIONS", 1)
@@ -52,8 +52,6 @@ def test_a_network_that_overfits_crops_knows_them_by_their_background(tmp_path, 
     assert metrics["train_acc"] > 0.9
     assert metrics["val_acc"] < 0.4
     assert metrics["cam/gap/relevance_rank"] > 0.05
-    assert metrics["cam/train/background_confidence"] > 0.3
-    assert metrics["cam/val/background_confidence"] < 0.3
 
 
 @pytest.mark.slow

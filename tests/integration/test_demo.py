@@ -16,7 +16,7 @@ from lightning_cam.cli.entry_point import main
 pytestmark = [
     *QUIET,
     pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:CAMCallback. cam/"),  # the demo is about alerts
+    pytest.mark.filterwarnings("ignore:CAMCallback. (cam/|CONFIRMED)"),  # the demo is about alerts
 ]
 
 

