@@ -139,8 +139,8 @@ def main() -> None:
     print(
         "\ngap                    training minus validation: far from 0, attention on training"
         "\n                       images differs from attention on new ones"
-        "\nbackground_reliance    share of what the network knows that exchanging backgrounds between"
-        "\n                       classes costs"
+        "\nbackground_reliance    share of what the network knows that exchanging backgrounds"
+        "\n                       between classes costs"
         f"\nimages                 tensorboard --logdir {options.out}"
     )
 

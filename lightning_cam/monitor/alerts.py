@@ -10,6 +10,7 @@ from typing import Any
 from lightning_cam.interventions import ATTRIBUTES
 from lightning_cam.output.protocols import Verdict
 
+_INTERVAL = 1.96  # standard errors, of a 95 % interval
 _ERRORS = 2  # standard errors below the limit, from which an attribute is said not to be used
 
 
@@ -64,11 +65,14 @@ class Alert:
     @property
     def _confirmed(self) -> str:
         name = f"{self.attribute}_reliance"
-        share, least = (self.evidence.get(each, math.nan) for each in (name, f"{name}_low"))
+        share, least, error = (
+            self.evidence.get(f"{name}{each}", math.nan) for each in ("", "_low", "_se")
+        )
+        interval = f" ± {_INTERVAL * error:.0%}" if math.isfinite(error) else ""
         return (
             f"CONFIRMED: the model relies on {self.cue} ({self.probe}, epoch {self.epoch}): "
-            f"exchanging it between classes costs {share:.0%} of what the model knows, at least "
-            f"{least:.0%} (lower bound). Look at {self.probe}/overlay and at "
+            f"exchanging it between classes costs {share:.0%}{interval} of what the model knows, at "
+            f"least {least:.0%} over the whole training. Look at {self.probe}/overlay and at "
             f"{self.probe}/{name}; what to do: docs/alerts.md#{self.attribute}."
         )
 

@@ -43,7 +43,7 @@ def test_an_alert_names_all_its_facts_and_can_be_written_as_json(verdict):
 
 
 def test_a_confirmed_alert_names_the_cue_its_evidence_and_what_to_do():
-    evidence = {"patch_reliance": 0.82, "patch_reliance_low": 0.55, "shortcut_score_low": 0.4}
+    evidence = {"patch_reliance": 0.82, "patch_reliance_low": 0.55, "patch_reliance_se": 0.05}
     alert = Alert(
         "cam/val", "shortcut_score_low", 0.4, 0.0, 7, 350, "confirmed", evidence,
         "patch", "a patch at the upper left corner", ("a", "b"),
@@ -52,7 +52,7 @@ def test_a_confirmed_alert_names_the_cue_its_evidence_and_what_to_do():
     for part in (
         "relies on a patch at the upper left corner",
         "cam/val, epoch 7",
-        "82%",
+        "82% ± 10%",
         "at least 55%",
         "cam/val/overlay",
         "cam/val/patch_reliance",
