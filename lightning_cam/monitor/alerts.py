@@ -10,6 +10,7 @@ from typing import Any
 from lightning_cam.interventions import ATTRIBUTES
 from lightning_cam.output.protocols import Verdict
 
+_RELIANCE = "shortcut_score"
 _INTERVAL = 1.96  # standard errors, of a 95 % interval
 _ERRORS = 2  # standard errors below the limit, from which an attribute is said not to be used
 
@@ -51,16 +52,17 @@ class Alert:
     def __str__(self) -> str:
         worst = f" Worst: {', '.join(self.worst)}." if self.worst else ""
         masks = " The masks are estimated." if self.estimated else ""
-        if self.verdict == "confirmed":
-            return f"{self._confirmed}{worst}{masks}"
         what = {
+            "confirmed": self._confirmed,
             "contradicted": "Contradicted: exchanging the background hardly changes the answers.",
             "saliency only": "Not confirmed by interventions.",
         }[self.verdict]
-        return (
-            f"{self.probe}/{self.metric} is {self.value:.2f} (limit {self.limit:.2f}) at epoch "
-            f"{self.epoch}. {what}{worst}{masks}"
-        )
+        if not self.metric.startswith(_RELIANCE):  # what interventions measure is in the sentence
+            what = (
+                f"{self.probe}/{self.metric} is {self.value:.2f} (limit {self.limit:.2f}) at epoch "
+                f"{self.epoch}. {what}"
+            )
+        return f"{what}{worst}{masks}"
 
     @property
     def _confirmed(self) -> str:
@@ -71,8 +73,8 @@ class Alert:
         interval = f" ± {_INTERVAL * error:.0%}" if math.isfinite(error) else ""
         return (
             f"CONFIRMED: the model relies on {self.cue} ({self.probe}, epoch {self.epoch}): "
-            f"exchanging it between classes costs {share:.0%}{interval} of what the model knows, at "
-            f"least {least:.0%} over the whole training. Look at {self.probe}/overlay and at "
+            f"exchanging it between classes costs {share:.0%}{interval} of what the model knows, "
+            f"at least {least:.0%} over the whole training. Look at {self.probe}/overlay and at "
             f"{self.probe}/{name}; what to do: docs/alerts.md#{self.attribute}."
         )
 

@@ -62,6 +62,13 @@ def test_a_confirmed_alert_names_the_cue_its_evidence_and_what_to_do():
         assert part in text
 
 
+def test_a_confirmed_alert_of_another_rule_names_its_metric_too():
+    evidence = {"patch_reliance": 0.82, "patch_reliance_low": 0.55}
+    text = str(Alert("cam", "entropy", 0.5, 1.0, 7, 350, "confirmed", evidence, "patch", "a patch"))
+    assert text.startswith("cam/entropy is 0.50 (limit 1.00) at epoch 7. CONFIRMED: the model")
+    assert "± " not in text  # the error is not known
+
+
 def test_an_alert_of_estimated_masks_says_so():
     alert = Alert("cam", "enrichment", 0.5, 1.0, 7, 350, "saliency only", {}, estimated=True)
     assert "The masks are estimated." in str(alert)
