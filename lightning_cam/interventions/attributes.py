@@ -176,11 +176,11 @@ def noise(batch: ExchangeBatch, partners: Tensor) -> Tensor:
     return with_noise_of(images, batch.images[partners], batch.seed)
 
 
+_MARK_CUE = "a small region at changing places (a mark, or the object itself where that is small)"
+
 for _attribute in (
     Attribute("patch", "a patch", patch, 0.25, patch_elsewhere),
-    Attribute("watermark",
-              "a small region at changing places (a mark, or the object itself where that is small)",
-              watermark, 0.35, watermark_elsewhere, maps=True, weight=2.0),
+    Attribute("watermark", _MARK_CUE, watermark, 0.35, watermark_elsewhere, maps=True, weight=2.0),
     Attribute("border", "the border of the image", border, 0.15, border_elsewhere),
     Attribute("noise", "the noise of the image", noise, 0.1),
     Attribute("sharpness", "how sharp the image is", sharpness, 0.2),
