@@ -88,11 +88,11 @@ def with_masks(runs: Sequence[Run]) -> dict[str, Any]:
         known = [run for run in runs if mode in run.metrics]
         scores = {id(run): final_value(run, mode) for run in known}
         first = [_share_passed(run, mode) for run in bad]
+        of_bad = [scores[id(run)] for run in bad]
+        others = [scores[id(run)] for run in known if run.loss <= 2 * BAD]
         found[mode] = {
-            "roc_area": roc_area(
-                [scores[id(run)] for run in bad],
-                [scores[id(run)] for run in known if run.loss <= 2 * BAD],
-            ),
+            "roc_area": roc_area(of_bad, others),
+            "roc_area_clean": roc_area(of_bad, [scores[id(run)] for run in clean]),
             "rank_correlation": _correlation(list(scores.values()), [run.loss for run in known]),
             "alerted": share(each <= 1 for each in first),
             "share_of_training": float(np.median(first)) if first else math.nan,

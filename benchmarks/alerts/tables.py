@@ -63,6 +63,7 @@ def with_masks(results: Mapping[str, Any]) -> str:
         (title, *(format(found[mode][key], form) for mode in ("masks", "blind")))
         for title, key, form in (
             ("area under the ROC curve of `shortcut_score`", "roc_area", ".3f"),
+            ("… against runs that lose at most 5 points", "roc_area_clean", ".3f"),
             ("its rank correlation with the loss", "rank_correlation", ".2f"),
             ("runs that lose more and are alerted", "alerted", ".0%"),
             ("training passed at the alert, median", "share_of_training", ".0%"),
