@@ -64,37 +64,33 @@ def run_exchanges(
     chunk_size = chunk_size or AdaptiveChunkSize(default_chunk_size(batch.images))
 
     def work() -> list[Tensor]:
+        # No image becomes darker or brighter than the probe: integers of pixels could not either.
+        darkest, brightest = (f(batch.images, (0, 2, 3), keepdim=True)
+                              for f in (torch.amin, torch.amax))  # fmt: skip
+
+        def passes(request: ExchangeRequest) -> Tensor:
+            shard = context.shard(len(request.rows), replicated=replicated)
+            images = _altered(batch, request, shard.rows).clamp(darkest, brightest)
+            logits = chunk_size.run(partial(_logits, model, images), len(images))
+            sets = len(request.partners)
+            answers = probabilities(logits).cpu().view(sets, len(images) // sets, -1)
+            of_label = labels[request.rows[shard.rows]].view(1, -1, 1)
+            own = answers.gather(2, of_label.expand(sets, -1, 1))
+            return own[:, shard.duplicates :, 0]
+
         with preserve_model_state(model, batch.images.device):  # once: it copies every buffer
-            return [_run(model, batch, labels, each, chunk_size, context, replicated=replicated)
-                    for each in requests]  # fmt: skip
+            return [passes(request) for request in requests]
 
     parts = context.all_gather(work)
     return [torch.cat([part[n] for part in parts], dim=1) for n in range(len(requests))]
 
 
-def _run(
-    model: ModelAdapter,
-    batch: ExchangeBatch,
-    labels: Tensor,
-    request: ExchangeRequest,
-    chunk_size: AdaptiveChunkSize,
-    context: DistributedContext,
-    *,
-    replicated: bool,
-) -> Tensor:
-    """Return this process's share of the answers to a request."""
-    shard = context.shard(len(request.rows), replicated=replicated)
-    rows, cells, draws = (part[shard.rows] for part in (request.rows, request.cells, request.draws))
+def _altered(batch: ExchangeBatch, request: ExchangeRequest, part: slice) -> Tensor:
+    """Return the altered images of a part of a request's rows, one set after the other."""
+    rows, cells, draws = (each[part] for each in (request.rows, request.cells, request.draws))
     mine = replace(batch, rows=rows, cells=cells, draws=draws)
     with torch.no_grad():
-        altered = [request.exchange(mine, partners[shard.rows]) for partners in request.partners]
-        # No brighter and no darker than the probe, as integers of pixels could not be either.
-        low, high = (f(batch.images, dim=(0, 2, 3), keepdim=True) for f in (torch.amin, torch.amax))
-        images = torch.cat(altered).clamp(low, high)
-    logits = chunk_size.run(partial(_logits, model, images), len(images))
-    answers = probabilities(logits).cpu().view(len(altered), len(rows), -1)
-    of_label = labels[rows].view(1, -1, 1).expand(len(altered), -1, 1)
-    return answers.gather(2, of_label)[:, shard.duplicates :, 0]
+        return torch.cat([request.exchange(mine, each[part]) for each in request.partners])
 
 
 def _logits(model: ModelAdapter, images: Tensor, chunk_size: int) -> Tensor:
