@@ -23,6 +23,7 @@ from benchmarks.speed.runs import classifier, loader, probe_for, tiny, trainer
 from benchmarks.trainings import Classifier
 from lightning_cam import CAMCallback, compute_cams
 from lightning_cam.interventions import ATTRIBUTES, ExchangeBatch
+from lightning_cam.interventions.image_editing import largest_rectangles
 from lightning_cam.interventions.run import run_exchanges
 from lightning_cam.monitor.evidence import Evidence
 
@@ -101,14 +102,14 @@ def interventions(bench: Bench) -> dict[str, Any]:
     masks[:, quarter:-quarter, quarter:-quarter] = True
     result = compute_cams(model, images, targets, layers="layer4")
     maps = next(iter(result.maps.values()))
-    labels, none = targets.cpu() % 10, torch.zeros(0, 2)
-    batch = ExchangeBatch(images, masks, maps, none[:, 0].long(), none.long(), none, seed=0)
+    labels = targets.cpu() % 10
+    batch = ExchangeBatch(images, masks, rectangles=largest_rectangles(masks))
     run = partial(run_exchanges, model, batch, labels)
     clean = result.logits.cpu().softmax(dim=1)
 
     def one_round() -> None:
         attributes = [each for each in ATTRIBUTES.values() if each.masks is not False]
-        Evidence(attributes, len(images), 0.05).collect(batch, labels, clean, run)
+        Evidence(attributes, 0.05).collect(batch, labels, clean, maps, run)
 
     times, seconds = ratios(
         {"round": one_round},

@@ -10,10 +10,7 @@ import torch
 from torch import Tensor
 
 from lightning_cam.interventions.image_editing import (
-    MIDDLE_SIDE,
-    highest_squares,
     inpaint,
-    largest_rectangle,
     mean_colors,
     middle,
     random_squares,
@@ -32,7 +29,7 @@ from lightning_cam.interventions.registry import (
 
 _MARGIN = 0.25  # of a cell, that is exchanged around it
 _BORDER = 1 / 16  # of each side
-_MARK = 0.375  # of each side: more than a mark, since maps say only roughly where it is
+MIDDLE_SIDE = 0.66  # of each side: what is outside of the middle counts as the surround
 _INTERIOR = 0.75  # of each side: colours are compared there, so that no border counts as a colour
 
 
@@ -69,29 +66,31 @@ def cell_regions(cells: Tensor, height: int, width: int) -> Tensor:
 
 
 def watermark(batch: ExchangeBatch, partners: Tensor) -> Tensor:
-    """Return the images with the square that the partner's map is highest in, in place of theirs.
+    """Return the images with the partner's marks in place of their own.
 
-    The image's own square is filled in, so that a mark at another place does not remain.
+    Their own are filled in, so that a mark at another place does not remain. Images without marks
+    get the partner's; where neither has any, nothing changes.
     """
-    regions = _highest(batch)
-    return _with_square(batch, partners, regions[partners], regions[batch.rows])
+    assert batch.marks is not None
+    return _with_marks(batch, partners, batch.marks[partners])
 
 
 def watermark_elsewhere(batch: ExchangeBatch, partners: Tensor) -> Tensor:
-    """Return the same with squares of the partner at random places."""
-    regions = random_squares(batch.draws, _MARK**2, *batch.size)
-    return _with_square(batch, partners, regions, _highest(batch)[batch.rows])
+    """Return the same with equally large parts of the partner, moved to a random place."""
+    assert batch.marks is not None
+    steps = ((0.25 + 0.5 * batch.draws) * torch.tensor(batch.size)).long().tolist()
+    marks = [
+        batch.marks[partner].roll(tuple(step), (0, 1))
+        for partner, step in zip(partners.tolist(), steps, strict=True)
+    ]
+    return _with_marks(batch, partners, torch.stack(marks))
 
 
-def _highest(batch: ExchangeBatch) -> Tensor:
-    """Return (B, H, W) bool, the square in which each map is highest, off the object if known."""
-    assert batch.maps is not None
-    return highest_squares(batch.maps, _MARK, *batch.size, batch.masks)
-
-
-def _with_square(batch: ExchangeBatch, partners: Tensor, pasted: Tensor, removed: Tensor) -> Tensor:
-    filled = inpaint(batch.images[batch.rows], removed.to(batch.images.device))
-    return torch.where(pasted[:, None].to(filled.device), batch.images[partners], filled)
+def _with_marks(batch: ExchangeBatch, partners: Tensor, pasted: Tensor) -> Tensor:
+    assert batch.marks is not None
+    device = batch.images.device
+    filled = inpaint(batch.images[batch.rows], batch.marks[batch.rows].to(device))
+    return torch.where(pasted[:, None].to(device), batch.images[partners], filled)
 
 
 def border(batch: ExchangeBatch, partners: Tensor) -> Tensor:
@@ -147,8 +146,7 @@ def background(batch: ExchangeBatch, partners: Tensor) -> Tensor:
     height, width = batch.size
     textures = {}
     for partner in set(partners.tolist()):
-        found = largest_rectangle(~batch.masks[partner].cpu())
-        rows, columns = found or (slice(height), slice(width))
+        rows, columns = batch.rectangles[partner]
         textures[partner] = tile(batch.images[partner][:, rows, columns], height, width)
     backgrounds = torch.stack([textures[partner] for partner in partners.tolist()])
     return torch.where(batch.masks[batch.rows][:, None], batch.images[batch.rows], backgrounds)
@@ -176,11 +174,10 @@ def noise(batch: ExchangeBatch, partners: Tensor) -> Tensor:
     return with_noise_of(images, batch.images[partners], batch.seed)
 
 
-_MARK_CUE = "a small region at changing places (a mark, or the object itself where that is small)"
-
 for _attribute in (
     Attribute("patch", "a patch", patch, 0.25, patch_elsewhere),
-    Attribute("watermark", _MARK_CUE, watermark, 0.35, watermark_elsewhere, maps=True, weight=2.0),
+    Attribute("watermark", "a mark that images of the class share", watermark, 0.15,
+              watermark_elsewhere, marks=True),
     Attribute("border", "the border of the image", border, 0.15, border_elsewhere),
     Attribute("noise", "the noise of the image", noise, 0.1),
     Attribute("sharpness", "how sharp the image is", sharpness, 0.2),

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-MIDDLE_SIDE = 0.66  # of each side: what is outside of the middle counts as the surround
 _DEVICES_WITH_GENERATORS = ("cpu", "cuda", "mps")
 _BANDS = 16  # of spatial frequencies
 _LOWEST_FREQUENCY, _HIGHEST_FREQUENCY = 0.05, 0.71  # in cycles a pixel
@@ -56,34 +55,6 @@ def random_squares(draws: Tensor, area: float, height: int, width: int) -> Tenso
     return squares((draws * room).long(), size.expand(len(draws), 2), height, width)
 
 
-def highest_squares(
-    maps: Tensor, side: float, height: int, width: int, excluded: Tensor | None = None
-) -> Tensor:
-    """Return (N, height, width) bool, true in the square of the highest sum of each map.
-
-    Args:
-        maps: raw maps (N, h, w).
-        side: of the square, as a share of each side of the image.
-        height: of the images.
-        width: of the images.
-        excluded: (N, height, width) bool, where the map does not count; None for nowhere.
-    """
-    enlarged = F.interpolate(
-        maps[:, None].float().nan_to_num(0), size=(height, width), mode="bilinear"
-    )
-    if excluded is not None:
-        enlarged = enlarged.masked_fill(excluded[:, None], 0)
-    size = [max(1, round(side * n)) for n in (height, width)]
-    # One axis after the other: the work grows with the square's side, not with its area.
-    rows = F.avg_pool2d(enlarged, (size[0], 1), stride=1)
-    sums = F.avg_pool2d(rows, (1, size[1]), stride=1)[:, 0]
-    highest = sums.flatten(1).argmax(dim=1)
-    corners = torch.stack((highest // sums.shape[2], highest % sums.shape[2]), dim=1)
-    return squares(
-        corners, torch.tensor(size, device=maps.device).expand_as(corners), height, width
-    )
-
-
 def inpaint(images: Tensor, masks: Tensor) -> Tensor:
     """Return images (B, C, H, W) with the masked part filled smoothly from its surroundings.
 
@@ -124,6 +95,15 @@ def tile(rectangle: Tensor, height: int, width: int) -> Tensor:
             pair = torch.cat([rectangle, rectangle.flip(dim)], dim=dim)
             rectangle = torch.cat([pair] * -(-n // (2 * have)), dim=dim).narrow(dim, 0, n)
     return rectangle
+
+
+def largest_rectangles(masks: Tensor) -> list[tuple[slice, slice]]:
+    """Return rows and columns of the largest rectangle beside the object, for masks (B, H, W) bool.
+
+    The whole image where there is none.
+    """
+    whole = slice(masks.shape[1]), slice(masks.shape[2])
+    return [largest_rectangle(~mask) or whole for mask in masks.cpu()]
 
 
 def largest_rectangle(free: Tensor) -> tuple[slice, slice] | None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import torch
 from torch import Tensor
 
 from lightning_cam.metrics.catalog import reliance_metrics
 from lightning_cam.metrics.registry import METRICS, Need, register_metric
+
+GRID = 4  # cells along each side, among which a patch is searched
+DRAWS = 2
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,10 @@ class ExchangeBatch:
     Attributes:
         images: (B, C, H, W), as the model is fed; all that rows and partners may be of.
         masks: (B, H, W) bool, true on the object; None for probes without masks.
-        maps: (B, h, w) raw maps, one per image; None where there are none.
+        marks: (B, H, W) bool, true on patterns that other images of the class have too; None where
+            no image has any. See `find_marks`.
+        rectangles: for each image rows and columns of the largest rectangle beside its object;
+            empty for probes without masks. See `largest_rectangles`.
         rows: (M,) int64, the images that are altered.
         cells: (M, 2) int64, a place in each: row and column of a grid of `GRID` × `GRID`.
         draws: (M, `DRAWS`) random numbers for each image, 0 to 1; the same for all its partners.
@@ -27,12 +34,13 @@ class ExchangeBatch:
     """
 
     images: Tensor
-    masks: Tensor | None
-    maps: Tensor | None
-    rows: Tensor
-    cells: Tensor
-    draws: Tensor
-    seed: int
+    masks: Tensor | None = None
+    marks: Tensor | None = None
+    rectangles: Sequence[tuple[slice, slice]] = ()
+    rows: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
+    cells: Tensor = field(default_factory=lambda: torch.zeros(0, 2, dtype=torch.long))
+    draws: Tensor = field(default_factory=lambda: torch.zeros(0, DRAWS))
+    seed: int = 0
 
     @property
     def size(self) -> tuple[int, int]:
@@ -42,9 +50,6 @@ class ExchangeBatch:
 
 # Returns the images `rows` with the attribute of the images `partners` (M,): (M, C, H, W).
 Exchange: TypeAlias = "Callable[[ExchangeBatch, Tensor], Tensor]"
-
-GRID = 4  # cells along each side, among which a patch is searched
-DRAWS = 2
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Attribute:
         control: exchanges as large a region elsewhere; what that does is subtracted. None where
             nothing of the object can be in the region.
         masks: True where it needs masks, False where it is for probes without, None for both.
-        maps: whether it needs a map of each image.
+        marks: whether it is about the marks of images.
         weight: of its share of the triples.
     """
 
@@ -70,7 +75,7 @@ class Attribute:
     limit: float | None
     control: Exchange | None = None
     masks: bool | None = None
-    maps: bool = False
+    marks: bool = False
     weight: float = 1.0
 
 

@@ -21,7 +21,7 @@ _mask = partial(_attention, kind="mask", needs=("masks",), higher_is_better=True
 _movement = partial(Metric, group="movement", kind="movement")
 _ATTRIBUTES: tuple[tuple[str, str, tuple[Need, ...]], ...] = (
     ("patch", "a patch at one place", ()),
-    ("watermark", "a small region at changing places, such as a mark", ()),
+    ("watermark", "a mark that images of the class share", ()),
     ("border", "the border of the image", ()),
     ("noise", "the noise of the image", ()),
     ("sharpness", "how sharp the image is", ()),

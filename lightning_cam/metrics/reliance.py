@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,25 @@ MIN_TRIPLES = 8  # that a standard error needs to mean anything
 _DECAY = 0.7  # weight of what was seen at the evaluation before
 _LEAST_SKILL = 0.1
 _SUMS = ("n", "v", "s", "vv", "vs", "ss")
+_HELPFUL = 0.1  # reliance on the surroundings from which they are said to help
+
+Answer: TypeAlias = Literal["shortcut", "context", "none", "unknown"]
+
+
+def answer_of(metrics: Mapping[str, float | None]) -> Answer:
+    """Return what metrics say: a shortcut, help from the surroundings, nothing, or too little.
+
+    Args:
+        metrics: plain name: value, of one evaluation; missing ones are unknown.
+    """
+    low = metrics.get("shortcut_score_low")
+    if low is not None and low > 0:
+        return "shortcut"
+    score = metrics.get("shortcut_score")
+    if score is None or not math.isfinite(score):
+        return "unknown"
+    context = metrics.get("context_reliance_low")
+    return "context" if context is not None and context >= _HELPFUL else "none"
 
 
 class RelianceEstimate:

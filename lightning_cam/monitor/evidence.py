@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from lightning_cam.interventions.registry import DRAWS, GRID, Attribute, Exchang
 from lightning_cam.interventions.run import ExchangeRequest
 from lightning_cam.interventions.triples import Triples, draw_triples, usable_images
 from lightning_cam.metrics.confidence import LEVELS, LowerBound
-from lightning_cam.metrics.reliance import RelianceEstimate
+from lightning_cam.metrics.reliance import Answer, RelianceEstimate, answer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,11 +27,7 @@ _SLACK = 0.05  # of probability: what costs less is never counted as reliance
 _BOOST = 5.0  # times as many triples for an attribute that may be relied on
 _SETTLED = 0.5  # weight of an attribute that is known to be relied on
 _DECAY = 0.7  # of the control, and of the search for a patch, from one evaluation to the next
-_HELPFUL = 0.1  # reliance on the surroundings from which they are said to help
 _LEADING_SHARE = 0.6  # of the largest excess, from which a narrower attribute leads
-
-
-Answer: TypeAlias = Literal["shortcut", "context", "none", "unknown"]
 
 
 @dataclass
@@ -86,17 +82,15 @@ class Evidence:
 
     Args:
         attributes: that may be exchanged on the probe.
-        size: number of images of the probe.
         error_rate: probability with which any of the lower bounds may ever be too high, 0 to 1.
     """
 
-    def __init__(self, attributes: Sequence[Attribute], size: int, error_rate: float) -> None:
+    def __init__(self, attributes: Sequence[Attribute], error_rate: float) -> None:
         alpha = error_rate / max(1, len(attributes))
         self.found = {
             each.name: _Found(each, LowerBound(alpha, slack=_SLACK), RelianceEstimate())
             for each in attributes
         }
-        self._size = size
         self._cell_drops = torch.zeros(GRID**2, dtype=torch.float64)
         self._cell_weights = 0.0
 
@@ -107,24 +101,26 @@ class Evidence:
         batch: ExchangeBatch,
         labels: Tensor,
         clean: Tensor,
+        maps: Tensor,
         run: Callable[[Sequence[ExchangeRequest]], Sequence[Tensor]],
     ) -> bool:
         """Exchange attributes once and take in what that did; return whether any could be.
 
         Args:
-            batch: images, masks and maps; rows, cells and draws are chosen here.
+            batch: images and what is known of them; rows, cells and draws are chosen here.
             labels: (B,) int64, on the CPU.
             clean: (B, K) probabilities for the unaltered images, on the CPU.
+            maps: raw maps (N, h, w), which say where to look for a patch at first.
             run: returns the label's probabilities for requests, as `run_exchanges` does.
         """
         generator = torch.Generator().manual_seed(batch.seed)
         usable = usable_images(batch.masks, len(labels))
-        plan = self._plan()
+        plan = self._plan(batch)
         counts = [GRID**2] + [n for pair in plan.values() for n in pair]
         triples = [draw_triples(labels, usable, n, generator) for n in counts]
         if not len(triples[0].rows):
             return False
-        cell = self._likely_cell(batch.maps)
+        cell = self._likely_cell(maps)
         requests = [_search_request(triples[0], generator)]
         # Of each attribute its own triples and the control's.
         pairs = list(zip(triples[1::2], triples[2::2], strict=True))
@@ -146,19 +142,24 @@ class Evidence:
             self._take_in(self.found[name], answer, control, _skills(clean, labels, own))
         return True
 
-    def _plan(self) -> dict[str, tuple[int, int]]:
+    def _plan(self, batch: ExchangeBatch) -> dict[str, tuple[int, int]]:
         """Return the number of triples, and of those for the control, by attribute."""
+        there = {
+            name: f
+            for name, f in self.found.items()
+            if not f.attribute.marks or batch.marks is not None
+        }
         weights = {
             name: (_SETTLED if f.is_shortcut else f.attribute.weight)
             * (_BOOST if f.is_suspicious else 1.0)
-            for name, f in self.found.items()
+            for name, f in there.items()
         }
         images = {  # altered images for one triple, with half a triple for the control
             name: (2 if f.attribute.control is None else 3) * weights[name]
-            for name, f in self.found.items()
+            for name, f in there.items()
         }
-        each = (PASSES * self._size - GRID**2) / max(1.0, sum(images.values()))
-        counts = {name: max(1, int(each * weights[name])) for name in self.found}
+        each = (PASSES * len(batch.images) - GRID**2) / max(1.0, sum(images.values()))
+        counts = {name: max(1, int(each * weights[name])) for name in there}
         return {name: (n, max(1, n // 2)) for name, n in counts.items()}
 
     def _likely_cell(self, maps: Tensor | None) -> tuple[int, int]:
@@ -210,10 +211,8 @@ class Evidence:
 
         Less a standard error, since the largest of several estimates is too large by chance.
         """
-        if self.answer == "unknown":
-            return math.nan
         known = [each for found in self.found.values() if math.isfinite(each := found.likely)]
-        return max([0.0, *known])
+        return max([0.0, *known]) if known else math.nan
 
     @property
     def leading(self) -> str | None:
@@ -238,14 +237,7 @@ class Evidence:
     @property
     def answer(self) -> Answer:
         """What can be said now: a shortcut, help from the surroundings, nothing, or too little."""
-        if self.leading is not None:
-            return "shortcut"
-        if not any(math.isfinite(found.estimate.value) for found in self.found.values()):
-            return "unknown"
-        context = self.found.get("context")
-        if context is not None and context.bound.low >= _HELPFUL:
-            return "context"
-        return "none"
+        return answer_of(self.metrics())
 
     def state_dict(self) -> dict[str, Any]:
         """Return primitives."""

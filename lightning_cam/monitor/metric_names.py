@@ -29,7 +29,7 @@ _LACKS: dict[Need, str] = {
 }
 
 
-def attributes_of(probe: Probe, *, has_logits: bool, has_maps: bool) -> tuple[Attribute, ...]:
+def attributes_of(probe: Probe, *, has_logits: bool) -> tuple[Attribute, ...]:
     """Return the attributes that can be exchanged between the images of a probe.
 
     None where images have several labels or none, since what an exchange costs is read off the
@@ -38,13 +38,11 @@ def attributes_of(probe: Probe, *, has_logits: bool, has_maps: bool) -> tuple[At
     Args:
         probe: its masks and labels.
         has_logits: whether the model's output holds any.
-        has_maps: whether there is one map per image.
     """
     if probe.targets is None or _why_not_exchanged(probe, has_logits=has_logits):
         return ()
     masks = probe.foreground is not None
-    fitting = (each for each in ATTRIBUTES.values() if each.masks in (None, masks))
-    return tuple(each for each in fitting if has_maps or not each.maps)
+    return tuple(each for each in ATTRIBUTES.values() if each.masks in (None, masks))
 
 
 def metric_names_for(probe: Probe) -> list[str]:

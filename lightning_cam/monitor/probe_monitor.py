@@ -18,7 +18,7 @@ from lightning_cam.monitor.default_rules import default_rules
 from lightning_cam.monitor.diagnostics import Diagnostics, run_diagnostics
 from lightning_cam.monitor.evaluation import Evaluation, Snapshot
 from lightning_cam.monitor.evidence import Evidence
-from lightning_cam.monitor.exchanges import collect_evidence
+from lightning_cam.monitor.exchanges import ProbeExchanges
 from lightning_cam.monitor.history import History
 from lightning_cam.monitor.map_computer import MapComputer
 from lightning_cam.monitor.measure import compute_metrics, worst_images
@@ -36,7 +36,6 @@ from lightning_cam.probe.origin import ProbeOrigin
 
 if TYPE_CHECKING:
     from lightning_cam.explain.model_call import ModelAdapter
-    from lightning_cam.interventions import Attribute
     from lightning_cam.monitor.config import MonitorConfig
     from lightning_cam.output.picture import Picture
     from lightning_cam.probe import Probe
@@ -103,7 +102,8 @@ class ProbeMonitor:
             self._setup = set_up_probe(
                 self.reading.adapter(model), images, probe, config, self._target, self.computer
             )
-        self.evidence = Evidence(self._attributes(), len(probe), config.alert_error_rate)
+        self.evidence = self._no_evidence()
+        self._exchanges = ProbeExchanges(probe, self.computer)
         self._collected = self.evidence  # with that of the latest evaluation
         self.metric_names = self._all_metric_names()
         self.rules = RuleSet(self._rules())
@@ -146,7 +146,7 @@ class ProbeMonitor:
             seed = self.config.seed * _SEED_STRIDE + self.history.count
             collected = copy.deepcopy(self.evidence)
             with forward_context.precision():
-                collect_evidence(collected, self.probe, model, images, result, self.computer, seed)
+                self._exchanges.collect(collected, model, images, result, seed)
             self._collected = collected
             answers = collected.metrics()
             metrics = {**metrics, **answers}
@@ -263,8 +263,7 @@ class ProbeMonitor:
 
         All of it or nothing; whatever the state holds, nothing is raised.
         """
-        history, rules = History(), RuleSet(self.rules.rules)
-        evidence = Evidence(self._attributes(), len(self.probe), self.config.alert_error_rate)
+        history, rules, evidence = History(), RuleSet(self.rules.rules), self._no_evidence()
         try:
             check_probe_state(state)
             if state["fingerprint"] != self.probe.fingerprint:
@@ -303,10 +302,9 @@ class ProbeMonitor:
         rules = default_rules(masks=masks, labels=bool(self.evidence.found))
         return [rule for rule in rules if rule.metric in self.metric_names]
 
-    def _attributes(self) -> tuple[Attribute, ...]:
-        first = self._setup.first
-        one_map = len(first.rows) == len(first.logits)
-        return attributes_of(self.probe, has_logits=self._setup.has_logits, has_maps=one_map)
+    def _no_evidence(self) -> Evidence:
+        attributes = attributes_of(self.probe, has_logits=self._setup.has_logits)
+        return Evidence(attributes, self.config.alert_error_rate)
 
     def _interventions_due(self, metrics: Mapping[str, float]) -> bool:
         """Return, the same on every process, whether to run interventions now."""

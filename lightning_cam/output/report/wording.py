@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from lightning_cam.metrics.registry import title_of
+from lightning_cam.metrics.reliance import answer_of
 
 if TYPE_CHECKING:
     from lightning_cam.output.record import ProbeRecord
@@ -21,7 +21,6 @@ VERDICTS: dict[str, tuple[Severity, str]] = {
     ),
     "saliency only": ("saliency", "Saliency only: not checked by interventions"),
 }
-_HELPFUL = 0.1  # reliance on the surroundings from which that is said
 _WORST_FIRST = ("confirmed", "saliency only", "contradicted")
 
 
@@ -51,26 +50,32 @@ def verdict(records: Sequence[ProbeRecord]) -> tuple[Severity, str]:
 
 def _without_alert(records: Sequence[ProbeRecord]) -> str:
     """Return what is known of what the model relies on, one sentence."""
-    if not _latest(records, "shortcut_score"):
-        return (
-            "What the model relies on is unknown: that needs one label per image, two images of a "
-            "class and another class."
-        )
-    context = max(_latest(records, "context_reliance_low"), default=0.0)
-    if context >= _HELPFUL:
+    latest = [_latest(record) for record in records]
+    answers = [answer_of(metrics) for metrics in latest]
+    if "shortcut" in answers:
+        metrics = latest[answers.index("shortcut")]
+        low = {name: value for name, value in metrics.items() if name.endswith("_reliance_low")}
+        title = title_of(max(low, key=low.__getitem__)) if low else "Shortcut score"
+        return f"But it relies on one attribute, which no rule was about: see “{title}”."
+    if "context" in answers:
+        context = max(metrics.get("context_reliance_low", 0.0) for metrics in latest)
         return (
             "The surroundings help, as they do in natural data: exchanging them costs at least "
             f"{context:.0%} of what the model knows."
         )
-    return "It relies on no attribute more than natural data explains."
+    if "none" in answers:
+        return "It relies on no attribute more than natural data explains."
+    return (
+        "What the model relies on is unknown: that needs one label per image, two images of a "
+        "class and another class."
+    )
 
 
-def _latest(records: Sequence[ProbeRecord], name: str) -> list[float]:
-    """Return the latest value of a metric that is known, of each probe that has any."""
-    found = []
-    for record in records:
-        values = [each.metrics.get(name) for each in record.evaluations]
-        found += [value for value in values if value is not None and math.isfinite(value)][-1:]
+def _latest(record: ProbeRecord) -> dict[str, float]:
+    """Return the latest known value of each metric of a probe."""
+    found = {}
+    for each in record.evaluations:
+        found.update({name: v for name, v in each.metrics.items() if v is not None and v == v})  # noqa: PLR0124 - NaN
     return found
 
 

@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from lightning_cam.interventions import ATTRIBUTES
-from lightning_cam.interventions.attributes import cell_regions
-from lightning_cam.interventions.image_editing import MIDDLE_SIDE, middle
+from lightning_cam.interventions.attributes import MIDDLE_SIDE, cell_regions
+from lightning_cam.interventions.image_editing import middle
 
 CELL = region(0, 5, 0, 5)  # of a grid of 4 x 4
 BORDER = ~middle(SIZE, SIZE, 1 - 2 / 16)
@@ -27,8 +27,9 @@ def test_an_exchange_with_itself_changes_little_or_nothing(name):
     masks[:, 8:24, 8:24] = True
     images = F.avg_pool2d(F.pad(IMAGES, (1,) * 4, mode="reflect"), 3, stride=1)
     own = torch.arange(len(images))
-    maps = torch.rand(len(images), 4, 4)
-    done = exchanged(name, images, own, masks=masks, maps=maps)
+    marks = torch.zeros_like(masks)
+    marks[:, 2:5, 2:5] = True
+    done = exchanged(name, images, own, masks=masks, marks=marks)
     assert done.shape == images.shape
     if name not in ("surround", "background"):
         assert torch.allclose(done, images, atol=1e-4)
@@ -48,7 +49,7 @@ def test_regions_come_from_the_partner_and_the_rest_stays(name, where):
 
 
 def test_the_controls_of_regions_are_as_large_as_the_regions():
-    batch = batch_of(IMAGES, cell=(1, 2), maps=torch.rand(len(IMAGES), 4, 4))
+    batch = batch_of(IMAGES, cell=(1, 2))
     for name, largest in (("patch", 0.2), ("border", 0.3)):
         attribute = ATTRIBUTES[name]
         changed = [
@@ -67,25 +68,27 @@ def test_a_control_of_a_patch_is_never_at_its_place():
         assert torch.equal(done[inner], IMAGES[inner])
 
 
-def test_a_watermark_is_taken_from_where_the_map_of_the_partner_is_highest():
-    maps = torch.zeros(2, 4, 4)
-    maps[0, 0, 0] = maps[1, 3, 3] = 1.0
-    images = torch.stack([torch.zeros(3, 32, 32), torch.ones(3, 32, 32)])
-    done = exchanged("watermark", images, [1, 0], maps=maps)
-    assert (done[0, :, 22:, 22:] == 1).all()  # the partner's square
-    assert (done[0, :, :16, :16] == 0).all()  # the own square was filled in
-    assert (done[1, :, :10, :10] == 0).all()
+def test_a_watermark_is_exchanged_wherever_it_is():
+    marks = torch.zeros(3, 32, 32, dtype=torch.bool)
+    marks[0, :8, :8] = marks[1, 20:28, 20:28] = True
+    images = torch.stack([torch.zeros(3, 32, 32), torch.ones(3, 32, 32), torch.zeros(3, 32, 32)])
+    images[0, :, :8, :8] = 5.0
+    done = exchanged("watermark", images, [1, 2, 2], marks=marks)
+    assert (done[0, :, 20:28, 20:28] == 1).all()  # the partner's mark
+    assert (done[0, :, :8, :8] == 0).all()  # the own mark was filled in
+    assert (done[1] == 1).all()  # its mark was filled in, and the partner has none
+    assert (done[2] == 0).all()  # neither has any
 
 
-def test_with_masks_a_watermark_is_searched_off_the_object():
-    maps = torch.zeros(2, 4, 4)
-    maps[:, 0, 0], maps[:, 3, 3] = 1.0, 0.1
-    masks = torch.zeros(2, 32, 32, dtype=torch.bool)
-    masks[:, :20, :20] = True
-    images = torch.stack([torch.zeros(3, 32, 32), torch.ones(3, 32, 32)])
-    done = exchanged("watermark", images, [1, 0], maps=maps, masks=masks)
-    assert (done[0, :, 24:, 24:] == 1).all()
-    assert (done[0, :, :12, :12] == 0).all()
+def test_the_control_of_a_watermark_is_as_large_and_never_at_its_place():
+    marks = torch.zeros(16, 32, 32, dtype=torch.bool)
+    marks[:, 4:12, 4:12] = True
+    control = ATTRIBUTES["watermark"].control
+    images = torch.arange(16.0).view(16, 1, 1, 1).expand(16, 3, 32, 32)
+    for seed in range(5):
+        done = control(batch_of(images, marks=marks, seed=seed), PARTNERS)
+        assert torch.equal(done[:, :, 4:12, 4:12], images[:, :, 4:12, 4:12])
+        assert ((done != images).any(dim=1).flatten(1).sum(dim=1) == 64).all()
 
 
 def test_colours_move_as_a_whole_and_not_by_what_is_at_the_edge():

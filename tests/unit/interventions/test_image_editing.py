@@ -7,7 +7,6 @@ import torch
 from torch.nn import functional as F
 
 from lightning_cam.interventions.image_editing import (
-    highest_squares,
     inpaint,
     largest_rectangle,
     mean_colors,
@@ -54,18 +53,6 @@ def test_random_squares_have_the_area_and_lie_inside_wherever_they_are_drawn():
     assert found.flatten(1).sum(dim=1).tolist() == [200, 200, 200]
     assert found[0, 0, 0]
     assert found[1, -1, -1]
-
-
-def test_the_highest_square_is_where_the_map_is_highest_but_not_where_it_is_excluded():
-    maps = torch.zeros(2, 4, 4)
-    maps[:, 0, 3] = 1.0
-    maps[:, 3, 0] = 0.5
-    first, _ = highest_squares(maps, 0.25, 16, 16)
-    assert first[:4, 12:].all()
-    excluded = torch.zeros(2, 16, 16, dtype=torch.bool)
-    excluded[:, :8, 8:] = True
-    other, _ = highest_squares(maps, 0.25, 16, 16, excluded)
-    assert other[12:, :4].all()
 
 
 def test_inpainting_interpolates_the_surroundings_and_keeps_the_rest():

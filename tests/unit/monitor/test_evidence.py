@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers.exchanges import collected
+from helpers.exchanges import batch_of, collected
 from helpers.known_models import CLASSES, LABELS, SIZE, RegionReader, coloured, region
 from torch import nn
 
@@ -69,18 +69,17 @@ def test_one_evaluation_takes_no_more_passes_than_stated(size):
     labels = torch.arange(size) % CLASSES
     for masks in (None, region(4, 16, 4, 16).expand(size, -1, -1)):
         fitting = [a for a in ATTRIBUTES.values() if a.masks in (None, masks is not None)]
-        evidence = Evidence(fitting, size, 0.05)
+        evidence = Evidence(fitting, 0.05)
 
         def count(requests):
             passes.append(sum(len(r.rows) * len(r.partners) for r in requests) / size)
             return [torch.full((len(r.partners), len(r.rows)), 0.5) for r in requests]
 
-        from helpers.exchanges import batch_of
-
         images = torch.rand(size, 3, SIZE, SIZE)
         maps = torch.rand(size, 4, 4)
         clean = torch.full((size, CLASSES), 1 / CLASSES)
-        evidence.collect(batch_of(images, masks=masks, maps=maps), labels, clean, count)
+        batch = batch_of(images, masks=masks, marks=region(0, 3, 0, 3).expand(size, -1, -1))
+        evidence.collect(batch, labels, clean, maps, count)
     assert max(passes) <= (8 if size >= 16 else 10)
     assert size < 32 or min(passes) > 0.7 * PASSES
 
@@ -126,12 +125,8 @@ def test_a_model_that_diverged_leaves_the_evidence_as_it_was():
             return super().forward(images) * math.nan
 
     evidence = collected(Diverging(CORNER), coloured(CORNER), LABELS, rounds=2)
-    assert (
-        evidence.state_dict()
-        == Evidence(
-            [found.attribute for found in evidence.found.values()], len(LABELS), 0.05
-        ).state_dict()
-    )
+    attributes = [found.attribute for found in evidence.found.values()]
+    assert evidence.state_dict() == Evidence(attributes, 0.05).state_dict()
 
 
 def test_what_was_relied_on_still_leads_when_it_is_relied_on_no_more():
@@ -155,7 +150,7 @@ def test_a_smaller_error_rate_needs_more_evidence():
 def test_the_state_is_restored_and_a_damaged_one_refused():
     evidence = collected(RegionReader(CORNER), coloured(CORNER), LABELS, rounds=3)
     attributes = [found.attribute for found in evidence.found.values()]
-    again = Evidence(attributes, len(LABELS), 0.05)
+    again = Evidence(attributes, 0.05)
     again.load_state_dict(evidence.state_dict())
     assert again.state_dict() == evidence.state_dict()
     assert again.metrics() == pytest.approx(evidence.metrics(), nan_ok=True)

@@ -34,12 +34,10 @@ def probe(*, masks=True, targets=(0, 1, 0, 1)):
 def test_attributes_depend_on_masks_labels_and_logits(masks, targets, has_logits, expected):
     targets = None if targets is None else torch.tensor(targets)
     known = probe(masks=masks, targets=targets)
-    found = attributes_of(known, has_logits=has_logits, has_maps=True)
+    found = attributes_of(known, has_logits=has_logits)
     names = {each.name for each in found}
     assert not names if expected is None else expected in names
     assert not {"background", "surround"} <= names
-    without = attributes_of(known, has_logits=has_logits, has_maps=False)
-    assert {each.name for each in without} == names - {"watermark"}
 
 
 @pytest.mark.parametrize("masks", [True, False])
@@ -76,7 +74,7 @@ def test_a_message_says_what_a_metric_needs(name, known, reason):
 
 def test_tiny_images_are_not_exchanged():
     tiny = Probe(torch.rand(4, 3, 7, 20), [0, 1, 0, 1])
-    assert attributes_of(tiny, has_logits=True, has_maps=True) == ()
+    assert attributes_of(tiny, has_logits=True) == ()
     message = missing_metric("metric", "patch_reliance", ["entropy"], tiny, has_logits=True)
     assert message.startswith("patch_reliance needs images of 8 pixels a side or more")
 

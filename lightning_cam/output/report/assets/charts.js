@@ -35,8 +35,6 @@ function tickText(value, step, share) {
   return value.toFixed(digits).replace("-", "−");
 }
 
-// chart: title, note, metric, series [{run, values}], baselines [{run, name, word, value}],
-// alerts [{run, at, level, title, own}]. Values are indexed by the slider's position.
 // Return the 95 % interval of each value as a band, and the lower bound as a dashed line.
 function bandOf({ run, values, errors, lows }, px, py) {
   const found = [];
@@ -52,6 +50,8 @@ function bandOf({ run, values, errors, lows }, px, py) {
   return found;
 }
 
+// chart: title, note, metric, series [{run, values}], baselines [{run, name, word, value}],
+// alerts [{run, at, level, title, own}]. Values are indexed by the slider's position.
 function drawChart(box, chart) {
   const width = Math.max(220, box.clientWidth || 300);
   const height = 132;

@@ -57,7 +57,7 @@ def test_without_confirmation_reliance_is_not_claimed(tmp_path, judged, level):
 
 
 def test_a_run_without_alerts_differs_from_one_without_rules(tmp_path):
-    Run(tmp_path / "a", alerts=None).evaluate(0, [])
+    Run(tmp_path / "a", probe_of(64), alerts=None).evaluate(0, [])
     Run(tmp_path / "b", alerts=()).evaluate(0, [])
     assert verdict(read_run(tmp_path / "a")) == (
         "none",
@@ -66,6 +66,18 @@ def test_a_run_without_alerts_differs_from_one_without_rules(tmp_path):
     assert verdict(read_run(tmp_path / "b")) == (
         "unknown",
         "No alert in 1 evaluation, but there was no rule.",
+    )
+
+
+def test_a_run_whose_rules_are_about_something_else_is_not_said_to_be_sound(tmp_path):
+    Run(tmp_path, alerts=None).evaluate(0, [])
+    (record,) = read_run(tmp_path)
+    record.evaluations[0].metrics.update(
+        shortcut_score_low=0.2, border_reliance_low=0.4, patch_reliance_low=0.1
+    )
+    assert verdict([record])[1] == (
+        "No alert in 1 evaluation. But it relies on one attribute, which no rule was about: see "
+        "“Border reliance, lower bound”."
     )
 
 
