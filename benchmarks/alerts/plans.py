@@ -50,7 +50,7 @@ def _unplanted(source: str, pairs: Sequence[tuple[int, ...]], *, tuning: bool) -
         yield Plan(source, 0.0, network, seed, train=_EACH_OF_HUNDRED, classes=SUBCLASSES,
                    epochs=5, probe=probe)  # fmt: skip
     for n, pair in enumerate(pairs[:: max(1, len(pairs) // 5)]):
-        yield Plan(source, 0.0, "pretrained", first + 300 + n, epochs=3, train=_EACH, classes=pair)
+        yield Plan(source, 0.0, "pretrained", first + 300 + n, epochs=6, train=_EACH, classes=pair)
 
 
 def _planted(source: str, pairs: Sequence[tuple[int, ...]], *, tuning: bool) -> Iterator[Plan]:
@@ -65,7 +65,7 @@ def _planted(source: str, pairs: Sequence[tuple[int, ...]], *, tuning: bool) -> 
                            classes=next(rotating), cue=cue)  # fmt: skip
         seed = first + 100 * k + 90
         yield Plan(source, 0.95, NETWORKS[k % 2], seed, train=_EACH_OF_TEN, classes=every, cue=cue)
-        yield Plan(source, 0.95, "pretrained", seed + 1, epochs=3, train=_EACH,
+        yield Plan(source, 0.95, "pretrained", seed + 1, epochs=6, train=_EACH,
                    classes=next(rotating), cue=cue)  # fmt: skip
 
 

@@ -177,7 +177,7 @@ def noise(batch: ExchangeBatch, partners: Tensor) -> Tensor:
 for _attribute in (
     Attribute("patch", "a patch", patch, 0.25, patch_elsewhere),
     Attribute("watermark", "a mark that images of the class share", watermark, 0.15,
-              watermark_elsewhere, marks=True),
+              watermark_elsewhere, marks=True, weight=2.0),
     Attribute("border", "the border of the image", border, 0.15, border_elsewhere),
     Attribute("noise", "the noise of the image", noise, 0.1),
     Attribute("sharpness", "how sharp the image is", sharpness, 0.2),

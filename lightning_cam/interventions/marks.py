@@ -1,8 +1,9 @@
 """`find_marks`: small patterns that occur again in other images of their class, at any place.
 
 A watermark, a caption or a stamp is the same in every image that has it; an object is not. So a
-part of an image counts as a mark where other images of the class hold nearly the same pixels. That
-is a property of the data: no network is needed to find it.
+part of an image counts as a mark where other images of the class hold nearly the same pixels, at
+another place: what is at one place is found as a patch. Marks are a property of the data; no
+network is needed to find them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ _LEAST_CONTRAST = 0.15  # of the deviation of all pixels: what is smooth resembl
 _LEAST_CORNER = 0.2  # ratio of gradients: a straight edge resembles every other straight edge
 _MARGIN = 1  # pixels around a window
 _LARGEST = 0.3  # of an image: what is larger is a texture, not a mark
+_ONE_PLACE = 0.5  # share of the others' marks at an image's mark: that is a patch, not a mark
 _TINY = 1e-6
 
 
@@ -65,6 +67,7 @@ def find_marks(
     if masks is not None:
         regions &= ~masks.cpu()
     regions &= (regions.float().mean(dim=(1, 2)) <= _LARGEST)[:, None, None]
+    regions &= ~_at_one_place(regions)[:, None, None]
     return regions if bool(regions.any()) else None
 
 
@@ -115,3 +118,12 @@ def _regions(found: Tensor, small: torch.Size, size: tuple[int, int]) -> Tensor:
     reach = _WINDOW - 1 + _MARGIN
     covered = F.max_pool2d(F.pad(corners, (reach,) * 4), _WINDOW + 2 * _MARGIN, stride=1)
     return F.interpolate(covered, size=size, mode="nearest")[:, 0] > 0
+
+
+def _at_one_place(regions: Tensor) -> Tensor:
+    """Return (B,) bool, whether most other images that have a mark have it at the same place."""
+    marked = regions.flatten(1).any(dim=1)
+    others = (marked.sum() - marked.long()).clamp(min=1)
+    covered = (regions.sum(dim=0) - regions.long()).float() / others[:, None, None]
+    area = regions.flatten(1).sum(dim=1).clamp(min=1)
+    return (covered * regions).flatten(1).sum(dim=1) / area >= _ONE_PLACE

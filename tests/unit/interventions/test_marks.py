@@ -26,11 +26,11 @@ def glyph(seed):
     return F.interpolate(blocks[None, None], (SIZE, SIZE))[0]
 
 
-def marked(images, rows=range(COUNT), *, opacity=0.6, seeds=(3, 4)):
+def marked(images, rows=range(COUNT), *, opacity=0.6, seeds=(3, 4), places=PLACES):
     """Return images with the glyph of their class, and where it was drawn."""
     images, where = images.clone(), torch.zeros(COUNT, SIDE, SIDE, dtype=torch.bool)
     for n in rows:
-        top, left = PLACES[n].tolist()
+        top, left = places[n].tolist()
         place = (slice(top, top + SIZE), slice(left, left + SIZE))
         drawn = glyph(seeds[int(LABELS[n])]).expand(3, -1, -1)
         images[n][(slice(None), *place)] = images[n][(slice(None), *place)].lerp(drawn, opacity)
@@ -68,6 +68,11 @@ def test_a_mark_of_another_class_is_none():
     """Seen once in each class: only images of its own class make a pattern a mark."""
     images, _ = marked(scenes(), rows=[0, 1], seeds=(3, 3))
     assert find_marks(images, LABELS) is None
+
+
+def test_a_mark_at_one_place_is_left_to_the_patch():
+    places = torch.tensor([[5, 30]]).repeat(COUNT, 1)
+    assert find_marks(marked(scenes(), places=places)[0], LABELS) is None
 
 
 def test_large_images_are_searched_at_less_resolution():
