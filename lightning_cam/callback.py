@@ -14,8 +14,8 @@ from lightning_cam.probe.sources import check_sources, sources_in
 from lightning_cam.probe.trainer_data import TrainerProbes
 from lightning_cam.runtime import lightning
 from lightning_cam.runtime.checks import check_count
-from lightning_cam.runtime.lightning_evaluation import evaluate, set_probes
-from lightning_cam.runtime.lightning_metrics import BestMetric, monitored_metrics, restore_metrics
+from lightning_cam.runtime.lightning_evaluation import evaluate, evaluate_test, set_probes
+from lightning_cam.runtime.lightning_metrics import BestMetric, require_metrics, restore_metrics
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lightning_cam.explain.layers import LayersLike
     from lightning_cam.explain.model_call import Forward, Output, ScoresOption
     from lightning_cam.explain.targets import TargetLike
+    from lightning_cam.metrics.selection import MetricsOption
     from lightning_cam.monitor import Rule
     from lightning_cam.monitor.config import MonitorConfig
     from lightning_cam.probe import Probe
@@ -49,6 +50,9 @@ class CAMCallback(lightning.CallbackBase):
         scores: `"logits"` or `"probabilities"`; `"auto"` decides by operation and values.
         mean, std: per channel, of the images' normalisation, where the data does not say.
         class_names: by index, where data and model do not say.
+        metrics: which go to the loggers: `"headline"`, the few that tell runs apart, `"all"`, or
+            names such as `["enrichment", "drift_*"]`; also what a rule, a callback that monitors,
+            or a scheduler needs. `trainer.callback_metrics`, record and report have all of them.
         every_n_validations: evaluate at every n-th validation only.
         num_pictures: how many of the probe's images are drawn.
         colormap: `turbo`, `cividis`, `viridis`, `inferno`, `magma`, `plasma`, `hot`, `jet`, `bone`.
@@ -65,8 +69,8 @@ class CAMCallback(lightning.CallbackBase):
         on_alert: what an alert does beside its line in `alerts.jsonl` and the loggers: `"warn"`,
             `"stop"`, `"checkpoint"`, or a function `(alert, trainer, module)`; one or several.
         alert_error_rate: chance of an unfounded default alert in a whole training.
-        interventions_every: test by altered images what the model relies on (6.5 more passes of the
-            probe) at the first five and every n-th evaluation, by default at the 10th, 20th, 40th,
+        interventions_every: test by altered images (6.5 more passes of the probe) what the model
+            relies on, at the first five and every n-th evaluation, by default the 10th, 20th, 40th,
             ..., and where it is suspicious; 0 for only where a rule's limit is passed.
         estimate_masks: estimate masks by GrabCut where the probe has none; alerts say so.
         panels: which images are drawn, of `lightning_cam.output.panels.PANELS`; by default
@@ -114,6 +118,7 @@ class CAMCallback(lightning.CallbackBase):
         mean: Sequence[float] | float | None = None,
         std: Sequence[float] | float | None = None,
         class_names: Sequence[str] | None = None,
+        metrics: MetricsOption = "headline",
         every_n_validations: int = 1,
         num_pictures: int = 16,
         colormap: str = "turbo",
@@ -197,7 +202,7 @@ class CAMCallback(lightning.CallbackBase):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Sample probes where there was no sanity check to do it at and the data is loaded."""
         self._set_up_probes(trainer, pl_module)
-        restore_metrics(trainer, self._monitor.last_scalars)
+        restore_metrics(trainer, self._monitor.scalars.last)
         self._best.start(trainer)
         self._started = True
 
@@ -224,8 +229,7 @@ class CAMCallback(lightning.CallbackBase):
             for line in lines:
                 lightning.info(trainer, f"lightning_cam: {line}")
             if lines:
-                monitored = monitored_metrics(trainer, self.config.tag)
-                self._monitor.probe_set.check_names(self._progress_bar, monitored)
+                require_metrics(trainer, self._monitor, self._progress_bar)
             self._ready = True
 
     # --- at validation ---------------------------------------------------------------------------
@@ -265,11 +269,7 @@ class CAMCallback(lightning.CallbackBase):
         """Evaluate the test data under `<tag>/test`. A failure costs a warning."""
         with self._monitor.errors.suppress("the evaluation of the test data"):
             sources = sources_in("test", self._sources)
-            tester = self._monitor.of_test_data(sources)
-            set_probes(trainer, pl_module, tester, self._probes.sample, sources)
-            step = lightning.log_step(trainer)
-            evaluate(trainer, pl_module, tester, step=step, update_history=False)
-            tester.close(report=False)
+            evaluate_test(trainer, pl_module, self._monitor, self._probes.sample, sources)
 
     # --- at the end, and in checkpoints ----------------------------------------------------------
 

@@ -206,14 +206,14 @@ def _replay(
 
 def _print_metrics(metrics: Sequence[Mapping[str, float]]) -> None:
     """Print the first and the last known value of each headline metric."""
-    from lightning_cam.metrics.registry import GAP, find_metric, title_of
+    from lightning_cam.metrics.registry import GAP, title_of
+    from lightning_cam.metrics.selection import is_headline
 
     names = dict.fromkeys(name for each in metrics for name in each)
     for name in names:
         *_, family, plain = name.split("/")
-        metric, suffix = find_metric(plain)
         known = [value for each in metrics if math.isfinite(value := each.get(name, math.nan))]
-        if metric is not None and metric.headline and not suffix and known and "@" not in name:
+        if known and is_headline(plain) and "@" not in name:
             title = title_of(f"{GAP}/{plain}" if family == GAP else plain)
             say(f"{name:<28}  first {known[0]:.2f}, last {known[-1]:.2f}  ({title})")
 

@@ -16,9 +16,10 @@ __all__ = ["METRICS", "Metric", "register_metric"]
 
 UNIT, SIGNED, POSITIVE = (0.0, 1.0), (-1.0, 1.0), (0.0, None)
 
-_attention = partial(Metric, group="attention")
+_NOT = ()  # no headline metric
+_attention = partial(Metric, group="attention", headline=_NOT)
 _mask = partial(_attention, kind="mask", needs=("masks",), higher_is_better=True)
-_movement = partial(Metric, group="movement", kind="movement")
+_movement = partial(Metric, group="movement", kind="movement", headline=_NOT)
 _ATTRIBUTES: tuple[tuple[str, str, tuple[Need, ...]], ...] = (
     ("patch", "a patch at one place", ()),
     ("watermark", "a mark that images of the class share", ()),
@@ -30,15 +31,21 @@ _ATTRIBUTES: tuple[tuple[str, str, tuple[Need, ...]], ...] = (
     ("color", "the overall colour", ()),
     ("context", "all that is around the middle of the image", ("no masks",)),
 )
+# Of the reliance metrics those that tell most runs apart in `benchmarks.alerts`; the name of any
+# other attribute that leads is in the alert, and its curve in the report.
+_TELLING = ("patch", "surround", "background")
 
 
-def reliance_metrics(name: str, cue: str, needs: tuple[Need, ...]) -> tuple[Metric, ...]:
+def reliance_metrics(
+    name: str, cue: str, needs: tuple[Need, ...], *, headline: bool = True
+) -> tuple[Metric, ...]:
     """Return the metrics of the reliance on an attribute, of its error and of its lower bound.
 
     Args:
         name: of the attribute.
         cue: what the model relies on then, in words.
         needs: what a probe must have beside labels.
+        headline: whether the first of them is a headline metric.
     """
     of_attribute = partial(
         Metric,
@@ -49,6 +56,7 @@ def reliance_metrics(name: str, cue: str, needs: tuple[Need, ...]) -> tuple[Metr
         even=0.0,
         higher_is_better=False,
         chart=f"{name.capitalize()} reliance",
+        headline=_NOT,
     )
     title = f"{name.capitalize()} reliance"
     return (
@@ -56,6 +64,7 @@ def reliance_metrics(name: str, cue: str, needs: tuple[Need, ...]) -> tuple[Metr
             f"{name}_reliance",
             title,
             f"share of what the model knows that depends on {cue}: 0 none, 1 all",
+            headline=(f"{name}_reliance",) if headline else _NOT,
         ),
         of_attribute(
             f"{name}_reliance_low",
@@ -78,7 +87,8 @@ for _metric in (
         "enrichment", "Enrichment",
         "relevance mass divided by the object's share of the area: below 1 attention is off "
         "the object",
-        function=localization.enrichment, bounds=POSITIVE, even=1.0, headline=True,
+        function=localization.enrichment, bounds=POSITIVE, even=1.0,
+        headline=("enrichment", "enrichment_center"),
     ),
     _mask(
         "relevance_mass", "Relevance mass",
@@ -104,7 +114,7 @@ for _metric in (
     _attention(
         "entropy", "Entropy",
         "spread of the map: 0 for a single cell, 1 where all cells are equal",
-        function=shape.entropy, bounds=UNIT, even=1.0,
+        function=shape.entropy, bounds=UNIT, even=1.0, headline=("entropy",),
     ),
     _attention(
         "border_mass", "Border mass",
@@ -131,8 +141,8 @@ for _metric in (
     Metric(
         "drift", "Drift",
         "divergence in multiples of the noise floor: about 1 is no more than a flip moves",
-        bounds=POSITIVE, group="movement", kind="evaluation", headline=True,
-        reference_suffix=True,
+        bounds=POSITIVE, group="movement", kind="evaluation", reference_suffix=True,
+        headline=("drift_previous", "drift_first"),
     ),
     _movement(
         "correlation", "Correlation",
@@ -157,7 +167,7 @@ for _metric in (
     Metric(
         "noise_floor", "Noise floor",
         "divergence that a flip and a small jitter cause at the same weights",
-        bounds=UNIT, group="movement", kind="evaluation", chart="Drift",
+        bounds=UNIT, group="movement", kind="evaluation", chart="Drift", headline=_NOT,
     ),
     Metric(
         "prediction_flips", "Prediction flips",
@@ -169,7 +179,7 @@ for _metric in (
         "shortcut_score", "Shortcut score",
         "largest reliance on one attribute beyond what natural data shows: 0 none, 1 all",
         bounds=UNIT, group="reliance", kind="intervention", needs=("labels",), even=0.0,
-        higher_is_better=False, headline=True,
+        higher_is_better=False,
     ),
     Metric(
         "shortcut_score_low", "Shortcut score, lower bound",
@@ -181,25 +191,25 @@ for _metric in (
     *(
         metric
         for name, cue, needs in _ATTRIBUTES
-        for metric in reliance_metrics(name, cue, needs)
+        for metric in reliance_metrics(name, cue, needs, headline=name in _TELLING)
     ),
     # Health of the maps, and of the run.
     Metric(
         "mean_activation", "Mean activation",
         "mean of the raw map in units of the score, which normalised images hide",
-        function=shape.mean_activation, bounds=POSITIVE, group="health",
+        function=shape.mean_activation, bounds=POSITIVE, group="health", headline=_NOT,
     ),
     Metric(
         "zero_map_fraction", "Flat maps",
         "share of images whose map is the same everywhere or not finite",
         function=shape.is_flat, bounds=UNIT, group="health", higher_is_better=False,
-        percent=True,
+        percent=True, headline=_NOT,
     ),
     Metric(
         "label_confidence", "Label confidence",
         "probability of the label, on the probe's images as they are",
         bounds=UNIT, group="health", kind="evaluation", needs=("labels",),
-        higher_is_better=True, percent=True, headline=True,
+        higher_is_better=True, percent=True,
     ),
     Metric(
         "overhead", "Overhead",

@@ -92,7 +92,7 @@ def _row(metric: Metric) -> str:
         bounds = ""
     cells = [
         _short_name(metric),
-        metric.description + ("" if not metric.headline else " **(headline)**"),
+        metric.description + (" **(headline)**" if metric.headline_names else ""),
         bounds,
         _number(metric.even, ""),
         _DIRECTIONS[metric.higher_is_better],

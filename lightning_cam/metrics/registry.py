@@ -25,11 +25,11 @@ REFERENCES = {
 GAP, UNFLIPPED, OF_CLASS = "gap", "unflipped", "enrichment_of"
 
 GROUPS = {
-    "attention": "Where attention rests",
-    "movement": "How attention moves",
-    "reliance": "What does the model rely on?",
-    "gap": "Training against validation",
-    "health": "Health of the maps",
+    "attention": "Where does the model look?",
+    "reliance": "What does it rely on?",
+    "movement": "Does its attention move?",
+    "health": "Does it know, and are the maps sound?",
+    "gap": "Do training and validation differ?",
     "other": "More",
 }
 
@@ -59,7 +59,8 @@ class Metric:
         even: value for a map that is the same everywhere, or for a model without the property.
         higher_is_better: None where neither direction is better.
         percent: shown in per cent.
-        headline: among the few that tell runs apart.
+        headline: those of `logged_names` that are among the few that tell runs apart and go to
+            loggers by default; None for the plain name, or `<name>_previous` where there is none.
         chart: title of a chart that several metrics share; by default the metric's own.
         reference_suffix: whether the name is followed by `_<reference>`, as for `movement`.
         in_pixels: whether `function`, of kind `movement`, also takes `image_hw`, the height and
@@ -77,7 +78,7 @@ class Metric:
     even: float | None = None
     higher_is_better: bool | None = None
     percent: bool = False
-    headline: bool = False
+    headline: tuple[str, ...] | None = None
     chart: str = ""
     reference_suffix: bool = False
     in_pixels: bool = False
@@ -103,6 +104,11 @@ class Metric:
         if self.kind == "mask":
             return (self.name, *(f"{self.name}_{baseline}" for baseline in BASELINES))
         return (self.name,)
+
+    @property
+    def headline_names(self) -> tuple[str, ...]:
+        """The names that go to loggers by default; see `headline`."""
+        return self.logged_names[:1] if self.headline is None else self.headline
 
 
 METRICS: dict[str, Metric] = {}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_cam.explain.methods import resolve_methods
 from lightning_cam.explain.model_call import ModelCall
+from lightning_cam.metrics.selection import HEADLINE, MetricSelection, MetricsOption
 from lightning_cam.monitor.probe_names import check_loggable
 from lightning_cam.monitor.rules import Rule
 from lightning_cam.output.config import OutputConfig
@@ -38,6 +39,7 @@ class MonitorConfig:
     forward: Forward | None = None
     output: Output = None
     scores: ScoresOption = "auto"
+    metrics: MetricsOption = HEADLINE
     every_n_validations: int = 1
     max_overhead: float | None = None
     chunk_size: int | None = None
@@ -61,6 +63,7 @@ class MonitorConfig:
         if isinstance(self.target, str) and self.target not in TARGET_WORDS:
             words = " or ".join(map(repr, TARGET_WORDS))
             raise ValueError(f"expected target {words}, got {self.target!r}")
+        MetricSelection(self.metrics)  # checks them
         check_count("every_n_validations", self.every_n_validations)
         if self.max_overhead is not None and not 0 < self.max_overhead < 1:
             raise ValueError(

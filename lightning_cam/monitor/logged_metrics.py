@@ -10,6 +10,7 @@ from lightning_cam.monitor.metric_names import needs_interventions
 from lightning_cam.runtime.messages import unknown_name
 
 if TYPE_CHECKING:
+    from lightning_cam.metrics.selection import MetricSelection
     from lightning_cam.monitor.config import MonitorConfig
     from lightning_cam.monitor.probe_gap import ProbeGap
     from lightning_cam.monitor.probe_monitor import ProbeMonitor
@@ -45,6 +46,18 @@ class LoggedMetrics:
         if self._gap is not None:
             known += self._gap.metric_names(names)
         return known + (["overhead"] if self._config.max_overhead is not None else [])
+
+    def check_selection(self, selection: MetricSelection) -> None:
+        """Raise ValueError where metrics are to be logged that are never measured.
+
+        Nothing is said before all probes are set up.
+        """
+        if len(self._monitors) < len(self._probes):
+            return
+        names = dict.fromkeys(map(self._plain, self.names()))
+        for pattern in selection.unmatched(names):
+            message = self.missing("metric in metrics=", pattern) if "*" not in pattern else ""
+            raise ValueError(message or selection.message(pattern, names))
 
     def missing_for(self, by: str, full_name: str) -> tuple[str, bool]:
         """Return the message for a metric that another callback needs; empty where it is logged.

@@ -10,6 +10,7 @@ import torch
 from lightning_cam.interventions import ATTRIBUTES, Attribute
 from lightning_cam.interventions.triples import usable_images
 from lightning_cam.metrics.registry import METRICS, UNFLIPPED, Metric, Need, find_metric
+from lightning_cam.metrics.selection import is_headline
 from lightning_cam.runtime.messages import unknown_name
 
 if TYPE_CHECKING:
@@ -150,5 +151,4 @@ def _lacking(metric: Metric, probe: Probe) -> list[Need]:
 
 def _alternatives(names: Sequence[str]) -> list[str]:
     """Return the headline metrics among some names; where there are none, all of them."""
-    headline = [n for n in names if (metric := find_metric(n)[0]) is not None and metric.headline]
-    return headline or list(names)
+    return [name for name in names if is_headline(name)] or list(names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from lightning_cam.explain.modules import unwrap
+from lightning_cam.metrics.selection import MetricSelection
 from lightning_cam.monitor.config import MonitorConfig
 from lightning_cam.monitor.evaluation import Evaluation
 from lightning_cam.monitor.metric_names import is_comparison
@@ -89,7 +90,7 @@ class CAMMonitor:
         config: MonitorConfig | None = None,
         **options: Any,
     ) -> None:
-        self.config = config or MonitorConfig.from_options(options)
+        self.config = config = config or MonitorConfig.from_options(options)
         self.errors = ErrorPolicy(strict=strict, warn=warn)
         self.loggers = loggers
         self.log_dir = run_folder(log_dir, loggers)
@@ -101,7 +102,7 @@ class CAMMonitor:
         given = dict(probe) if isinstance(probe, Mapping) else {"probe": probe}
         self.probe_set = ProbeSet(list(given), self.config, self.errors)
         self._monitors = self.probe_set.monitors
-        self._scalars = ScalarLog(self.config.tag, self.errors)
+        self.scalars = ScalarLog(self.config.tag, MetricSelection(config.metrics), self.errors)
         # In place when strict: an error should be raised where it happens.
         self._writer = OutputWriter(self.config.tag, self.errors, background=not strict)
         for name, each in given.items():
@@ -124,11 +125,6 @@ class CAMMonitor:
         """What is remembered of earlier evaluations; by probe where several were given."""
         histories = {name: monitor.history for name, monitor in self._monitors.items()}
         return next(iter(histories.values())) if self._single and histories else histories
-
-    @property
-    def last_scalars(self) -> Mapping[str, float]:
-        """The last finite value of each scalar, by full name, also of before a resume."""
-        return self._scalars.last
 
     def of_test_data(self, names: Iterable[str]) -> CAMMonitor:
         """Return a monitor of other probes under `<tag>/test`, without history, drift and rules."""
@@ -154,8 +150,10 @@ class CAMMonitor:
             ValueError: whatever of probe, model and options does not fit together.
         """
         lines = self.probe_set.set_up(model, forward_context or ForwardContext.of(model))
+        if lines:
+            self.probe_set.metrics.check_selection(self.scalars.selection)
         for monitor in self._monitors.values():
-            if not monitor.history.count and self._scalars.forget(monitor.tag):
+            if not monitor.history.count and self.scalars.forget(monitor.tag):
                 self.schedule.validations = 0  # due now: the last values were of another probe
         return lines
 
@@ -193,7 +191,8 @@ class CAMMonitor:
                 evaluation is the best, for metrics that end in `_best`. By default the labels'
                 probability; None where `settle_best` will say it.
             forward_context: device and precision; by default those of the model's parameters.
-            log_scalars: takes all scalars by full name; by default each logger's `log_metrics`.
+            log_scalars: takes the scalars that `metrics` selects, by full name; by default each
+                logger's `log_metrics`.
             update_history: whether later evaluations are compared with this one.
 
         Returns:
@@ -223,8 +222,14 @@ class CAMMonitor:
         evaluations = {n: replace(each, alerts=alerts[n]) for n, each in evaluations.items()}
         self.alerts += [alert for each in evaluations.values() for alert in each.alerts]
         # Scalars before files: a failure to write on rank 0 must not keep it from a collective.
-        scalars = self._scalars_of(evaluations)
-        self._scalars.log(scalars, step, self.loggers, log_scalars, remember=update_history)
+        self.scalars.log(
+            self._metrics_of(evaluations),
+            step,
+            self.loggers,
+            log_scalars,
+            of_rules=self.probe_set.rule_metrics,
+            remember=update_history,
+        )
         if context.rank == 0 and (self.log_dir is not None or self.loggers):
             self._write(evaluations, step, forward_context, record=update_history)
         self.schedule.budget.spend(time.perf_counter() - started)
@@ -239,24 +244,19 @@ class CAMMonitor:
         self.probe_set.end_batch()
 
     def settle_best(self, monitored_value: float) -> None:
-        """Say how good the model was at the last evaluation; see `evaluate`.
-
-        Every process must call it. Where the value is NaN the labels' probability counts.
-        """
+        """Say how good the model was at the last evaluation; every process must call it."""
         self.probe_set.settle_best(monitored_value)
 
     # --- logging and writing ----------------------------------------------------------------------
 
-    def _scalars_of(self, evaluations: Mapping[str, Evaluation]) -> dict[str, float]:
-        """Return all metrics by full name."""
-        scalars: dict[str, float] = {}
+    def _metrics_of(
+        self, evaluations: Mapping[str, Evaluation]
+    ) -> Iterator[tuple[str, Mapping[str, float]]]:
+        """Yield tags, and the metrics of each."""
         for tag, metrics in self.probe_set.metrics_to_log(evaluations):
-            kept = {n: v for n, v in metrics.items() if self._compares or not is_comparison(n)}
-            scalars |= self._scalars.full_names(tag, kept)
+            yield tag, {n: v for n, v in metrics.items() if self._compares or not is_comparison(n)}
         if self.config.max_overhead is not None:
-            overhead = {"overhead": self.schedule.budget.share}
-            scalars |= self._scalars.full_names(self.config.tag, overhead)
-        return scalars
+            yield self.config.tag, {"overhead": self.schedule.budget.share}
 
     def _write(
         self,
@@ -287,7 +287,7 @@ class CAMMonitor:
             outputs,
             alerts,
             step,
-            self._scalars.names,
+            self.scalars.names,
             record=record,
             draw=self._draw,
         )
@@ -319,7 +319,7 @@ class CAMMonitor:
         self.probe_set.retire(model)
         if not self.probe_set.continues:
             self.schedule.validations = 0
-            self._scalars.last = {}
+            self.scalars.last = {}
             self.alerts.clear()
 
     def start_run(self) -> None:
@@ -331,7 +331,7 @@ class CAMMonitor:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the count of validations and what each probe remembers, for a checkpoint."""
-        last = {"scalars": dict(self.last_scalars)} if self.last_scalars else {}
+        last = {"scalars": dict(self.scalars.last)} if self.scalars.last else {}
         return {"validations": self.schedule.validations, **last, **self.probe_set.state_dict()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -346,5 +346,5 @@ class CAMMonitor:
             self.probe_set.start_afresh(unusable(error))
             return
         self.schedule.validations = state_dict["validations"]
-        self._scalars.load_state_dict(state_dict.get("scalars"))
+        self.scalars.load_state_dict(state_dict.get("scalars"))
         self.probe_set.load_state_dict(state_dict)

@@ -124,22 +124,25 @@ class ProbeSet:
         if message:
             raise ValueError(message)
 
-    def check_names(self, progress_bar: str | None, monitored: Iterable[tuple[str, str]]) -> None:
+    def check_names(
+        self, progress_bar: str | None, monitored: Iterable[tuple[str, str, bool]]
+    ) -> None:
         """Check the metrics that are wanted by name.
 
         A warning for a name in `monitored` that is not ours: the module may log it.
 
         Args:
             progress_bar: a metric to show there; see `check_metric`.
-            monitored: classes of callbacks, and metrics that they need, with the tag.
+            monitored: classes of callbacks, metrics that they read, with the tag, and whether they
+                need them.
 
         Raises:
             ValueError: a metric of the catalog that these probes cannot have.
         """
         if progress_bar:
             self.check_metric(progress_bar)
-        for by, name in monitored:
-            message, certain = self.metrics.missing_for(by, name)
+        for by, name, needed in monitored:
+            message, certain = self.metrics.missing_for(by, name) if needed else ("", False)
             if message and certain:
                 raise ValueError(message)
             if message:
@@ -250,6 +253,14 @@ class ProbeSet:
         """End what `start_batch` began."""
         for monitor in self.monitors.values():
             monitor.output_check.end_batch()
+
+    @property
+    def rule_metrics(self) -> tuple[str, ...]:
+        """The plain names of the metrics that rules are about."""
+        sets = [monitor.rules for monitor in self.monitors.values()]
+        sets += [self.gap.rules] if self.gap is not None else []
+        rules = [rule for each in sets for rule in each.rules]
+        return tuple(name for rule in rules for name in (rule.metric, rule.unit) if name)
 
     def metrics_to_log(
         self, evaluations: Mapping[str, Evaluation]

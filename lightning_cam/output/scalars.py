@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lightning_cam.metrics.registry import GAP
 
 if TYPE_CHECKING:
+    from lightning_cam.metrics.selection import MetricSelection
     from lightning_cam.runtime.errors import ErrorPolicy
 
 LogScalars: TypeAlias = Callable[[Mapping[str, float]], None]
@@ -19,56 +20,62 @@ class ScalarLog:
 
     Args:
         tag: of the monitor.
+        selection: which metrics go to the loggers.
         errors: what to do about exceptions of loggers.
 
     Attributes:
-        last: the last finite value of each scalar, for callbacks that monitor it after a resume.
+        selection: see above.
+        required: full names of further metrics that go to the loggers, such as those that a
+            callback of the trainer reads.
+        latest: all metrics of the latest evaluation by full name, NaN included.
+        last: the last finite value of each metric, for callbacks that monitor it after a resume.
     """
 
-    def __init__(self, tag: str, errors: ErrorPolicy) -> None:
+    def __init__(self, tag: str, selection: MetricSelection, errors: ErrorPolicy) -> None:
         self._tag = tag
+        self.selection = selection
         self._errors = errors
         self._names: dict[str, None] = {}  # in order
+        self.required: Collection[str] = ()
+        self.latest: dict[str, float] = {}
         self.last: dict[str, float] = {}
 
     @property
     def names(self) -> list[str]:
-        """The full names of all scalars logged so far."""
+        """The full names of all scalars that went to the loggers so far."""
         return list(self._names)
-
-    def full_names(self, tag: str, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Return metrics of one probe by full name; a gap has the monitor's tag.
-
-        Args:
-            tag: of the probe.
-            metrics: by plain name.
-        """
-        return {
-            f"{self._tag if name.startswith(f'{GAP}/') else tag}/{name}": value
-            for name, value in metrics.items()
-        }
 
     def log(
         self,
-        scalars: Mapping[str, float],
+        metrics: Iterable[tuple[str, Mapping[str, float]]],
         step: int,
         loggers: Sequence[Any],
         log_scalars: LogScalars | None,
         *,
+        of_rules: Collection[str] = (),
         remember: bool = True,
     ) -> None:
-        """Log scalars.
+        """Log the selected metrics, by one call for each logger.
 
         Args:
-            scalars: by full name.
+            metrics: tags, and the metrics of each by plain name.
             step: of the training.
             loggers: Lightning loggers.
             log_scalars: is called in place of the loggers where given.
+            of_rules: plain names of metrics that rules are about, which are logged too.
             remember: whether these are the last values.
         """
+        self.latest, scalars = {}, {}
+        for tag, some in metrics:
+            for name, value in some.items():
+                # A gap is of no single probe, so it has the monitor's tag.
+                full = f"{self._tag if name.startswith(f'{GAP}/') else tag}/{name}"
+                self.latest[full] = value
+                if self.selection.includes(name) or name in of_rules or full in self.required:
+                    scalars[full] = value
         self._names |= dict.fromkeys(scalars)
         if remember:
-            self.last |= _finite(scalars)
+            self.last |= _finite(self.latest)
         if log_scalars is not None:
             log_scalars(scalars)
             return

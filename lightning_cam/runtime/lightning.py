@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from lightning.pytorch import Callback as LightningCallback
     from lightning.pytorch import LightningModule, Trainer
 
+    from lightning_cam.runtime.errors import ErrorPolicy
+
     CallbackBase = LightningCallback
 else:
 
@@ -167,31 +169,60 @@ def log_step(trainer: Trainer, *, train_epoch_end: bool = False) -> int:
     return step - 1 if train_epoch_end else step
 
 
-def log_scalars(
-    trainer: Trainer,
-    module: LightningModule,
-    scalars: Mapping[str, float],
-    *,
-    progress_bar: str = "",
+def log_to_loggers(
+    trainer: Trainer, errors: ErrorPolicy, step: int, scalars: Mapping[str, float]
 ) -> None:
-    """Log scalars through the module, so that callbacks can monitor them.
+    """Log scalars by one call for each logger; every rank calls it, as Lightning does.
+
+    `LightningModule.log` would make a tensor of each value, read each back from the device, and
+    reduce each over the processes, which all know it.
+
+    Args:
+        trainer: the trainer.
+        errors: what to do about exceptions of loggers.
+        step: under which Lightning logs its own.
+        scalars: by full name.
+    """
+    metrics = {**scalars, "epoch": trainer.current_epoch}  # as Lightning's own calls have it
+    for logger in trainer.loggers:
+        with errors.suppress("scalars in a logger"):
+            logger.log_metrics(metrics, step)
+
+
+def log_through_module(
+    trainer: Trainer, module: LightningModule, scalars: Mapping[str, float], **options: Any
+) -> None:
+    """Log scalars by `LightningModule.log`: they are in what `trainer.validate` returns and prints.
 
     Args:
         trainer: the trainer.
         module: its module.
-        scalars: by full name.
-        progress_bar: the one to show there.
+        scalars: by full name; equal in all processes.
+        **options: further arguments of `LightningModule.log`.
     """
-    several_ranks = trainer.world_size > 1  # all have the same value, but Lightning demands it
+    several = trainer.world_size > 1
     for name, value in scalars.items():
+        # Both together: neither a reduction over the processes nor a warning that there is none.
         module.log(
-            name,
-            value,
-            on_step=False,
-            on_epoch=True,
-            sync_dist=several_ranks,
-            prog_bar=name == progress_bar,
-        )
+            name, value, on_epoch=True, on_step=False,
+            sync_dist=several, rank_zero_only=several, **options,
+        )  # fmt: skip
+
+
+def publish(trainer: Trainer, scalars: Mapping[str, float]) -> None:
+    """Put scalars where `EarlyStopping`, `ModelCheckpoint` and schedulers read them.
+
+    Not through `trainer.callback_metrics`: to read that property computes the module's own
+    metrics, before the module's last hook of the validation has updated them.
+
+    Args:
+        trainer: the trainer.
+        scalars: by full name.
+    """
+    if scalars:
+        values = torch.tensor(list(scalars.values()), dtype=torch.float32).unbind()
+        known = trainer._logger_connector._callback_metrics  # noqa: SLF001
+        known.update(zip(scalars, values, strict=True))
 
 
 def check_alert_actions(on_alert: Any) -> tuple[OnAlert, ...]:

@@ -43,9 +43,10 @@ def evaluate(
     *,
     actions: Iterable[lightning.OnAlert] = (),
     progress_bar: str | None = None,
+    step: int,
     **options: Any,
 ) -> None:
-    """Evaluate and log through the module; then do what was asked for about each alert.
+    """Evaluate and log; then do what was asked for about each alert.
 
     Args:
         trainer: the trainer.
@@ -53,21 +54,44 @@ def evaluate(
         monitor: a `CAMMonitor`.
         actions: what to do about alerts.
         progress_bar: a metric to show there, without the tag.
+        step: under which scalars and images are logged.
         **options: further arguments of `CAMMonitor.evaluate`.
     """
     folder = lightning.agreed_log_dir(trainer, monitor.errors.warn_once)
     writes = not getattr(trainer, "fast_dev_run", False)
     monitor.log_dir, monitor.loggers = (folder, trainer.loggers) if writes else (None, ())
-    bar = f"{monitor.config.tag}/{progress_bar}"
+    log = partial(lightning.log_through_module, trainer, module)
+    if lightning.is_fitting(trainer):
+        log = partial(lightning.log_to_loggers, trainer, monitor.errors, step)
     evaluations = monitor.evaluate(
         module,
         epoch=trainer.current_epoch,
+        step=step,
         forward_context=lightning.forward_context(trainer, module),
-        log_scalars=partial(lightning.log_scalars, trainer, module, progress_bar=bar),
+        log_scalars=log,
         **options,
     )
+    lightning.publish(trainer, monitor.scalars.latest)
+    bar = f"{monitor.config.tag}/{progress_bar}"
+    if bar in monitor.scalars.latest:
+        value = {bar: monitor.scalars.latest[bar]}
+        lightning.log_through_module(trainer, module, value, prog_bar=True, logger=False)
     for alert in [alert for each in evaluations.values() for alert in each.alerts]:
         for action in actions:
             act = partial(lightning.act_on_alert, trainer, module, alert, action, folder)
             with monitor.errors.suppress("the action of an alert"):
                 DistributedContext.current().all_gather(act)
+
+
+def evaluate_test(
+    trainer: Trainer,
+    module: LightningModule,
+    monitor: Any,
+    sample: Callable[..., Any],
+    sources: Mapping[str, Any],
+) -> None:
+    """Evaluate probes of the test data, apart from those of the training; see `set_probes`."""
+    tester = monitor.of_test_data(sources)
+    set_probes(trainer, module, tester, sample, sources)
+    evaluate(trainer, module, tester, step=lightning.log_step(trainer), update_history=False)
+    tester.close(report=False)

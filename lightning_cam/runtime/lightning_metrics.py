@@ -27,37 +27,59 @@ class Monitored(NamedTuple):
     Attributes:
         by: the class that reads it.
         name: of the metric.
+        needed: whether it cannot do without.
     """
 
     by: str
     name: str
+    needed: bool
 
 
-def monitored_metrics(trainer: Trainer, tag: str) -> Iterator[Monitored]:
-    """Yield the metrics of a tag that callbacks and schedulers of the fit cannot do without.
+def monitored_metrics(trainer: Trainer, tag: str) -> list[Monitored]:
+    """Return the metrics of a tag that callbacks and schedulers of the fit read.
 
     Args:
         trainer: the trainer; only in `fit` these are read.
         tag: of a `CAMCallback`. What another one with a longer tag logs is left out.
     """
+    if trainer.state.fn is None or trainer.state.fn.value != "fit":
+        return []
     callbacks = trainer.callbacks  # type: ignore[attr-defined]
     tags = {str(getattr(getattr(each, "config", None), "tag", "")) for each in callbacks}
     others = tuple(f"{other}/" for other in tags if other.startswith(f"{tag}/"))
-    for by, name in _needed(trainer, callbacks):
-        if name.startswith(f"{tag}/") and not name.startswith(others):
-            yield Monitored(by, name)
+    return [
+        each
+        for each in _read_by(trainer, callbacks)
+        if each.name.startswith(f"{tag}/") and not each.name.startswith(others)
+    ]
 
 
-def _needed(trainer: Trainer, callbacks: Iterable[object]) -> Iterator[tuple[str, str]]:
-    if trainer.state.fn is None or trainer.state.fn.value != "fit":
-        return
+def require_metrics(trainer: Trainer, monitor: Any, progress_bar: str | None) -> None:
+    """Check the metrics that the trainer needs by name, and have them logged.
+
+    Args:
+        trainer: the trainer.
+        monitor: a `CAMMonitor`.
+        progress_bar: a metric to show there, without the tag.
+
+    Raises:
+        ValueError: see `ProbeSet.check_names`.
+    """
+    tag = monitor.config.tag
+    monitored = monitored_metrics(trainer, tag)
+    monitor.probe_set.check_names(progress_bar, monitored)
+    bar = [f"{tag}/{progress_bar}"] if progress_bar else []
+    monitor.scalars.required = {*bar, *(each.name for each in monitored)}
+
+
+def _read_by(trainer: Trainer, callbacks: Iterable[object]) -> Iterator[Monitored]:
     for callback in callbacks:
         name = getattr(callback, "monitor", None)
-        if isinstance(name, str) and getattr(callback, "strict", True):
-            yield type(callback).__name__, name
+        if isinstance(name, str):
+            yield Monitored(type(callback).__name__, name, bool(getattr(callback, "strict", True)))
     for config in trainer.lr_scheduler_configs:
-        if config.reduce_on_plateau and config.strict and config.monitor:
-            yield type(config.scheduler).__name__, config.monitor
+        if config.reduce_on_plateau and config.monitor:
+            yield Monitored(type(config.scheduler).__name__, config.monitor, config.strict)
 
 
 def restore_metrics(trainer: Trainer, scalars: Mapping[str, float]) -> None:

@@ -111,7 +111,7 @@ def test_wrong_arguments_are_refused_at_once(options, error, message):
 
 def test_interventions_are_run_at_their_own_cadence(tmp_path):
     _, events = fit_with_tensorboard(
-        tmp_path, small(interventions_every=3, probe=squares_probe(12)), max_epochs=8
+        tmp_path, small(interventions_every=3, probe=squares_probe(12), metrics="all"), max_epochs=8
     )
     due = [0, 1, 2, 3, 4, 6]  # the first five, then every third
     assert scalar_steps(events, "cam/background_reliance_se") == [4 * n + 3 for n in due]

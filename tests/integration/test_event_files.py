@@ -75,8 +75,8 @@ def test_the_metrics_are_finite_and_within_their_bounds(default_run):
         low, high = metric.bounds
         assert low is None or np.nanmin(each) >= low - 1e-6, tag
         assert high is None or np.nanmax(each) <= high + 1e-6, tag
-    assert values["cam/jsd_previous"][0] == 0
-    assert values["cam/jsd_previous"][2] > 0
+    assert values["cam/drift_previous"][0] == 0
+    assert values["cam/drift_previous"][2] > 0
 
 
 def test_the_default_probe_is_balanced_and_has_masks(default_run):

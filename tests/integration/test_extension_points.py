@@ -82,7 +82,10 @@ def test_a_metric_is_logged_monitored_drawn_and_documented(tmp_path):
     (chart,) = [metric for metric in attention["metrics"] if metric["name"] == "corner_share"]
     assert chart["title"] == "Share in the corner"
     assert data["runs"][0]["probes"][0]["metrics"]["corner_share"] == [pytest.approx(logged, 1e-3)]
-    assert "| `corner_share` | share of the map in its first cell | 0 to 1 |" in metrics_tables()
+    assert (
+        "| `corner_share` | share of the map in its first cell **(headline)** | 0 to 1 |"
+        in metrics_tables()
+    )
 
     @document_metrics
     class Documented:

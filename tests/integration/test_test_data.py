@@ -56,7 +56,7 @@ def test_by_default_the_test_data_is_evaluated(tmp_path):
 
 def test_what_would_compare_evaluations_is_not_logged(tmp_path):
     names = {name.removeprefix("cam/test/") for name in cam(run(tmp_path, small()))}
-    assert {"entropy", "noise_floor", "label_confidence"} <= names
+    assert {"entropy", "enrichment", "label_confidence"} <= names
     assert [n for n in names if n.startswith(("jsd", "drift", "unflipped", "prediction_fl"))] == []
 
 

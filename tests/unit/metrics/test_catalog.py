@@ -105,6 +105,9 @@ def test_facts_are_consistent(metric):
 
 
 def test_headlines_are_few_and_of_several_groups():
-    headlines = [metric for metric in METRICS.values() if metric.headline]
-    assert 3 <= len(headlines) <= 8
-    assert len({metric.group for metric in headlines}) >= 3
+    for lacking in ("masks", "no masks"):
+        some = [m for m in METRICS.values() if m.headline_names and lacking not in m.needs]
+        assert 8 <= sum(len(metric.headline_names) for metric in some) <= 14
+        assert len({metric.group for metric in some}) <= 4
+    for metric in METRICS.values():
+        assert set(metric.headline_names) <= set(metric.logged_names)

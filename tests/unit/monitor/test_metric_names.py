@@ -69,7 +69,7 @@ def test_a_message_says_what_a_metric_needs(name, known, reason):
         "metric", name, ["entropy", "drift_first"], probe(**known), has_logits=True
     )
     assert message.startswith(f"{name} {reason}")
-    assert message.endswith("Or use one of drift_first.")
+    assert message.endswith("Or use one of entropy, drift_first.")
 
 
 def test_tiny_images_are_not_exchanged():

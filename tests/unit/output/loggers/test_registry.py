@@ -124,10 +124,10 @@ class Recording:
         raise AssertionError
 
 
-def test_prepare_gets_the_names_of_all_scalars(tmp_path):
+def test_prepare_gets_the_names_of_all_scalars_that_are_logged(tmp_path):
     register_sink("OurLogger", Recording)
     logger = OurLogger()
-    trainer = fit(tmp_path, small(strict=True), logger=logger, max_epochs=2)
+    trainer = fit(tmp_path, small(strict=True, metrics="all"), logger=logger, max_epochs=2)
     (_, (tag, names), _), second = logger.experiment.notes
     assert tag == "cam"
     logged = {name for name in trainer.callback_metrics if name.startswith("cam/")}

@@ -41,9 +41,9 @@ def test_the_scalars_of_a_training_are_grouped(tmp_path):
     callback = small(probe=probes, method=["gradcam", "layercam"], strict=True)
     _, events = fit_with_tensorboard(tmp_path, callback, max_epochs=1)
     (shown,) = layouts(events)
-    assert list(shown)[:2] == ["cam: Where attention rests", "cam: How attention moves"]
-    assert "Enrichment" in shown["cam: Where attention rests"]
-    assert "Enrichment" in shown["cam: Training against validation"]
+    assert list(shown)[:2] == ["cam: Where does the model look?", "cam: Does its attention move?"]
+    assert "Enrichment" in shown["cam: Where does the model look?"]
+    assert "Enrichment" in shown["cam: Do training and validation differ?"]
     assert "cam: More" not in shown, shown.get("cam: More")  # no metric is unknown
 
 
@@ -52,8 +52,8 @@ def test_the_layout_is_written_only_when_it_changes(tmp_path):
     for names in [["cam/iou"], ["cam/iou"], ["cam/iou_random"], ["cam/iou", "cam/entropy"], []]:
         TensorBoardSink(logger).prepare("cam", names)
     first, second = layouts(read(logger))
-    assert list(first["cam: Where attention rests"]) == ["Overlap (IoU)"]
-    assert list(second["cam: Where attention rests"]) == ["Overlap (IoU)", "Entropy"]
+    assert list(first["cam: Where does the model look?"]) == ["Overlap (IoU)"]
+    assert list(second["cam: Where does the model look?"]) == ["Overlap (IoU)", "Entropy"]
 
 
 def test_two_callbacks_share_one_layout(tmp_path):
@@ -69,7 +69,7 @@ def test_each_run_has_its_own_layout(tmp_path):
         TensorBoardSink(logger).prepare("cam", [f"cam/{'iou' if version else 'entropy'}"])
         (shown,) = layouts(read(logger))
         title = "Overlap (IoU)" if version else "Entropy"
-        assert list(shown["cam: Where attention rests"]) == [title]
+        assert list(shown["cam: Where does the model look?"]) == [title]
 
 
 def test_all_names_have_the_loggers_prefix(tmp_path):
@@ -78,7 +78,7 @@ def test_all_names_have_the_loggers_prefix(tmp_path):
     events = read(logger)
     assert "mine-cam/entropy" in events.Tags()["scalars"]
     assert "mine-cam/timeline" in events.Tags()["images"]
-    (pattern,) = layouts(events)[-1]["mine-cam: Where attention rests"]["Entropy"]
+    (pattern,) = layouts(events)[-1]["mine-cam: Where does the model look?"]["Entropy"]
     assert pattern.startswith("^mine")
 
 
@@ -135,5 +135,5 @@ def test_markdown_in_names_is_escaped(tmp_path):
 def test_special_characters_in_the_tag_are_escaped_in_patterns(tmp_path):
     callback = CAMCallback(squares_probe(), tag="c.a+m", strict=True)
     _, events = fit_with_tensorboard(tmp_path, callback)
-    (pattern,) = layouts(events)[-1]["c.a+m: Where attention rests"]["Entropy"]
+    (pattern,) = layouts(events)[-1]["c.a+m: Where does the model look?"]["Entropy"]
     assert pattern.startswith(r"^c\.a\+m/")

@@ -51,7 +51,7 @@ def test_a_metric_shares_its_chart_with_its_baselines_and_all_probes():
     names = ["cam/val/enrichment", "cam/train/enrichment", "cam/val/enrichment_random"]
     found = charts("cam", [*names, "cam/val/iou"])
     assert {chart_of(name, found) for name in names} == {
-        ("cam: Where attention rests", "Enrichment")
+        ("cam: Where does the model look?", "Enrichment")
     }
     assert chart_of("cam/val/iou", found)[1] == "Overlap (IoU)"
 
@@ -59,7 +59,7 @@ def test_a_metric_shares_its_chart_with_its_baselines_and_all_probes():
 def test_metrics_with_a_common_chart_share_it():
     found = charts("cam", ["cam/center_x", "cam/noise_floor"])
     assert chart_of("cam/center_y", found)[1] == "Centre of the map"
-    assert chart_of("cam/drift_first", found) == ("cam: How attention moves", "Drift")
+    assert chart_of("cam/drift_first", found) == ("cam: Does its attention move?", "Drift")
 
 
 def test_all_references_of_a_movement_share_its_chart():
@@ -78,8 +78,8 @@ def test_unflipped_movement_has_a_chart_of_its_own():
 def test_classes_share_a_chart():
     found = charts("cam", ["cam/enrichment_of/cat", "cam/enrichment_of/a@b"])
     assert found == {
-        "cam: Where attention rests": {
-            "Enrichment by class": found["cam: Where attention rests"]["Enrichment by class"]
+        "cam: Where does the model look?": {
+            "Enrichment by class": found["cam: Where does the model look?"]["Enrichment by class"]
         }
     }
 
@@ -94,7 +94,7 @@ def test_registered_metrics_have_their_chart(monkeypatch):
     mine = Metric("mine", "My title", "what it is", group="health", function=len)
     monkeypatch.setitem(METRICS, "mine", mine)
     assert chart_of("cam/mine", charts("cam", ["cam/mine"])) == (
-        "cam: Health of the maps",
+        "cam: Does it know, and are the maps sound?",
         "My title",
     )
 
@@ -102,7 +102,7 @@ def test_registered_metrics_have_their_chart(monkeypatch):
 def test_gaps_have_charts_of_their_own():
     found = charts("cam", ["cam/gap/enrichment", "cam/enrichment"])
     assert chart_of("cam/gap/enrichment", found) == (
-        "cam: Training against validation",
+        "cam: Do training and validation differ?",
         "Enrichment",
     )
 
@@ -110,9 +110,9 @@ def test_gaps_have_charts_of_their_own():
 def test_only_charts_with_scalars_are_made_in_the_order_of_the_catalog():
     found = charts("cam", ["cam/label_confidence", "cam/iou", "cam/enrichment", "cam/jsd_first"])
     assert [(c.removeprefix("cam: "), list(some)) for c, some in found.items()] == [
-        ("Where attention rests", ["Enrichment", "Overlap (IoU)"]),
-        ("How attention moves", ["Divergence (JSD)"]),
-        ("Health of the maps", ["Label confidence"]),
+        ("Where does the model look?", ["Enrichment", "Overlap (IoU)"]),
+        ("Does its attention move?", ["Divergence (JSD)"]),
+        ("Does it know, and are the maps sound?", ["Label confidence"]),
     ]
     assert charts("cam", []) == {}
 
