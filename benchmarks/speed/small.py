@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,12 +103,15 @@ def interventions(bench: Bench) -> dict[str, Any]:
     maps = next(iter(result.maps.values()))
     labels = targets.cpu() % 10
     batch = ExchangeBatch(images, masks, rectangles=largest_rectangles(masks))
-    run = partial(run_exchanges, model, batch, labels)
     clean = result.logits.cpu().softmax(dim=1)
 
     def one_round() -> None:
         attributes = [each for each in ATTRIBUTES.values() if each.masks is not False]
-        Evidence(attributes, 0.05).collect(batch, labels, clean, maps, run)
+        evidence = Evidence(attributes, 0.05)
+        plan = evidence.plan(batch, labels, maps)
+        assert plan is not None
+        answers = run_exchanges(model, batch, labels, plan.requests)
+        evidence.take_in(plan, answers, labels, clean)
 
     times, seconds = ratios(
         {"round": one_round},

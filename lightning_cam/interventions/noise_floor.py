@@ -1,8 +1,7 @@
-"""`estimate_noise_floor`: how far maps move under changes that should not move them."""
+"""`noise_divergences`: how far maps move under changes that should not move them."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
@@ -24,28 +23,33 @@ _MAX_GAIN = 0.05
 ComputeMaps: TypeAlias = "Callable[[Tensor, Target], Tensor]"
 
 
-def estimate_noise_floor(
+def noise_divergences(
     images: Tensor, target: Target, result: CAMResult, compute_maps: ComputeMaps, seed: int
-) -> float:
-    """Return the mean divergence of maps under a flip and a small jitter, at the same weights.
+) -> Tensor | None:
+    """Return how far maps move under a flip and under a small jitter, at the same weights.
 
-    Drift is stated in multiples of it. NaN where it is undefined for all images.
+    Drift is stated in multiples of their mean.
 
     Args:
         images: (B, C, H, W).
         target: what is explained.
-        result: the maps of the images as they are, on the CPU.
-        compute_maps: returns the first maps (N, h, w) for images and a target.
+        result: the maps of some of the images as they are, on the CPU.
+        compute_maps: returns the first maps (N, h, w) of the same images as `result`, for all
+            images and a target.
         seed: of the jitter.
+
+    Returns:
+        (2, N) on the CPU, NaN where undefined; None where the maps have another shape then.
     """
     maps = next(iter(result.maps.values()))
-    target = _same_classes(target, result)
+    target = _same_classes(target, result, len(images))
     moved = [
         flip(compute_maps(flip(images), target.mirrored(images.shape[3]))),
         compute_maps(jitter(images, seed), target),
     ]
-    divergences = [jsd(maps, each.cpu()) for each in moved if each.shape == maps.shape]
-    return float(torch.cat(divergences).nanmean()) if divergences else math.nan
+    if any(each.shape != maps.shape for each in moved):
+        return None
+    return torch.stack([jsd(maps, each.cpu()) for each in moved])
 
 
 def flip(images: Tensor) -> Tensor:
@@ -71,9 +75,12 @@ def jitter(images: Tensor, seed: int) -> Tensor:
     return padded[:, :, top : top + height, left : left + width] * gain
 
 
-def _same_classes(target: Target, result: CAMResult) -> Target:
+def _same_classes(target: Target, result: CAMResult, count: int) -> Target:
     """Return the target of the classes that were explained, where it is the predicted ones."""
     if not isinstance(target, (ClassTarget, DifferenceTarget)) or target.classes is not None:
         return target
-    known = len(result.classes) == len(result.logits) and bool((result.classes >= 0).all())
-    return replace(target, classes=result.classes) if known else target
+    if len(result.classes) != len(result.logits) or not bool((result.classes >= 0).all()):
+        return target
+    classes = torch.zeros(count, dtype=torch.long)  # of images that are not computed: any
+    classes[result.rows] = result.classes
+    return replace(target, classes=classes)

@@ -46,9 +46,10 @@ def run_exchanges(
     context: DistributedContext | None = None,
     replicated: bool = False,
 ) -> list[Tensor]:
-    """Return the probability of the image's label after each exchange, (partners, M) per request.
+    """Return the probability of the image's label after each exchange, (partners, m) per request.
 
-    The model is left as it was found.
+    Of this process's part of each request: the parts of all processes after each other are the
+    whole. The model is left as it was found.
 
     Args:
         model: the network.
@@ -63,26 +64,27 @@ def run_exchanges(
     context = context or DistributedContext()
     chunk_size = chunk_size or AdaptiveChunkSize(default_chunk_size(batch.images))
 
-    def work() -> list[Tensor]:
-        # No image becomes darker or brighter than the probe: integers of pixels could not either.
-        darkest, brightest = (f(batch.images, (0, 2, 3), keepdim=True)
-                              for f in (torch.amin, torch.amax))  # fmt: skip
+    # No image becomes darker or brighter than the probe: integers of pixels could not either.
+    darkest, brightest = (f(batch.images, (0, 2, 3), keepdim=True)
+                          for f in (torch.amin, torch.amax))  # fmt: skip
 
-        def passes(request: ExchangeRequest) -> Tensor:
-            shard = context.shard(len(request.rows), replicated=replicated)
-            images = _altered(batch, request, shard.rows).clamp(darkest, brightest)
-            logits = chunk_size.run(partial(_logits, model, images), len(images))
-            sets = len(request.partners)
-            answers = probabilities(logits).cpu().view(sets, len(images) // sets, -1)
-            of_label = labels[request.rows[shard.rows]].view(1, -1, 1)
-            own = answers.gather(2, of_label.expand(sets, -1, 1))
-            return own[:, shard.duplicates :, 0]
+    def passes(request: ExchangeRequest) -> Tensor:
+        shard = context.shard(len(request.rows), replicated=replicated)
+        images = _altered(batch, request, shard.rows).clamp(darkest, brightest)
+        logits = chunk_size.run(partial(_logits, model, images), len(images))
+        sets = len(request.partners)
+        answers = probabilities(logits).cpu().view(sets, len(images) // sets, -1)
+        of_label = labels[request.rows[shard.rows]].view(1, -1, 1)
+        own = answers.gather(2, of_label.expand(sets, -1, 1))
+        return own[:, shard.duplicates :, 0]
 
-        with preserve_model_state(model, batch.images.device):  # once: it copies every buffer
-            return [passes(request) for request in requests]
+    with preserve_model_state(model, batch.images.device):  # once: it copies every buffer
+        return [passes(request) for request in requests]
 
-    parts = context.all_gather(work)
-    return [torch.cat([part[n] for part in parts], dim=1) for n in range(len(requests))]
+
+def joined_answers(parts: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+    """Return the answers of all processes, one (partners, M) per request."""
+    return [torch.cat(each, dim=1) for each in zip(*parts, strict=True)]
 
 
 def _altered(batch: ExchangeBatch, request: ExchangeRequest, part: slice) -> Tensor:

@@ -1,16 +1,14 @@
-"""Baselines: metrics of maps that know nothing, and the noise floor of their movement."""
+"""Baselines: metrics of maps that know nothing."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lightning_cam.explain.modules import ADAPTED
-from lightning_cam.interventions.noise_floor import estimate_noise_floor
 from lightning_cam.interventions.untrained import Untrained, layer_in_untrained
 from lightning_cam.metrics.registry import metrics_of
 
@@ -23,57 +21,41 @@ _RANDOM_DRAWS = 16
 _PRIOR_WIDTH = 0.25
 
 
-def measure_baselines(
-    computer: MapComputer,
-    model: ModelAdapter,
-    images: Tensor,
-    result: CAMResult,
-    foreground: Tensor | None,
+def untrained_maps(
+    computer: MapComputer, model: ModelAdapter, images: Tensor, layer: str, rows: slice
+) -> Tensor:
+    """Return the first maps (N, h, w) of the same network with fresh weights.
+
+    Args:
+        computer: of the maps.
+        model: the network.
+        images: (B, C, H, W) of the probe, on its device.
+        layer: of the maps.
+        rows: which of the images.
+
+    Raises:
+        Exception: of any kind, by unusual modules.
+    """
+    fresh = model.around(Untrained(model, computer.seed))
+    layers = [layer_in_untrained(f"{ADAPTED}.{layer}")]
+    return computer.first_maps(fresh, images, computer.target, layers, rows)
+
+
+def baselines_of(
+    result: CAMResult, foreground: Tensor | None, untrained: Tensor | None
 ) -> dict[str, float]:
     """Return what the metrics with masks are for maps that know nothing.
 
     Args:
-        computer: of the maps.
-        model: the network.
-        images: (B, C, H, W) of the probe, on its device.
-        result: their maps, on the CPU.
+        result: maps and logits, on the CPU.
         foreground: (B, H, W) bool masks, or None: then there are no such metrics.
+        untrained: (N, h, w) maps of fresh weights, or None.
     """
     if foreground is None or not len(result.rows):
         return {}
-    (_, layer), maps = next(iter(result.maps.items()))
-    untrained = None
-    if computer.sharing == "independent":  # a part of a layer's weights cannot be drawn
-        with contextlib.suppress(Exception):  # unusual modules: one baseline less
-            untrained = computer.first_maps(
-                lambda: model.around(Untrained(model, computer.seed)),
-                images,
-                computer.target,
-                [layer_in_untrained(f"{ADAPTED}.{layer}")],
-            )
+    maps = next(iter(result.maps.values()))
     masks = foreground[result.rows]
     return localization_baselines(masks, (maps.shape[1], maps.shape[2]), untrained)
-
-
-def measure_noise_floor(
-    computer: MapComputer, model: nn.Module, images: Tensor, result: CAMResult
-) -> float:
-    """Return how far a flip and a small jitter move the first maps.
-
-    Args:
-        computer: of the maps.
-        model: the network.
-        images: (B, C, H, W) of the probe, on its device.
-        result: their maps, on the CPU.
-    """
-    (_, layer) = next(iter(result.maps))
-    return estimate_noise_floor(
-        images,
-        computer.target,
-        result,
-        lambda altered, target: computer.first_maps(lambda: model, altered, target, [layer]),
-        computer.seed,
-    )
 
 
 def localization_baselines(

@@ -20,7 +20,7 @@ from lightning_cam.metrics.confidence import LEVELS, LowerBound
 from lightning_cam.metrics.reliance import Answer, RelianceEstimate, answer_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 PASSES = 6.5  # of the probe that one evaluation of all attributes takes
 _SLACK = 0.05  # of probability: what costs less is never counted as reliance
@@ -74,6 +74,22 @@ class _Found:
         return math.nan if limit is None else (value - limit) / (1 - limit)
 
 
+@dataclass(frozen=True)
+class ExchangePlan:
+    """What is exchanged at one evaluation.
+
+    Attributes:
+        requests: the passes: first the search for a patch, then for each attribute its own and,
+            where it has one, its control's.
+        search: the triples of the search.
+        triples: of each attribute, by name.
+    """
+
+    requests: list[ExchangeRequest]
+    search: Triples
+    triples: dict[str, Triples]
+
+
 class Evidence:
     """Collects what exchanges of attributes do to a model, evaluation after evaluation.
 
@@ -96,53 +112,55 @@ class Evidence:
 
     # --- measuring --------------------------------------------------------------------------------
 
-    def collect(
-        self,
-        batch: ExchangeBatch,
-        labels: Tensor,
-        clean: Tensor,
-        maps: Tensor,
-        run: Callable[[Sequence[ExchangeRequest]], Sequence[Tensor]],
-    ) -> bool:
-        """Exchange attributes once and take in what that did; return whether any could be.
+    def plan(self, batch: ExchangeBatch, labels: Tensor, maps: Tensor) -> ExchangePlan | None:
+        """Return what to exchange at one evaluation; None where no image has partners.
 
         Args:
-            batch: images and what is known of them; rows, cells and draws are chosen here.
+            batch: images and what is known of them.
             labels: (B,) int64, on the CPU.
-            clean: (B, K) probabilities for the unaltered images, on the CPU.
             maps: raw maps (N, h, w), which say where to look for a patch at first.
-            run: returns the label's probabilities for requests, as `run_exchanges` does.
         """
         generator = torch.Generator().manual_seed(batch.seed)
         usable = usable_images(batch.masks, len(labels))
-        plan = self._plan(batch)
-        counts = [GRID**2] + [n for pair in plan.values() for n in pair]
-        triples = [draw_triples(labels, usable, n, generator) for n in counts]
+        counts = self._counts(batch)
+        numbers = [GRID**2] + [n for pair in counts.values() for n in pair]
+        triples = [draw_triples(labels, usable, n, generator) for n in numbers]
         if not len(triples[0].rows):
-            return False
+            return None
         cell = self._likely_cell(maps)
         requests = [_search_request(triples[0], generator)]
         # Of each attribute its own triples and the control's.
-        pairs = list(zip(triples[1::2], triples[2::2], strict=True))
-        for name, (own, of_control) in zip(plan, pairs, strict=True):
+        for name, own, of_control in zip(counts, triples[1::2], triples[2::2], strict=True):
             attribute = self.found[name].attribute
             requests.append(_request(attribute.exchange, own, cell, generator))
             if attribute.control is not None:
                 requests.append(_request(attribute.control, of_control, cell, generator))
-        probabilities = run(requests)
-        if not all(bool(each.isfinite().all()) for each in (clean, *probabilities)):
-            return False  # a model that diverged: one NaN would spoil all sums
-        answers = iter(probabilities)
-        drops = clean[triples[0].rows, labels[triples[0].rows]] - next(answers)[0]
+        return ExchangePlan(requests, triples[0], dict(zip(counts, triples[1::2], strict=True)))
+
+    def take_in(
+        self, plan: ExchangePlan, answers: Sequence[Tensor], labels: Tensor, clean: Tensor
+    ) -> None:
+        """Take in what the exchanges of a plan did.
+
+        Args:
+            plan: of this evaluation.
+            answers: the label's probabilities, (partners, M) per request; see `run_exchanges`.
+            labels: (B,) int64, on the CPU.
+            clean: (B, K) probabilities for the unaltered images, on the CPU.
+        """
+        if not all(bool(each.isfinite().all()) for each in (clean, *answers)):
+            return  # a model that diverged: one NaN would spoil all sums
+        rest = iter(answers)
+        searched = plan.search.rows
+        drops = clean[searched, labels[searched]] - next(rest)[0]
         self._cell_drops = _DECAY * self._cell_drops + drops.double()
         self._cell_weights = _DECAY * self._cell_weights + 1
-        for name, (own, _) in zip(plan, pairs, strict=True):
-            answer = next(answers)
-            control = next(answers) if self.found[name].attribute.control is not None else None
-            self._take_in(self.found[name], answer, control, _skills(clean, labels, own))
-        return True
+        for name, own in plan.triples.items():
+            answer = next(rest)
+            control = next(rest) if self.found[name].attribute.control is not None else None
+            self._update(self.found[name], answer, control, _skills(clean, labels, own))
 
-    def _plan(self, batch: ExchangeBatch) -> dict[str, tuple[int, int]]:
+    def _counts(self, batch: ExchangeBatch) -> dict[str, tuple[int, int]]:
         """Return the number of triples, and of those for the control, by attribute."""
         there = {
             name: f
@@ -175,7 +193,7 @@ class Evidence:
         return likely // GRID, likely % GRID
 
     @staticmethod
-    def _take_in(
+    def _update(
         found: _Found, answer: Tensor, control: Tensor | None, skills: np.ndarray[Any, Any]
     ) -> None:
         if control is not None:

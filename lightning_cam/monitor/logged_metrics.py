@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lightning_cam.metrics.registry import find_metric
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lightning_cam.monitor.config import MonitorConfig
     from lightning_cam.monitor.probe_gap import ProbeGap
     from lightning_cam.monitor.probe_monitor import ProbeMonitor
+    from lightning_cam.runtime.errors import ErrorPolicy
 
 
 class LoggedMetrics:
@@ -46,6 +47,44 @@ class LoggedMetrics:
         if self._gap is not None:
             known += self._gap.metric_names(names)
         return known + (["overhead"] if self._config.max_overhead is not None else [])
+
+    def check_metric(self, name: str) -> None:
+        """Raise ValueError where all probes are set up and none has a metric of that name.
+
+        Args:
+            name: with the probe's name before it, where there are several probes.
+        """
+        message = self.missing("metric", name)
+        if message:
+            raise ValueError(message)
+
+    def check_names(
+        self,
+        progress_bar: str | None,
+        monitored: Iterable[tuple[str, str, bool]],
+        errors: ErrorPolicy,
+    ) -> None:
+        """Check the metrics that are wanted by name.
+
+        A warning for a name in `monitored` that is not ours: the module may log it.
+
+        Args:
+            progress_bar: a metric to show there; see `check_metric`.
+            monitored: classes of callbacks, metrics that they read, with the tag, and whether they
+                need them.
+            errors: takes warnings.
+
+        Raises:
+            ValueError: a metric of the catalog that these probes cannot have.
+        """
+        if progress_bar:
+            self.check_metric(progress_bar)
+        for by, name, needed in monitored:
+            message, certain = self.missing_for(by, name) if needed else ("", False)
+            if message and certain:
+                raise ValueError(message)
+            if message:
+                errors.warn_once(message)
 
     def check_selection(self, selection: MetricSelection) -> None:
         """Raise ValueError where metrics are to be logged that are never measured.

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lightning_cam.explain.engine import compute_cams
 from lightning_cam.explain.methods import resolve_methods
-from lightning_cam.explain.result import CAMResult, concatenate
 from lightning_cam.explain.targets import DetectionTarget, MultiLabelTarget
 from lightning_cam.runtime.chunking import AdaptiveChunkSize, default_chunk_size
 from lightning_cam.runtime.distributed import DistributedContext, Sharing, sharing_of
@@ -18,8 +17,12 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from lightning_cam.explain.layers import LayersLike
+    from lightning_cam.explain.result import CAMResult
     from lightning_cam.explain.targets import Target
     from lightning_cam.monitor.config import MonitorConfig
+    from lightning_cam.runtime.distributed import Shard
+
+T = TypeVar("T")
 
 
 class MapComputer:
@@ -37,6 +40,7 @@ class MapComputer:
         chunk_size: images per pass; halved for good whenever memory runs out.
         context: the processes that share the passes.
         sharing: how they may share them, see `sharing_of`.
+        agreed: whether all processes have the same chunk size; not after a failure.
 
     Raises:
         ValueError: a model that cannot be called outside the trainer's own steps.
@@ -52,6 +56,7 @@ class MapComputer:
         self.target = target
         self.seed = config.seed
         self.chunk_size = AdaptiveChunkSize(default_chunk_size(images, config.chunk_size))
+        self.agreed = False
         self._reported_chunk_size = self.chunk_size.current
         self.update_sharing(model)
 
@@ -69,9 +74,10 @@ class MapComputer:
         if self.sharing == "lockstep" and uneven:
             self.sharing = "replicated"
         self.chunk_size.fixed = self.sharing != "independent"
-        if self.chunk_size.fixed:  # memory may have run out on one process only
+        if self.chunk_size.fixed and not self.agreed:  # memory may have run out on one process only
             sizes = self.context.all_gather(lambda: self.chunk_size.current)
             self.chunk_size.current = min(sizes)
+        self.agreed = self.chunk_size.fixed
 
     def memory_warning(self) -> str:
         """Return a warning where memory has run out since the last call, else an empty string."""
@@ -84,26 +90,13 @@ class MapComputer:
             f"{now}. chunk_size={now} starts with that."
         )
 
-    def compute(
-        self, model: Callable[[], nn.Module], images: Tensor, layers: LayersLike, **other: Any
-    ) -> CAMResult:
-        """Compute a share of the images on each process and return the result of all of them.
+    def share(self, count: int, work: Callable[[Shard], T]) -> list[T]:
+        """Run `work` for this process's part of `count` images; return the results of all parts.
 
-        Args:
-            model: returns the network.
-            images: (B, C, H, W) on its device.
-            layers: as in `compute_cams`.
-            **other: arguments of `compute_cams` in place of the configuration's.
+        By one exchange between the processes. Results are pickled: tensors should be on the CPU.
         """
-        if self.context.world_size == 1:
-            return self.compute_here(model(), images, layers, **other)
-        shard = self.context.shard(len(images), replicated=self.replicated)
-
-        def work() -> CAMResult:
-            result = self.compute_here(model(), images, layers, rows=shard.rows, **other)
-            return result.cpu().drop_first(shard.duplicates, shard.start)
-
-        return concatenate(self.context.all_gather(work))
+        shard = self.context.shard(count, replicated=self.replicated)
+        return self.context.all_gather(lambda: work(shard))
 
     def compute_here(
         self,
@@ -133,17 +126,19 @@ class MapComputer:
 
     def first_maps(
         self,
-        model: Callable[[], nn.Module],
+        model: nn.Module,
         images: Tensor,
         target: Target,
         layers: Sequence[str],
+        rows: slice | None = None,
     ) -> Tensor:
         """Return the first method's maps (N, h, w) alone, of other images, weights or targets."""
         method = resolve_methods(self._config.method)[0]
-        result = self.compute(
+        result = self.compute_here(
             model,
             images,
             list(layers) if method.place == "layer" else "auto",
+            rows=rows,
             targets=target,
             method=method,
             fuse_layers=False,

@@ -193,6 +193,20 @@ def prediction_metrics(
     return values
 
 
+def drift_metrics(metrics: Mapping[str, float], noise_floor: float) -> dict[str, float]:
+    """Return the movement in multiples of what a flip and a jitter cause, and that itself.
+
+    Args:
+        metrics: by plain name.
+        noise_floor: mean divergence of maps under noise; NaN where it is not known.
+    """
+    found = {"noise_floor": noise_floor}
+    for name in REFERENCES:
+        moved = metrics[f"jsd_{name}"]
+        found[f"drift_{name}"] = moved / noise_floor if noise_floor > 0 else math.nan
+    return found
+
+
 def averages(values: Mapping[str, Tensor]) -> dict[str, float]:
     """Return the mean of each metric where it is defined, NaN where it is nowhere defined.
 

@@ -93,7 +93,7 @@ def why_not_measured(name: str, probe: Probe, *, has_logits: bool = True) -> str
     lacking = _lacking(metric, probe)
     if lacking:
         return _LACKS[lacking[0]]
-    return _why_not_exchanged(probe, has_logits=has_logits) if metric.kind == "intervention" else ""
+    return _why_not_exchanged(probe, has_logits=has_logits) if is_intervention(name) else ""
 
 
 def _why_not_exchanged(probe: Probe, *, has_logits: bool) -> str:
@@ -109,6 +109,16 @@ def _why_not_exchanged(probe: Probe, *, has_logits: bool) -> str:
     return ""
 
 
+def is_intervention(name: str) -> bool:
+    """Return whether a metric is measured by interventions themselves.
+
+    Args:
+        name: the plain name, which a method and a layer may follow.
+    """
+    metric, _ = find_metric(name.partition("/")[0])
+    return metric is not None and metric.kind == "intervention"
+
+
 def needs_interventions(name: str) -> bool:
     """Return whether a metric is measured only where interventions are made.
 
@@ -117,7 +127,7 @@ def needs_interventions(name: str) -> bool:
     """
     metric, _ = find_metric(name.partition("/")[0])
     known = metric is not None and metric.name in ("noise_floor", "drift")
-    return known or (metric is not None and metric.kind == "intervention")
+    return known or is_intervention(name)
 
 
 def is_comparison(name: str) -> bool:

@@ -210,16 +210,14 @@ class CAMMonitor:
         if epoch is None:
             epoch = max((each.history.count for each in self._monitors.values()), default=0)
         step = epoch if step is None else step
-        evaluations = self.probe_set.evaluate(model, forward_context, epoch, step)
+        evaluations = self.probe_set.evaluate(
+            model, forward_context, epoch, step, judge=update_history
+        )
         if update_history:
-            evaluations = self.probe_set.update_history(evaluations, monitored_value)
+            self.probe_set.update_history(evaluations, monitored_value)
         if self.probe_set.gap is not None:
             with self.errors.suppress("the gap of two probes"):
                 evaluations = self.probe_set.gap.add_to(evaluations, update_rules=update_history)
-        # What follows from an alert may need every process, so all take those of rank 0.
-        context = DistributedContext.current()
-        alerts = context.broadcast({name: each.alerts for name, each in evaluations.items()})
-        evaluations = {n: replace(each, alerts=alerts[n]) for n, each in evaluations.items()}
         self.alerts += [alert for each in evaluations.values() for alert in each.alerts]
         # Scalars before files: a failure to write on rank 0 must not keep it from a collective.
         self.scalars.log(
@@ -230,7 +228,7 @@ class CAMMonitor:
             of_rules=self.probe_set.rule_metrics,
             remember=update_history,
         )
-        if context.rank == 0 and (self.log_dir is not None or self.loggers):
+        if DistributedContext.current().rank == 0 and (self.log_dir is not None or self.loggers):
             self._write(evaluations, step, forward_context, record=update_history)
         self.schedule.budget.spend(time.perf_counter() - started)
         return next(iter(evaluations.values())) if self._single and evaluations else evaluations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +12,7 @@ from torch import nn
 from lightning_cam.explain.modules import unwrap
 from lightning_cam.metrics.registry import REFERENCES, metrics_of
 from lightning_cam.monitor.alerts import Alert, verdict_of
-from lightning_cam.monitor.baselines import measure_baselines, measure_noise_floor
+from lightning_cam.monitor.baselines import baselines_of
 from lightning_cam.monitor.default_rules import default_rules
 from lightning_cam.monitor.diagnostics import Diagnostics, run_diagnostics
 from lightning_cam.monitor.evaluation import Evaluation, Snapshot
@@ -21,14 +20,15 @@ from lightning_cam.monitor.evidence import Evidence
 from lightning_cam.monitor.exchanges import ProbeExchanges
 from lightning_cam.monitor.history import History
 from lightning_cam.monitor.map_computer import MapComputer
-from lightning_cam.monitor.measure import compute_metrics, worst_images
+from lightning_cam.monitor.measure import compute_metrics, drift_metrics, worst_images
 from lightning_cam.monitor.metric_names import attributes_of, missing_metric
 from lightning_cam.monitor.model_reading import read_model
 from lightning_cam.monitor.output_check import OutputCheck
+from lightning_cam.monitor.passes import DuePasses, run_passes
 from lightning_cam.monitor.probe_gap import PREFIX as GAP_PREFIX
 from lightning_cam.monitor.probe_setup import set_up_probe, target_of
-from lightning_cam.monitor.rule_set import RuleSet
-from lightning_cam.monitor.schedule import interventions_due, noise_floor_due
+from lightning_cam.monitor.rule_set import Judgement, RuleSet
+from lightning_cam.monitor.schedule import noise_floor_due
 from lightning_cam.monitor.start_message import start_message
 from lightning_cam.monitor.state_check import check_probe_state
 from lightning_cam.output.panels.renderer import PanelRenderer
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from lightning_cam.output.picture import Picture
     from lightning_cam.probe import Probe
     from lightning_cam.runtime.forward_context import ForwardContext
-
-_SEED_STRIDE = 1_000_003  # between the seeds of two runs
 
 
 class ProbeMonitor:
@@ -103,11 +101,13 @@ class ProbeMonitor:
                 self.reading.adapter(model), images, probe, config, self._target, self.computer
             )
         self.evidence = self._no_evidence()
-        self._exchanges = ProbeExchanges(probe, self.computer)
         self._collected = self.evidence  # with that of the latest evaluation
         self.metric_names = self._all_metric_names()
         self.rules = RuleSet(self._rules())
         self.rules.check(self.metric_names, self.missing_metric)
+        first_maps = next(iter(self._setup.first.maps.values()))
+        possible = bool(self.evidence.found)
+        self._exchanges = ProbeExchanges(probe, self.computer, config, first_maps, possible)
         self.summary = start_message(
             tag, probe, config, self._setup, self.reading, origin, self.computer.sharing
         )
@@ -129,35 +129,44 @@ class ProbeMonitor:
         """
         self.computer.update_sharing(unwrap(model))
         model, images = self._adapted(model), forward_context.to_model(self.probe.images)
+        count, every = self.history.count, self.config.interventions_every
+        exchanged = self._exchanges.due(count)
+        due = DuePasses(
+            untrained=self._baselines is None and self.probe.foreground is not None,
+            noise_floor=noise_floor_due(count, every),
+            exchanges=self._exchanges.plan(self.evidence, images, count) if exchanged else None,
+        )
         with forward_context.precision():
-            result = self.computer.compute(lambda: model, images, self._setup.layers)
-            on_cpu = result.cpu()
-            if self._difference is None:
-                self._difference = self.output_check.difference(on_cpu.logits)
-            if self._baselines is None:
-                masks = self.probe.foreground
-                self._baselines = measure_baselines(self.computer, model, images, on_cpu, masks)
-            if noise_floor_due(self.history.count, self.config.interventions_every):
-                self._noise_floor = measure_noise_floor(self.computer, model, images, on_cpu)
-        measured = compute_metrics(self.probe, on_cpu, self.history)
-        metrics = {**measured.metrics, **self._baselines, **self._drift(measured.metrics)}
-        evidence: dict[str, float] = {}
-        if self._interventions_due(metrics):
-            seed = self.config.seed * _SEED_STRIDE + self.history.count
-            collected = copy.deepcopy(self.evidence)
+            passes = run_passes(self.computer, model, images, self._setup.layers, due)
+        result, answers = passes.result, passes.answers
+        if self._difference is None:
+            self._difference = self.output_check.difference(result.logits)
+        if self._baselines is None:
+            self._baselines = baselines_of(result, self.probe.foreground, passes.untrained)
+        if passes.divergences is not None:
+            self._noise_floor = float(passes.divergences.nanmean())
+        measured = compute_metrics(self.probe, result, self.history)
+        metrics = {**measured.metrics, **self._baselines}
+        if every != 0:
+            metrics |= drift_metrics(metrics, self._noise_floor)
+        exchanges = due.exchanges
+        if exchanges is None and self._exchanges.wanted_after_all(self.rules, metrics):
             with forward_context.precision():
-                self._exchanges.collect(collected, model, images, result, seed)
-            self._collected = collected
-            answers = collected.metrics()
-            metrics = {**metrics, **answers}
-            evidence = {name: value for name, value in answers.items() if math.isfinite(value)}
+                exchanges = self._exchanges.plan(self.evidence, images, count)
+                answers = exchanges.answers_of_all(model) if exchanges else None
+        evidence: dict[str, float] = {}
+        if exchanges is not None and answers is not None:
+            self._collected = exchanges.evidence_after(self.evidence, answers, result.logits)
+            found = self._collected.metrics()
+            metrics = {**metrics, **found}
+            evidence = {name: value for name, value in found.items() if math.isfinite(value)}
         snapshot = Snapshot(
             index=self.history.count,
             epoch=epoch,
             step=step,
-            maps=on_cpu.maps,
-            rows=on_cpu.rows,
-            classes=on_cpu.classes,
+            maps=result.maps,
+            rows=result.rows,
+            classes=result.classes,
             predictions=measured.predictions,
             confidences=measured.confidences,
         )
@@ -166,7 +175,7 @@ class ProbeMonitor:
             metrics=metrics,
             per_image=measured.per_image,
             evidence=evidence,
-            worst=worst_images(measured.per_image, on_cpu.rows, self.probe.ids),
+            worst=worst_images(measured.per_image, result.rows, self.probe.ids),
         )
 
     def run_diagnostics(self, model: nn.Module, forward_context: ForwardContext) -> Diagnostics:
@@ -205,19 +214,11 @@ class ProbeMonitor:
 
     # --- remembering ------------------------------------------------------------------------------
 
-    def update_history(self, evaluation: Evaluation, monitored_value: float | None) -> list[Alert]:
-        """Compare later evaluations with this one and return the alerts that it raises.
-
-        Args:
-            evaluation: what `evaluate` returned.
-            monitored_value: says which evaluation was the best; see `History.settle_best`. Where it
-                is NaN, the probability of the probe's labels does.
-        """
-        confidence = evaluation.metrics.get("label_confidence", math.nan)
-        self.history.add(evaluation.snapshot, monitored_value, fallback=confidence)
-        self.evidence = self._collected
+    def judge(self, evaluation: Evaluation) -> Judgement:
+        """Return what an evaluation means for the rules; changes nothing, see `update_history`."""
+        rules = copy.deepcopy(self.rules)
         verdict = verdict_of(evaluation.evidence)
-        return [
+        alerts = tuple(
             Alert(
                 probe=self.tag,
                 metric=rule.metric,
@@ -227,13 +228,34 @@ class ProbeMonitor:
                 step=evaluation.step,
                 verdict=verdict,
                 evidence=evaluation.evidence,
-                attribute=self.evidence.leading or "",
-                cue=self.evidence.cue,
+                attribute=self._collected.leading or "",
+                cue=self._collected.cue,
                 worst=evaluation.worst,
                 estimated=self.probe.masks_estimated,
             )
-            for rule, value, limit in self.rules.update(evaluation.metrics, verdict)
-        ]
+            for rule, value, limit in rules.update(evaluation.metrics, verdict)
+        )
+        return Judgement(alerts, rules, self._exchanges.are_wanted(rules, self._collected))
+
+    def update_history(
+        self,
+        evaluation: Evaluation,
+        monitored_value: float | None,
+        judged: Judgement | None = None,
+    ) -> None:
+        """Compare later evaluations with this one.
+
+        Args:
+            evaluation: what `evaluate` returned.
+            monitored_value: says which evaluation was the best; see `History.settle_best`. Where it
+                is NaN, the probability of the probe's labels does.
+            judged: what `judge` returned; None where a rule failed.
+        """
+        confidence = evaluation.metrics.get("label_confidence", math.nan)
+        self.history.add(evaluation.snapshot, monitored_value, fallback=confidence)
+        self.evidence = self._collected
+        if judged is not None:
+            self.rules, self._exchanges.suspicious = judged.rules, judged.suspicious
 
     def renderer_of(self, evaluation: Evaluation) -> Callable[[], Sequence[Picture]]:
         """Return a function that draws an evaluation, later and in any thread."""
@@ -282,6 +304,7 @@ class ProbeMonitor:
         self.history, self.rules = history, rules
         self.evidence = self._collected = evidence
         self._baselines, self._noise_floor = baselines or None, noise_floor
+        self._exchanges.suspicious = self._exchanges.are_wanted(rules, evidence)
         return ""
 
     # --- parts of an evaluation -------------------------------------------------------------------
@@ -305,31 +328,6 @@ class ProbeMonitor:
     def _no_evidence(self) -> Evidence:
         attributes = attributes_of(self.probe, has_logits=self._setup.has_logits)
         return Evidence(attributes, self.config.alert_error_rate)
-
-    def _interventions_due(self, metrics: Mapping[str, float]) -> bool:
-        """Return, the same on every process, whether to run interventions now."""
-        if not self.evidence.found:
-            return False
-        due = interventions_due(self.history.count, self.config.interventions_every)
-        return self.computer.context.broadcast(due or self._is_suspicious(metrics))
-
-    def _is_suspicious(self, metrics: Mapping[str, float]) -> bool:
-        if self.config.interventions_every != 0 and self.evidence.is_suspicious:
-            return True
-        with contextlib.suppress(Exception):  # of a user's rule: `update_history` raises it again
-            return self.rules.is_suspicious() or self.rules.would_trigger(metrics)
-        return False
-
-    def _drift(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Return the movement in multiples of what a flip and a jitter cause."""
-        floor = self._noise_floor
-        if self.config.interventions_every == 0:
-            return {}
-        drift = {
-            f"drift_{name}": metrics[f"jsd_{name}"] / floor if floor > 0 else math.nan
-            for name in REFERENCES
-        }
-        return {"noise_floor": floor, **drift}
 
     def _all_metric_names(self) -> tuple[str, ...]:
         """Return the name of every metric that an evaluation may measure."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,9 @@ from lightning_cam.runtime.model_state import ModelIdentity
 if TYPE_CHECKING:
     from torch import nn
 
+    from lightning_cam.monitor.alerts import Alert
     from lightning_cam.monitor.config import MonitorConfig
+    from lightning_cam.monitor.rule_set import Judgement
     from lightning_cam.probe.origin import ProbeOrigin
     from lightning_cam.runtime.errors import ErrorPolicy
     from lightning_cam.runtime.forward_context import ForwardContext
@@ -56,6 +58,7 @@ class ProbeSet:
         self._restored: dict[str, Any] = {}  # of a checkpoint
         self._retired: dict[str, Any] = {}  # of the training before, in the same process
         self._model = ModelIdentity()
+        self._judged: dict[str, Judgement] = {}  # by the last `evaluate`
         self._unsettled: list[str] = []  # probes whose last evaluation awaits `settle_best`
         self.monitors: dict[str, ProbeMonitor] = {}
         self.gap = gap_of(config.tag, names, config.alerts)
@@ -114,40 +117,6 @@ class ProbeSet:
         """The metrics that will be logged, to check names that are wanted."""
         return LoggedMetrics(self._config, list(self._probes), self.monitors, self.gap)
 
-    def check_metric(self, name: str) -> None:
-        """Raise ValueError where all probes are set up and none has a metric of that name.
-
-        Args:
-            name: with the probe's name before it, where there are several probes.
-        """
-        message = self.metrics.missing("metric", name)
-        if message:
-            raise ValueError(message)
-
-    def check_names(
-        self, progress_bar: str | None, monitored: Iterable[tuple[str, str, bool]]
-    ) -> None:
-        """Check the metrics that are wanted by name.
-
-        A warning for a name in `monitored` that is not ours: the module may log it.
-
-        Args:
-            progress_bar: a metric to show there; see `check_metric`.
-            monitored: classes of callbacks, metrics that they read, with the tag, and whether they
-                need them.
-
-        Raises:
-            ValueError: a metric of the catalog that these probes cannot have.
-        """
-        if progress_bar:
-            self.check_metric(progress_bar)
-        for by, name, needed in monitored:
-            message, certain = self.metrics.missing_for(by, name) if needed else ("", False)
-            if message and certain:
-                raise ValueError(message)
-            if message:
-                self._errors.warn_once(message)
-
     def set_up(self, model: nn.Module, forward_context: ForwardContext) -> list[str]:
         """Set up the probes that are set; return a summary of each that was set up now.
 
@@ -193,16 +162,30 @@ class ProbeSet:
             self._errors.warn_once(warning)
 
     def evaluate(
-        self, model: nn.Module, forward_context: ForwardContext, epoch: int, step: int
+        self,
+        model: nn.Module,
+        forward_context: ForwardContext,
+        epoch: int,
+        step: int,
+        *,
+        judge: bool = True,
     ) -> dict[str, Evaluation]:
         """Return the evaluation of each probe that is set; see `ProbeMonitor.evaluate`.
 
-        A failed one on all processes where it failed on any, and for a probe that could not be set
-        up yet.
+        With the metrics and alerts of rank 0. A failed one on all processes where it failed on any,
+        and for a probe that could not be set up yet.
+
+        Args:
+            model: the network.
+            forward_context: how it runs.
+            epoch: of the training.
+            step: under which the scalars are logged.
+            judge: whether rules see it; then `update_history` must follow.
         """
+        self._judged = {}
         return self.failed_evaluations(epoch, step) | {
-            name: self._evaluate(monitor, model, forward_context, epoch, step)
-            for name, monitor in self.monitors.items()
+            name: self._evaluate(name, model, forward_context, epoch, step, judge=judge)
+            for name in self.monitors
         }
 
     def failed_evaluations(self, epoch: int, step: int) -> dict[str, Evaluation]:
@@ -221,22 +204,37 @@ class ProbeSet:
 
     def _evaluate(
         self,
-        monitor: ProbeMonitor,
+        name: str,
         model: nn.Module,
         forward_context: ForwardContext,
         epoch: int,
         step: int,
+        *,
+        judge: bool,
     ) -> Evaluation:
-        def work() -> Evaluation:
+        monitor = self.monitors[name]
+
+        def work() -> tuple[Evaluation, tuple[Mapping[str, float], Sequence[Alert], bool]]:
             evaluation = monitor.evaluate(model, forward_context, epoch, step)
             with self._errors.suppress("slow panels"):
                 diagnostics = monitor.run_diagnostics(model, forward_context)
-                return replace(evaluation, diagnostics=diagnostics)
-            return evaluation
+                evaluation = replace(evaluation, diagnostics=diagnostics)
+            judged = None
+            if judge:
+                with self._errors.suppress("the alerts of an evaluation"):
+                    judged = self._judged[name] = monitor.judge(evaluation)
+            alerts, suspicious = (judged.alerts, judged.suspicious) if judged else ((), False)
+            return evaluation, (evaluation.metrics, alerts, suspicious)
 
         evaluation = monitor.failed_evaluation(epoch, step)
         with self._errors.suppress("an evaluation"):
-            evaluation = DistributedContext.current().run_on_all(work)
+            done, shared = DistributedContext.current().run_and_share(work)
+            # What follows from them may need every process, so all take those of rank 0.
+            metrics, alerts, suspicious = shared
+            evaluation = replace(done, metrics=metrics, alerts=tuple(alerts))
+            if name in self._judged:
+                self._judged[name] = replace(self._judged[name], suspicious=suspicious)
+        monitor.computer.agreed &= not evaluation.failed
         self.warn_about_memory(monitor)
         with self._errors.suppress("the comparison with the model's own outputs"):
             if warning := monitor.output_warning():
@@ -277,29 +275,25 @@ class ProbeSet:
 
     def update_history(
         self, evaluations: Mapping[str, Evaluation], monitored_value: float | None
-    ) -> dict[str, Evaluation]:
-        """Return the evaluations with the alerts that they raise.
+    ) -> None:
+        """Compare later evaluations with these.
 
         Args:
-            evaluations: by probe.
-            monitored_value: see `CAMMonitor.evaluate`.
+            evaluations: by probe, as `evaluate` returned them.
+            monitored_value: see `CAMMonitor.evaluate`. That of rank 0 counts, whose metrics all
+                processes take.
         """
-        found = dict(evaluations)
         later = monitored_value is None
-        value = None if later else DistributedContext.current().broadcast(monitored_value)
         self._unsettled = [n for n, each in evaluations.items() if later and not each.failed]
         for name, evaluation in evaluations.items():
             if not evaluation.failed:
-                with self._errors.suppress("the alerts of an evaluation"):
-                    alerts = self.monitors[name].update_history(evaluation, value)
-                    found[name] = replace(evaluation, alerts=tuple(alerts))
-        return found
+                judged = self._judged.get(name)
+                self.monitors[name].update_history(evaluation, monitored_value, judged)
 
     def settle_best(self, monitored_value: float) -> None:
-        """Say how good the model was at the last evaluation; every process must call it."""
-        value = DistributedContext.current().broadcast(monitored_value)
+        """Say how good the model was at the last evaluation; see `update_history`."""
         for name in self._unsettled:
-            self.monitors[name].history.settle_best(value)
+            self.monitors[name].history.settle_best(monitored_value)
         self._unsettled = []
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,15 +1,19 @@
-"""`RuleSet`: rules and what they have seen, for one probe."""
+"""`RuleSet`: rules and what they have seen, for one probe; `Judgement`: what follows from that."""
 
 from __future__ import annotations
 
 import copy
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightning_cam.monitor.rules import Rule, RuleState
 from lightning_cam.output.protocols import Verdict
 from lightning_cam.runtime.messages import unknown_name
+
+if TYPE_CHECKING:
+    from lightning_cam.monitor.alerts import Alert
 
 
 class Triggered(NamedTuple):
@@ -97,3 +101,18 @@ class RuleSet:
     def reset(self) -> None:
         """Forget what the rules have seen."""
         self._states = [RuleState() for _ in self.rules]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What an evaluation means for the rules.
+
+    Attributes:
+        alerts: that it raises.
+        rules: with what they have seen then.
+        suspicious: whether interventions are wanted at the next evaluation.
+    """
+
+    alerts: tuple[Alert, ...]
+    rules: RuleSet
+    suspicious: bool

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 T = TypeVar("T")
+S = TypeVar("S")
 Sharing = Literal["independent", "lockstep", "replicated"]
 
 
@@ -106,8 +107,19 @@ class DistributedContext:
     def run_on_all(self, work: Callable[[], T]) -> T:
         """Run work that may call `all_gather` itself, to its end on all processes or on none.
 
-        A process that fails between two such calls reports it in the next one; a last call at the
-        end reports what failed after that.
+        Raises:
+            PeerProcessError: see `run_and_share`.
+        """
+        return self.run_and_share(lambda: (work(), None))[0]
+
+    def run_and_share(self, work: Callable[[], tuple[T, S]]) -> tuple[T, S]:
+        """Run work as `run_on_all` does; it returns a result and what others may know of it.
+
+        A process that fails between two calls of `all_gather` reports it in the next one; a last
+        call at the end reports what failed after that.
+
+        Returns:
+            This process's result, and what rank 0 shared.
 
         Raises:
             PeerProcessError: `work` raised on this process or on another one.
@@ -115,14 +127,13 @@ class DistributedContext:
         if self.world_size == 1:
             return work()
         try:
-            result = work()
+            result, shared = work()
         except PeerProcessError:  # the others know
             raise
         except Exception as error:  # raised on all processes, in the call that they wait in
             self.all_gather(_raising(error))
             raise  # unreachable: the call above raises
-        self.all_gather(lambda: None)
-        return result
+        return result, self.broadcast(shared)
 
     def broadcast(self, value: T) -> T:
         """Return rank 0's value on every process."""

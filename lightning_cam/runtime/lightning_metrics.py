@@ -63,11 +63,11 @@ def require_metrics(trainer: Trainer, monitor: Any, progress_bar: str | None) ->
         progress_bar: a metric to show there, without the tag.
 
     Raises:
-        ValueError: see `ProbeSet.check_names`.
+        ValueError: see `LoggedMetrics.check_names`.
     """
     tag = monitor.config.tag
     monitored = monitored_metrics(trainer, tag)
-    monitor.probe_set.check_names(progress_bar, monitored)
+    monitor.probe_set.metrics.check_names(progress_bar, monitored, monitor.errors)
     bar = [f"{tag}/{progress_bar}"] if progress_bar else []
     monitor.scalars.required = {*bar, *(each.name for each in monitored)}
 

@@ -1,7 +1,5 @@
 """Exchanges of attributes between a few images, without a monitor."""
 
-from functools import partial
-
 import torch
 
 from lightning_cam.interventions import ATTRIBUTES, ExchangeBatch
@@ -38,6 +36,8 @@ def collected(model, images, labels, *, masks=None, maps=None, rounds=6, names=N
         clean = model(images).softmax(dim=1)
     for seed in range(rounds):
         batch = batch_of(images, masks=masks, marks=marks, seed=seed)
-        run = partial(run_exchanges, model, batch, labels)
-        evidence.collect(batch, labels, clean, maps, run)
+        plan = evidence.plan(batch, labels, maps)
+        if plan is not None:
+            answers = run_exchanges(model, batch, labels, plan.requests)
+            evidence.take_in(plan, answers, labels, clean)
     return evidence

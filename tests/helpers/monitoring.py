@@ -15,4 +15,6 @@ def evaluate(monitor, model, epoch=0, step=None, *, value=float("nan")):
     """Return an evaluation and its alerts, after adding it to the monitor's history."""
     step = epoch if step is None else step
     evaluation = monitor.evaluate(model, ForwardContext.of(model), epoch, step)
-    return evaluation, monitor.update_history(evaluation, value)
+    judged = monitor.judge(evaluation)
+    monitor.update_history(evaluation, value, judged)
+    return evaluation, list(judged.alerts)

@@ -130,7 +130,8 @@ def test_what_rules_callbacks_schedulers_and_the_progress_bar_need_is_logged(tmp
                 "lr_scheduler": {"scheduler": scheduler, "monitor": "cam/center_x"},
             }
 
-    callback = small(
+    callback = CAMCallback(
+        num_pictures=1,
         progress_bar="border_mass",
         alerts=[Threshold("jsd_first", above=0.9), Threshold("iou", below=0.1, of="random")],
     )

@@ -1,4 +1,4 @@
-"""`estimate_noise_floor` on models for which it is known how far a flip and a jitter move a map."""
+"""`noise_divergences` on models for which it is known how far a flip and a jitter move a map."""
 
 import math
 
@@ -17,7 +17,7 @@ from torch import nn
 
 from lightning_cam import compute_cams
 from lightning_cam.explain.targets import resolve_target
-from lightning_cam.interventions.noise_floor import estimate_noise_floor, flip, jitter
+from lightning_cam.interventions.noise_floor import flip, jitter, noise_divergences
 from lightning_cam.metrics import jsd
 
 SIZE = 32
@@ -34,7 +34,8 @@ def floor_of(model, images, target=None, seed=0):
     def first_maps(altered, of):
         return maps_of(model, altered, of)["layercam", "layer"]
 
-    return estimate_noise_floor(images, target, maps_of(model, images, target), first_maps, seed)
+    done = noise_divergences(images, target, maps_of(model, images, target), first_maps, seed)
+    return float(done.nanmean())
 
 
 # --- flip and jitter ------------------------------------------------------------------------------

@@ -71,15 +71,11 @@ def test_one_evaluation_takes_no_more_passes_than_stated(size):
         fitting = [a for a in ATTRIBUTES.values() if a.masks in (None, masks is not None)]
         evidence = Evidence(fitting, 0.05)
 
-        def count(requests):
-            passes.append(sum(len(r.rows) * len(r.partners) for r in requests) / size)
-            return [torch.full((len(r.partners), len(r.rows)), 0.5) for r in requests]
-
         images = torch.rand(size, 3, SIZE, SIZE)
         maps = torch.rand(size, 4, 4)
-        clean = torch.full((size, CLASSES), 1 / CLASSES)
         batch = batch_of(images, masks=masks, marks=region(0, 3, 0, 3).expand(size, -1, -1))
-        evidence.collect(batch, labels, clean, maps, count)
+        requests = evidence.plan(batch, labels, maps).requests
+        passes.append(sum(len(r.rows) * len(r.partners) for r in requests) / size)
     assert max(passes) <= (8 if size >= 16 else 10)
     assert size < 32 or min(passes) > 0.7 * PASSES
 

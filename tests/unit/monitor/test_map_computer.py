@@ -10,6 +10,7 @@ from lightning_cam.explain.targets import ClassTarget, MultiLabelTarget
 from lightning_cam.monitor import map_computer
 from lightning_cam.monitor.config import MonitorConfig
 from lightning_cam.monitor.map_computer import MapComputer
+from lightning_cam.monitor.passes import DuePasses, run_passes
 from lightning_cam.runtime.distributed import DistributedContext
 
 IMAGES, CLASSES = torch.rand(5, 3, 16, 16), torch.tensor([0, 1, 2, 1, 0])
@@ -22,7 +23,7 @@ def computer_of(model, target=None, **options):
 
 def test_maps_are_those_of_compute_cams():
     net, options = ConvNet(), {"method": ["gradcam", "layercam"], "aug_smooth": True, "seed": 3}
-    found = computer_of(net, **options).compute(lambda: net, IMAGES, ["a", "b"])
+    found = computer_of(net, **options).compute_here(net, IMAGES, ["a", "b"])
     expected = compute_cams(net, IMAGES, CLASSES, layers=["a", "b"], **options)
     assert list(found.maps) == list(expected.maps)
     for key, maps in expected.maps.items():
@@ -32,7 +33,7 @@ def test_maps_are_those_of_compute_cams():
 def test_first_maps_are_of_the_first_method_for_another_target():
     net = ConvNet()
     computer = computer_of(net, method=["layercam", "gradcam"])
-    found = computer.first_maps(lambda: net, IMAGES, ClassTarget(CLASSES.flip(0)), ["b"])
+    found = computer.first_maps(net, IMAGES, ClassTarget(CLASSES.flip(0)), ["b"])
     expected = compute_cams(net, IMAGES, CLASSES.flip(0), method="layercam", layers="b")
     torch.testing.assert_close(found, expected["layercam", "b"])
 
@@ -47,7 +48,7 @@ def test_the_chunk_size_is_the_given_one_and_is_halved_for_good():
     net = Limited()
     computer = computer_of(net, chunk_size=5)
     assert computer.chunk_size.current == 5
-    found = computer.compute(lambda: net, IMAGES, ["b"])
+    found = computer.compute_here(net, IMAGES, ["b"])
     assert computer.chunk_size.current == 2
     expected = compute_cams(net, IMAGES, CLASSES, layers="b", chunk_size=1)
     torch.testing.assert_close(found["gradcam", "b"], expected["gradcam", "b"])
@@ -89,7 +90,8 @@ def joined(net, target, sharing, monkeypatch):
         context = OneOfTwo(rank, 2)
         monkeypatch.setattr(DistributedContext, "current", staticmethod(lambda c=context: c))
         computer = computer_of(net, target)
-        parts.append(computer.compute(lambda: net, IMAGES, ["b"]))
+        due = DuePasses(untrained=False, noise_floor=False, exchanges=None)
+        parts.append(run_passes(computer, net, IMAGES, ["b"], due).result)
     return concatenate(parts), computer
 
 

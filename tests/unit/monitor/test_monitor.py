@@ -102,7 +102,7 @@ def test_with_a_time_budget_validations_are_skipped():
 
 def test_scalars_have_the_tag_and_go_to_each_logger():
     loggers = [ScalarLogger(), ScalarLogger()]
-    monitor = CAMMonitor(probe_of(), loggers=loggers, draw=False)
+    monitor = CAMMonitor(probe_of(), loggers=loggers, draw=False, metrics="all")
     evaluation = monitor.evaluate(ConvNet(), epoch=3, step=39)
     for logger in loggers:
         ((scalars, step),) = logger.logged

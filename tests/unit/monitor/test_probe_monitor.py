@@ -23,9 +23,9 @@ from torch import nn
 
 from lightning_cam import Probe, Threshold, compute_cams
 from lightning_cam.metrics.registry import find_metric
-from lightning_cam.monitor import probe_monitor as module
+from lightning_cam.monitor import passes
 from lightning_cam.monitor.alerts import verdict_of
-from lightning_cam.monitor.baselines import measure_baselines
+from lightning_cam.monitor.baselines import untrained_maps
 from lightning_cam.output.panels import PANELS
 from lightning_cam.runtime.forward_context import ForwardContext
 
@@ -102,9 +102,9 @@ def test_baselines_are_measured_once(monkeypatch):
 
     def counted(*args):
         calls.append(args)
-        return measure_baselines(*args)
+        return untrained_maps(*args)
 
-    monkeypatch.setattr(module, "measure_baselines", counted)
+    monkeypatch.setattr(passes, "untrained_maps", counted)
     model = net()
     monitor = probe_monitor(model, probe_of())
     first, _ = evaluate(monitor, model, 0)

@@ -119,19 +119,19 @@ def test_a_metric_is_checked_once_all_probes_are_set_up(make):
     probes, model = make("train", "val"), ConvNet()
     probes.set("val", probe_of())
     set_up(probes, model)
-    probes.check_metric("train/enrichment")  # may still be measured on the other probe
+    probes.metrics.check_metric("train/enrichment")  # may still be measured on the other probe
     probes.set("train", probe_of())
     set_up(probes, model)
-    probes.check_metric("train/enrichment")
+    probes.metrics.check_metric("train/enrichment")
     with pytest.raises(ValueError, match=r"unknown metric 'enrichment'.*'val/enrichment'"):
-        probes.check_metric("enrichment")
+        probes.metrics.check_metric("enrichment")
 
 
 def test_a_single_probes_metric_has_its_plain_name(make):
     probes = make("val")
     probes.set("val", probe_of())
     set_up(probes, ConvNet())
-    probes.check_metric("enrichment")
+    probes.metrics.check_metric("enrichment")
 
 
 def test_rules_about_the_gap_are_checked_with_both_probes(make):
