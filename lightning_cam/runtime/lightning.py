@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 import torch
 from torch.nn.parameter import is_lazy
@@ -52,6 +53,8 @@ else:
 OnAlert: TypeAlias = Callable[..., object] | str  # of alert, trainer, module; a str for YAML
 _ACTIONS = ("warn", "stop", "checkpoint")
 _LOGGING = ("log", "log_dict")
+# The run's folder by trainer, with the loggers that it was found for.
+_FOLDERS: WeakKeyDictionary[Any, tuple[tuple[Any, ...], Path]] = WeakKeyDictionary()
 
 # --- before the training -----------------------------------------------------------------------
 
@@ -277,10 +280,14 @@ def save_checkpoint(trainer: Trainer, path: Path) -> None:
 
 
 def agreed_log_dir(trainer: Trainer, warn_once: Callable[[str], None]) -> Path:
-    """Return the folder of the run; every rank must call, since it is broadcast.
+    """Return the folder of the run; every rank must call, since it is broadcast the first time.
 
     For loggers whose folder holds all runs it is named as `ModelCheckpoint` names it.
     """
+    loggers = tuple(trainer.loggers)
+    known, folder = _FOLDERS.get(trainer, ((), Path()))
+    if known == loggers and loggers:
+        return folder
     found = str(trainer.default_root_dir)
     try:
         found = _log_dir(trainer)
@@ -289,7 +296,9 @@ def agreed_log_dir(trainer: Trainer, warn_once: Callable[[str], None]) -> Path:
             "lightning_cam writes its files into default_root_dir: the logger cannot name its "
             f"folder. {type(error).__name__}: {error}"
         )
-    return Path(trainer.strategy.broadcast(found))
+    folder = Path(trainer.strategy.broadcast(found))
+    _FOLDERS[trainer] = loggers, folder
+    return folder
 
 
 def _log_dir(trainer: Trainer) -> str:

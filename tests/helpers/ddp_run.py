@@ -38,6 +38,8 @@ PROCESSES = {
     "few images, one": 1,
     "few images": 4,
     "own data": 2,
+    "counted": 2,
+    "counted, two probes": 2,
     "two probes, logger down": 2,
     "fails before": 2,
     "fails inside": 2,
@@ -51,6 +53,54 @@ PROCESSES = {
     "sharded, perturbed": 2,
 }
 FAILING = 1  # the validation, counted from 0, in which something fails
+
+
+class Collectives:
+    """Counts the collective operations that a process takes part in, by name."""
+
+    names = (
+        "all_gather", "all_gather_object", "all_gather_into_tensor", "all_reduce", "barrier",
+        "broadcast", "broadcast_object_list", "gather", "gather_object", "monitored_barrier",
+        "reduce", "reduce_scatter", "scatter", "scatter_object_list", "all_to_all",
+    )  # fmt: skip
+
+    def __init__(self):
+        self.counts, self._inside = {}, False
+        for name in self.names:
+            setattr(torch.distributed, name, self._counted(name, getattr(torch.distributed, name)))
+
+    def _counted(self, name, operation):
+        def counted(*args, **kwargs):
+            if self._inside:  # those of objects consist of several of tensors
+                return operation(*args, **kwargs)
+            self._inside = True
+            self.counts[name] = self.counts.get(name, 0) + 1
+            try:
+                return operation(*args, **kwargs)
+            finally:
+                self._inside = False
+
+        return counted
+
+    def total(self):
+        return sum(self.counts.values())
+
+
+class CountedCallback(CAMCallback):
+    """Keeps how many collective operations each validation took, in all of its hooks."""
+
+    collectives, per_validation = None, ()
+
+    def on_validation_epoch_end(self, trainer, pl_module):
+        before = self.collectives.total()
+        super().on_validation_epoch_end(trainer, pl_module)
+        self.per_validation = (*self.per_validation, self.collectives.total() - before)
+
+    def on_validation_end(self, trainer, *args):
+        before = self.collectives.total()
+        super().on_validation_end(trainer, *args)
+        *first, last = self.per_validation
+        self.per_validation = (*first, last + self.collectives.total() - before)
 
 
 class RankLog(pl.Callback):
@@ -77,6 +127,7 @@ class RankLog(pl.Callback):
             "warnings": self.warnings,
             "epochs": trainer.current_epoch,
             "probe": next(iter(self.callback.probes.values())).fingerprint,
+            "collectives": getattr(self.callback, "per_validation", ()),
         }
         (self.folder / f"rank{trainer.global_rank}.json").write_text(json.dumps(content))
 
@@ -209,6 +260,14 @@ def parts_of(folder, scenario):  # noqa: C901, PLR0912 - one branch per scenario
         val = Squares(8, seed=int(os.environ["RANK"]))
     if scenario == "two probes, logger down":
         callback = CAMCallback({"one": squares_probe(seed=1), "two": squares_probe(seed=2)})
+    if scenario.startswith("counted"):  # exchanges are due at the first evaluations
+        probes = {"one": squares_probe(12, seed=1), "two": squares_probe(12, seed=2)}
+        callback = CountedCallback(
+            probes if scenario.endswith("two probes") else probes["one"],
+            progress_bar=None if scenario.endswith("two probes") else "entropy",
+            num_pictures=2,
+        )
+        callback.collectives = Collectives()
     if scenario in ("fails inside", "fails twice"):
         fail_inside(module, rank=1)
     if scenario in ("fails before", "fails twice"):

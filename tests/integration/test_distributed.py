@@ -111,6 +111,15 @@ def test_the_actions_of_an_alert_are_taken_on_every_rank_or_fail_on_all(folder):
     assert len(zero["metrics"]) == 1  # every rank stopped
 
 
+@pytest.mark.parametrize(("scenario", "probes"), [("counted", 1), ("counted, two probes", 2)])
+def test_an_evaluation_takes_two_collective_operations_for_each_probe(folder, scenario, probes):
+    """With exchanges and noise floor; the first one also finds the run's folder and compares."""
+    for rank in ranks_of(folder, scenario):
+        first, *others = rank["collectives"]
+        assert others == [2 * probes] * 2
+        assert first <= 4 * probes + 1
+
+
 def test_a_logger_that_is_down_costs_one_warning(folder):
     zero, one = ranks_of(folder, "two probes, logger down")
     assert (len(zero["warnings"]), one["warnings"]) == (1, [])
