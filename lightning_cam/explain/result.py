@@ -31,9 +31,14 @@ class CAMResult:
         return self.maps[key]
 
     def cpu(self) -> CAMResult:
-        """Return a copy on the CPU."""
-        maps = {key: maps.cpu() for key, maps in self.maps.items()}
-        return CAMResult(maps, self.logits.cpu(), self.classes.cpu(), self.rows.cpu())
+        """Return the same on the CPU, by one transfer: each would wait for the device."""
+        parts = [*self.maps.values(), self.logits, self.classes, self.rows]
+        there = [part for part in parts if part.device.type != "cpu"]
+        copies = iter(copied_at_once(there) if there else ())
+        *maps, logits, classes, rows = (
+            part if part.device.type == "cpu" else next(copies) for part in parts
+        )
+        return CAMResult(dict(zip(self.maps, maps, strict=True)), logits, classes, rows)
 
     def drop_first(self, images: int, start: int = 0) -> CAMResult:
         """Return the result without its first images.
@@ -57,3 +62,14 @@ def concatenate(results: Sequence[CAMResult]) -> CAMResult:
         classes=torch.cat([each.classes for each in results]),
         rows=torch.cat([each.rows for each in results]),
     )
+
+
+def copied_at_once(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return copies on the CPU of tensors of one device, of any dtypes, by one transfer."""
+    raw = [each.detach().contiguous().view(-1).view(torch.uint8) for each in tensors]
+    copies = torch.split(torch.cat(raw).cpu(), [len(each) for each in raw])
+    # Cloned, since within the whole a part need not begin where its dtype may.
+    return [
+        copy.clone().view(each.dtype).view(each.shape)
+        for each, copy in zip(tensors, copies, strict=True)
+    ]

@@ -1,4 +1,4 @@
-"""`RenderQueue`: images are drawn and encoded in background threads, in order."""
+"""`RenderQueue`: images are drawn, and records written, in background threads, in order."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from typing import Any
 
 from lightning_cam.output.picture import Picture
 
-_MAX_PENDING = 3  # evaluations whose images may be unfinished: one being drawn, two waiting
+_MAX_PENDING = 6  # jobs: the record and the images of three evaluations
 
 
 @dataclass(frozen=True)
 class RenderJob:
-    """Images to draw.
+    """Images to draw, or a part of the record to write.
 
     Attributes:
-        draw: returns them; nothing that it reads may change later.
+        draw: returns images, or none; nothing that it reads may change later.
         formats: the encodings that loggers will ask for, such as `jpeg`, made in the background.
         step: under which the images are logged.
+        what: is missing where it fails, for the warning.
     """
 
     draw: Callable[[], Sequence[Picture]]
     formats: frozenset[str]
     step: int
+    what: str = "images"
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,13 @@ class RenderResult:
         step: under which they are logged.
         pictures: finished and encoded.
         error: why there are none.
+        what: is missing then.
     """
 
     step: int
     pictures: Sequence[Picture] = ()
     error: Exception | None = None
+    what: str = "images"
 
 
 class RenderQueue:
@@ -109,7 +113,7 @@ class RenderQueue:
         try:
             result = _render(job)
         except BaseException as error:  # noqa: BLE001 - nothing above this would report it
-            result = RenderResult(job.step, error=RuntimeError(repr(error)))
+            result = RenderResult(job.step, error=RuntimeError(repr(error)), what=job.what)
         self._finished.append(result)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -132,5 +136,5 @@ def _render(job: RenderJob) -> RenderResult:
         for picture in pictures:
             picture.encode(job.formats)
     except Exception as error:  # noqa: BLE001 - reported by the thread that collects the results
-        return RenderResult(job.step, error=error)
+        return RenderResult(job.step, error=error, what=job.what)
     return RenderResult(job.step, pictures)

@@ -66,7 +66,7 @@ class OutputWriter:
         record: bool,
         draw: bool = True,
     ) -> None:
-        """Write alerts and the record, and start to draw the images.
+        """Write alerts, and start to write the record and to draw the images.
 
         Args:
             folder: of the run; None for no files.
@@ -79,7 +79,12 @@ class OutputWriter:
             draw: whether images are drawn.
         """
         if folder is not None:
-            self._write_files(folder, outputs if record else (), alerts)
+            files = self._files_in(folder)
+            for alert in alerts:
+                with self._errors.suppress("a line in alerts.jsonl"):
+                    files.add_alert(alert)
+            for output in outputs if record else ():
+                self._submit_record(files, output, step)
         sinks: list[PictureSink] = []
         with self._errors.suppress("images"):
             sinks = sinks_for(loggers, folder, lambda: self._errors.suppress("a logger"))
@@ -96,17 +101,21 @@ class OutputWriter:
                 self._queue.submit(RenderJob(output.draw, formats, step))
         self.flush()
 
-    def _write_files(
-        self, folder: Path, outputs: Sequence[ProbeOutput], alerts: Sequence[Alert]
-    ) -> None:
+    def _files_in(self, folder: Path) -> RunFiles:
         if self._files is None or self._files.folder != folder:
             self._files = RunFiles(folder)
-        for alert in alerts:
-            with self._errors.suppress("a line in alerts.jsonl"):
-                self._files.add_alert(alert)
-        for output in outputs:
-            with self._errors.suppress("the record of an evaluation"):
-                self._files.add_evaluation(output.header, output.evaluation)
+        return self._files
+
+    def _submit_record(self, files: RunFiles, output: ProbeOutput, step: int) -> None:
+        """Write the record beside the training: the loggers have what is needed now."""
+
+        def write() -> Sequence[Picture]:
+            files.add_evaluation(output.header, output.evaluation)
+            return ()
+
+        what = "the record of an evaluation"
+        with self._errors.suppress(what):
+            self._queue.submit(RenderJob(write, frozenset(), step, what))
 
     def flush(self) -> None:
         """Hand the images that are finished to the loggers."""
@@ -124,7 +133,7 @@ class OutputWriter:
     def _log(self, results: Sequence[RenderResult]) -> None:
         for result in results:
             if result.error is not None:
-                self._errors.handle("images", result.error)
+                self._errors.handle(result.what, result.error)
             for sink in self._sinks.get(result.step, ()) if result.pictures else ():
                 with self._errors.suppress("images in a logger"):
                     sink.write(result.pictures, result.step)

@@ -41,6 +41,8 @@ class TensorBoardSink:
         known = _KNOWN.get(writer, {})
         tag = prefixed(self._logger, tag)
         names = {prefixed(self._logger, name) for name in scalar_names} | known.get(tag, set())
+        if names == known.get(tag):
+            return
         before, after = _layout(known), _layout({**known, tag: names})
         if after != before:
             writer.add_custom_scalars(after)

@@ -2,7 +2,7 @@
 
 import torch
 
-from lightning_cam.explain.result import CAMResult, concatenate
+from lightning_cam.explain.result import CAMResult, concatenate, copied_at_once
 
 KEY = ("gradcam", "layer")
 
@@ -53,3 +53,19 @@ def test_consecutive_parts_are_concatenated():
 def test_a_copy_on_the_cpu_has_the_same_values():
     found = result([0, 1]).cpu()
     assert found.rows.device == found.logits.device == found[KEY].device == torch.device("cpu")
+
+
+def test_tensors_of_any_dtype_are_copied_exactly_at_once():
+    generator = torch.Generator().manual_seed(0)
+    tensors = [
+        torch.rand(3, 5, 2, generator=generator).to(torch.bfloat16),
+        torch.tensor([2**62, -1]),
+        torch.rand(7, generator=generator)[::2],
+        torch.tensor([True, False, True]),
+        torch.empty(0, 4),
+        torch.tensor([[float("nan"), float("inf")]], dtype=torch.float64),
+    ]
+    for copy, each in zip(copied_at_once(tensors), tensors, strict=True):
+        assert copy.dtype == each.dtype
+        assert copy.shape == each.shape
+        torch.testing.assert_close(copy, each, rtol=0, atol=0, equal_nan=True)

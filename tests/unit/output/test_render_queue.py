@@ -55,22 +55,22 @@ def test_images_are_drawn_and_encoded_in_another_thread(monkeypatch):
     assert "gif" in vars(film)
 
 
-def test_a_fourth_job_waits_until_the_first_is_done():
+def test_one_job_too_many_waits_until_the_first_is_done():
     queue, gate, submitted = RenderQueue(), threading.Event(), []
 
-    def submit_four():
-        for step in range(4):
+    def submit_seven():
+        for step in range(7):
             queue.submit(job(step, lambda: gate.wait(_TIMEOUT) and []))
             submitted.append(step)
 
-    thread = threading.Thread(target=submit_four, daemon=True)
+    thread = threading.Thread(target=submit_seven, daemon=True)
     thread.start()
-    wait_until(lambda: len(submitted) == 3)
+    wait_until(lambda: len(submitted) == 6)
     time.sleep(0.05)
-    assert submitted == [0, 1, 2]
+    assert submitted == [0, 1, 2, 3, 4, 5]
     gate.set()
     thread.join(_TIMEOUT)
-    assert [each.step for each in queue.close()] == [0, 1, 2, 3]
+    assert [each.step for each in queue.close()] == [0, 1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads as Linux shows them")
