@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from lightning_cam.metrics.shape import as_distribution
 from lightning_cam.monitor.evaluation import MapKey, Snapshot
 from lightning_cam.output.panels.scene import PastSnapshots
 
+MAX_SIDE = 56  # cells of a remembered map
 AVERAGE_WEIGHT = 0.3  # of the latest maps in the exponential average
 _REFERENCES = ("first", "previous", "before", "best")
 
@@ -56,10 +59,12 @@ class History:
         """Add an evaluation.
 
         Args:
-            snapshot: its maps and predictions.
+            snapshot: its maps and predictions; maps are kept as `reduced` returns them.
             value: see `settle_best`; None where it is called later.
             fallback: how good the model was, the higher the better, where no value is known.
         """
+        maps = {key: reduced(each) for key, each in snapshot.maps.items()}
+        snapshot = replace(snapshot, maps=maps)
         if self.first is None:
             self.first = self.best = snapshot
         self.before, self.previous = self.previous, snapshot
@@ -102,7 +107,7 @@ class History:
 
     def past_of(self, snapshot: Snapshot) -> PastSnapshots:
         """Return what panels compare a snapshot with, whether it has been added yet or not."""
-        added = snapshot is self.previous
+        added = self.previous is not None and snapshot.index == self.previous.index
         known = math.isfinite(self.best_value)  # else the first only stands in for the best
         return PastSnapshots(
             first=self.first or snapshot,
@@ -137,13 +142,14 @@ class History:
         """Check that a restored history can be compared with what will be measured.
 
         Args:
-            shapes: height and width of the maps by method and layer.
+            shapes: height and width of the maps by method and layer, before they are `reduced`.
             images: number of images of the probe.
 
         Raises:
             ValueError: it is of other maps, or parts of it are missing.
             TypeError: anything but tensors where tensors are expected.
         """
+        shapes = {key: reduced_size(*size) for key, size in shapes.items()}
         known = [self.first, self.previous, self.before, self.best, *self.timeline()]
         found = [snapshot for snapshot in known if snapshot is not None]
         if self.count < 0 or bool(self.count) != bool(self.first and self.previous):
@@ -152,6 +158,22 @@ class History:
             _check_snapshot(snapshot, shapes, images)
         for key, maps in self.average.items():
             _check_maps(key, maps, shapes)
+
+
+def reduced_size(height: int, width: int) -> tuple[int, int]:
+    """Return the size in which maps of some size are remembered."""
+    return min(height, MAX_SIDE), min(width, MAX_SIDE)
+
+
+def reduced(maps: Tensor) -> Tensor:
+    """Return maps (N, h, w) of at most `MAX_SIDE` cells along a side, averaged over areas.
+
+    Methods that give a value for each pixel would put a hundred megabytes into each checkpoint.
+    """
+    size = reduced_size(maps.shape[1], maps.shape[2])
+    if size == tuple(maps.shape[1:]):
+        return maps
+    return F.adaptive_avg_pool2d(maps[:, None], size)[:, 0]
 
 
 def averaged(before: Tensor | None, maps: Tensor) -> Tensor:

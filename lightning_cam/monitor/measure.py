@@ -19,6 +19,7 @@ from lightning_cam.metrics.registry import (
     Metric,
     metrics_of,
 )
+from lightning_cam.monitor.history import reduced
 from lightning_cam.output.panels.scene import suffix_of
 from lightning_cam.runtime.files import safe_name
 
@@ -120,8 +121,9 @@ def movement_metrics(
 ) -> dict[str, Tensor]:
     """Return how far the maps moved, `<metric>_<reference>`, each (N,), NaN where undefined.
 
-    Where a reference does not exist yet, or is of another shape, the maps are compared with
-    themselves, so that a monitored metric exists from the start.
+    Maps are compared as they are remembered, `reduced`. Where a reference does not exist yet, or is
+    of another shape, the maps are compared with themselves, so that a monitored metric exists from
+    the start.
 
     Args:
         maps: raw maps (N, h, w).
@@ -129,6 +131,8 @@ def movement_metrics(
         key: the maps' method and layer.
         image_hw: height and width of the image in pixels; by default those of the maps.
     """
+    image_hw = image_hw or (maps.shape[1], maps.shape[2])
+    maps = reduced(maps)
     earlier = []
     for reference in REFERENCES:
         before = _reference(history, reference, key)

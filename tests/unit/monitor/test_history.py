@@ -135,6 +135,19 @@ def test_the_state_does_not_grow_with_the_training():
     assert max(size(100), size(1000)) <= size(12)
 
 
+def test_fine_maps_are_kept_at_56_cells_a_side_and_shown_as_they_are():
+    fine = torch.rand(2, 224, 40)
+    history = History()
+    for number in range(20):
+        history.add(snapshot(number, fine))
+    for kept in (history.first, history.best, *history.timeline()):
+        assert kept.maps[KEY].shape == (2, 56, 40)
+    torch.testing.assert_close(history.first.maps[KEY], fine.view(2, 56, 4, 40).mean(dim=2))
+    assert history.average[KEY].shape == (2, 56, 40)
+    history.check({KEY: (224, 40)}, images=2)
+    assert history.past_of(snapshot(19, fine)).previous.index == 18
+
+
 # --- the state ------------------------------------------------------------------------------------
 
 

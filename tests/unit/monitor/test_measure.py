@@ -74,12 +74,20 @@ def test_maps_of_another_shape_or_key_are_no_reference():
     assert movement_metrics(maps(5), history, OTHER)["jsd_first"].tolist() == [0, 0]
 
 
-def test_large_maps_are_compared_one_by_one_with_the_same_values():
-    """Small maps are compared with all references in one call."""
-    history, large = History(), torch.rand(2, 300, 300)
-    history.add(snapshot(torch.rand(2, 300, 300)), 0.5)
+def test_many_maps_are_compared_one_by_one_with_the_same_values():
+    """Few maps are compared with all references in one call."""
+    history, large = History(), torch.rand(60, 50, 50)
+    history.add(snapshot(torch.rand(60, 50, 50)), 0.5)
     moved = movement_metrics(large, history, KEY)
     assert torch.equal(moved["jsd_first"], jsd(large, history.first.maps[KEY]))
+
+
+def test_fine_maps_are_compared_as_they_are_remembered():
+    history, fine = History(), torch.rand(2, 224, 112)
+    history.add(snapshot(torch.rand(2, 224, 112)), 0.5)
+    moved = movement_metrics(fine, history, KEY)
+    coarse = fine.view(2, 56, 4, 56, 2).mean(dim=(2, 4))
+    torch.testing.assert_close(moved["jsd_first"], jsd(coarse, history.first.maps[KEY]))
 
 
 def test_unflipped_leaves_out_images_whose_prediction_differs_from_the_reference():
