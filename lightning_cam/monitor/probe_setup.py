@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lightning_cam.probe import Probe
 
 _SETUP_IMAGES = 2
+_MAXIMIZING = "activation_maximization"
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,12 @@ def set_up_probe(
     Raises:
         ValueError: whatever of layers, methods, labels and outputs does not fit together.
     """
+    if computer.sharing != "independent" and _MAXIMIZING in config.output_config.panel_names:
+        raise ValueError(
+            f"expected panels without {_MAXIMIZING!r} for weights that are sharded over processes, "
+            "whose gradient ascent would gather them hundreds of times. Leave it out, and run "
+            "`lightning-cam replay --pictures` with it on the checkpoints."
+        )
     few = images[:_SETUP_IMAGES]
     layers: tuple[str, ...] = ()
     if any(method.place == "layer" for method in resolve_methods(config.method)):

@@ -186,7 +186,7 @@ def unsupported_sharding(name: str) -> str:
     return (
         "expected a model that can be called in a validation hook, got weights that are sharded "
         f"by {name}, which only its own wrapper can gather. Use ModelParallelStrategy with "
-        "fully_shard in configure_model, or DDP, or leave CAMCallback out."
+        "fully_shard in configure_model, DDP, or ZeRO stage 1 or 2, or leave CAMCallback out."
     )
 
 

@@ -61,8 +61,11 @@ _FOLDERS: WeakKeyDictionary[Any, tuple[tuple[Any, ...], Path]] = WeakKeyDictiona
 
 def check_strategy(trainer: Trainer) -> None:
     """Raise ValueError where the strategy keeps weights in a form that cannot be run in a hook."""
-    if "FSDPStrategy" in {kind.__name__ for kind in type(trainer.strategy).__mro__}:
+    names = {kind.__name__ for kind in type(trainer.strategy).__mro__}
+    if "FSDPStrategy" in names:
         raise ValueError(unsupported_sharding("FSDPStrategy"))
+    if "DeepSpeedStrategy" in names and getattr(trainer.strategy, "zero_stage_3", False):
+        raise ValueError(unsupported_sharding("DeepSpeedStrategy with ZeRO stage 3"))
 
 
 def check_validation(trainer: Trainer, *, needs_data: bool) -> None:

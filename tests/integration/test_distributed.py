@@ -12,6 +12,8 @@ import torch
 from helpers.ddp_run import PROCESSES
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from lightning_cam.output.record import read_run
+
 pytestmark = [pytest.mark.slow, pytest.mark.ddp]
 
 _TIMEOUT = 600  # seconds; each scenario kills its own processes after 120
@@ -123,6 +125,25 @@ def test_an_evaluation_takes_two_collective_operations_for_each_probe(folder, sc
 def test_a_logger_that_is_down_costs_one_warning(folder):
     zero, one = ranks_of(folder, "two probes, logger down")
     assert (len(zero["warnings"]), one["warnings"]) == (1, [])
+
+
+@pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_notebook"])
+def test_processes_that_lightning_starts_itself(tmp_path, strategy):
+    subprocess.run(  # noqa: S603 - our own script
+        [sys.executable, "-m", "helpers.launched_run", str(tmp_path), strategy],
+        check=True,
+        capture_output=True,
+        timeout=_TIMEOUT,
+        cwd=Path(__file__).parents[1],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    logged = json.loads((tmp_path / "metrics.json").read_text())
+    assert math.isfinite(logged["cam/enrichment"])
+    (record,) = read_run(tmp_path / "tb/version_0")
+    assert len(record.evaluations) == 2
+    last = record.evaluations[-1].metrics
+    assert logged["cam/enrichment"] == pytest.approx(last["enrichment"], rel=1e-5)
+    assert (tmp_path / "tb/version_0/report.html").exists()
 
 
 @pytest.mark.parametrize("many", ["two", "four"])

@@ -211,12 +211,20 @@ def test_with_two_optimizers_images_are_at_the_steps_of_the_scalars(tmp_path):
 # --- strategies ----------------------------------------------------------------------------------
 
 
-def test_fsdp_of_version_1_is_refused_at_setup():
-    class FSDPStrategy:
-        pass
-
+@pytest.mark.parametrize(
+    ("name", "stage_3", "refused"),
+    [
+        ("FSDPStrategy", False, True),
+        ("DeepSpeedStrategy", True, True),
+        ("DeepSpeedStrategy", False, False),
+    ],
+)
+def test_weights_that_only_their_wrapper_can_gather_are_refused_at_setup(name, stage_3, refused):
     class Trainer:
-        strategy = FSDPStrategy()
+        strategy = type(name, (), {"zero_stage_3": stage_3})()
 
-    with pytest.raises(ValueError, match="ModelParallelStrategy"):
-        CAMCallback().setup(Trainer(), Module(), "fit")
+    if refused:
+        with pytest.raises(ValueError, match="Use ModelParallelStrategy with"):
+            CAMCallback().setup(Trainer(), Module(), "fit")
+    else:
+        CAMCallback().setup(Trainer(), Module(), "validate")

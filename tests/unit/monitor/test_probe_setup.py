@@ -13,6 +13,7 @@ from lightning_cam.explain.targets import (
     DifferenceTarget,
     MultiLabelTarget,
 )
+from lightning_cam.monitor import map_computer
 from lightning_cam.monitor.config import MonitorConfig
 from lightning_cam.monitor.probe_setup import target_of
 from lightning_cam.monitor.start_message import limitations
@@ -168,3 +169,10 @@ def test_setting_up_changes_no_random_stream_and_no_mode():
     assert torch.equal(torch.get_rng_state(), before)
     assert net.training
     assert all(p.grad is None for p in net.parameters())
+
+
+def test_gradient_ascent_is_refused_where_weights_are_sharded(monkeypatch):
+    monkeypatch.setattr(map_computer, "sharing_of", lambda model, world_size: "lockstep")
+    with pytest.raises(ValueError, match="panels without 'activation_maximization'"):
+        probe_monitor(ConvNet(), probe(), panels=["activation_maximization"])
+    probe_monitor(ConvNet(), probe(), panels=["overlay"])
