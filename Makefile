@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: setup demo test sweep zoo lint docs bench clean
+.PHONY: setup demo test sweep zoo lint docs bench gpu clean
 
 setup: $(VENV)/.dev
 
@@ -46,6 +46,10 @@ docs: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(RUN) -m benchmarks.speed --json benchmarks/results/speed-cpu.json
 	$(RUN) -m benchmarks.pages speed
+
+# On a machine with a CUDA device: tests, comparison and benchmarks within nine minutes.
+gpu: $(VENV)/.dev
+	$(RUN) -m benchmarks.gpu
 
 clean:
 	rm -rf $(VENV) runs dist .mypy_cache .ruff_cache .pytest_cache

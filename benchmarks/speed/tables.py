@@ -50,6 +50,20 @@ def peers(rows: Rows) -> str:
     )
 
 
+def variants(rows: Rows) -> str:
+    """Return the table of a network in other forms."""
+    return table(
+        ("network", "form", "precision", "maps, in its forwards", "forward, ms"),
+        [
+            (
+                *(row["model"], row["form"], row["dtype"], Ratio(**row["time"]).text()),
+                f"{row['forward_s'] * 1000:.2f}",
+            )
+            for row in rows
+        ],
+    )
+
+
 def stall(rows: Rows) -> str:
     """Return the table of how long the training waits."""
     return table(
@@ -129,6 +143,7 @@ def _small_lines(row: Mapping[str, Any]) -> list[tuple[str, str]]:
 TABLES = {
     "maps": maps,
     "peers": peers,
+    "variants": variants,
     "stall": stall,
     "training": training,
     "growth": growth,

@@ -71,14 +71,21 @@ class Target(ABC):
 
 
 class NoTarget(Target):
-    """A score of 0 for each image: for methods that do not depend on a class, on any model."""
+    """No class: for methods that do not depend on one, on any model."""
 
     def scores(self, output: Any, rows: slice) -> Scores:
-        """Return zeros."""
-        found = tensors_in(output)
-        device = found[0][1].device if found else None
+        """Return the mean square of all outputs, the same for each image.
+
+        It depends on every layer that any output depends on, so that layers can be chosen by it.
+        """
+        found = [each for _, each in tensors_in(output)]
+        device = found[0].device if found else None
         index = torch.arange(rows.stop - rows.start, device=device)
-        return Scores(torch.zeros(len(index), device=device), index, torch.full_like(index, -1))
+        values = torch.zeros(len(index), device=device)
+        for each in found:
+            if each.is_floating_point() and each.numel():
+                values = values + each.float().square().mean().to(values)
+        return Scores(values, index, torch.full_like(index, -1))
 
 
 def one_each(values: Tensor, classes: Tensor) -> Scores:

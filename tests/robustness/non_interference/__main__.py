@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from robustness.non_interference.comparison import FULL, SMALL, compare
 from robustness.non_interference.configurations import CONFIGURATIONS
 from robustness.non_interference.state_snapshot import ITEMS
 
+# Without deterministic algorithms a training differs from its own repetition on a GPU.
+ON_CUDA = {"accelerator": "gpu", "deterministic": "warn"}
 HEAD = ("configuration", "evaluations", "hooks", "values compared", "identical")
 
 
@@ -51,17 +53,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = [configuration.name for configuration in CONFIGURATIONS]
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=names, default=names)
     parser.add_argument("--small", action="store_true", help="fewer features, as in the tests")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--json", metavar="FILE", type=Path)
     args = parser.parse_args(arguments)
     be_quiet()
     print(f"{len(ITEMS)} items compared: {', '.join(ITEMS)}\n\n{markdown_table(HEAD, [])}")
     results: list[dict[str, Any]] = []
+    options = SMALL if args.small else FULL
+    if args.device == "cuda":
+        options = replace(options, trainer={**options.trainer, **ON_CUDA})
     for configuration in CONFIGURATIONS:
         if configuration.name not in args.only:
             continue
         start = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
-            comparison = compare(configuration, Path(folder), SMALL if args.small else FULL)
+            comparison = compare(configuration, Path(folder), options)
         results.append({**asdict(comparison), "identical": comparison.identical})
         print(markdown_row(*row(results[-1])), flush=True)
         print(f"{time.perf_counter() - start:6.1f} s {configuration.name}", file=sys.stderr)

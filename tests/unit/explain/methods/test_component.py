@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.method_nets import SIZE, STRIDE, conv_net, images_of, likely_classes, map_of
+from helpers.nets import ConvNet
 from helpers.oracles import activations, relative_error, svd
 
 from lightning_cam import compute_cams
@@ -63,3 +64,12 @@ def test_random_maps_are_uniform_noise_in_the_layers_shape():
     assert levels.sum() == maps.numel()
     assert levels.min() > 0.85 * maps.numel() / 4
     assert len(torch.unique(maps.flatten(1), dim=0)) == 40
+
+
+def test_without_targets_the_layer_is_found_by_all_outputs():
+    net, images = ConvNet(), torch.rand(2, 3, 16, 16)
+    found = compute_cams(net, images, method="eigencam")
+    named = compute_cams(net, images, [0, 1], method="eigencam")
+    assert found.maps.keys() == named.maps.keys()
+    for key, maps in found.maps.items():
+        torch.testing.assert_close(maps, named.maps[key])
