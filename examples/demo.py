@@ -152,8 +152,8 @@ def table(results: list[Result]) -> str:
             "shuffled    the same digits, each on a random background: a shortcut is of no use.",
             "enrichment  attention on the digit, relative to its area: 1 is spread evenly,",
             "            above 1 attention is on the digit, below 1 off the digit.",
-            "alert       attention is off the digit, or the score depends on the background;",
-            "            confirmed where other backgrounds change the prediction.",
+            "alert       attention is off the digit, or the model relies on something else;",
+            "            confirmed where exchanging that between images changes the answers.",
         ]
     )
 

@@ -95,11 +95,16 @@ class RelianceEstimate:
         """Restore what `state_dict` returned.
 
         Raises:
-            ValueError: numbers that are not finite.
+            ValueError: sums that no triples have.
         """
         numbers = {name: float(state[name]) for name in (*_SUMS, "squared_weights")}
-        if not all(map(math.isfinite, numbers.values())):
-            raise ValueError(f"expected finite sums, got {numbers}")
-        self._triples = int(state["triples"])
+        triples = int(state["triples"])
+        least = [numbers[name] for name in ("n", "vv", "ss", "squared_weights")]
+        some = [bool(each) for each in (triples, numbers["n"], numbers["squared_weights"])]
+        if not all(map(math.isfinite, numbers.values())) or min(*least, triples) < 0:
+            raise ValueError(f"expected finite sums, of squares not below 0, got {numbers}")
+        if len(set(some)) > 1:
+            raise ValueError(f"expected sums of {triples} triples, got {numbers}")
+        self._triples = triples
         self._squared_weights = numbers.pop("squared_weights")
         self._sums = numbers

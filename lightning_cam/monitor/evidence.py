@@ -292,9 +292,20 @@ class Evidence:
             found.control = float(each["control"])
             found.control_weight = float(each["control_weight"])
             numbers += [found.control, found.control_weight]
-        if not all(map(math.isfinite, [*numbers, *cells.tolist()])):
-            raise ValueError("expected finite numbers in the evidence, got others")
+        weights = [numbers[0], *numbers[2::2]]
+        if not all(map(math.isfinite, [*numbers, *cells.tolist()])) or min(weights) < 0:
+            raise ValueError("expected finite numbers and weights of 0 or more, got others")
         self._cell_drops, self._cell_weights = cells, numbers[0]
+
+
+def check_evidence(state: Mapping[str, Any]) -> None:
+    """Check what `Evidence.state_dict` returned, of whatever attributes.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: anything else.
+    """
+    attributes = [Attribute(str(name), "", patch, None) for name in dict(state["attributes"])]
+    Evidence(attributes, error_rate=0.5).load_state_dict(state)
 
 
 def _place(row: int, column: int) -> str:

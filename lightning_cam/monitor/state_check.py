@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lightning_cam.metrics.registry import find_metric
+from lightning_cam.monitor.evidence import check_evidence
 from lightning_cam.monitor.rules import RuleState
 
 _LARGEST = 1 << 53  # of an integer; a training has fewer steps
@@ -67,6 +68,11 @@ def check_probe_state(state: object, at: str = "probe") -> None:
         _text(f"{at}.layers", layer)
     _check_history(_mapping(f"{at}.history", _entry(at, known, "history")), f"{at}.history")
     check_rules(known.get("rules", []), f"{at}.rules")
+    if "evidence" in known:
+        try:
+            check_evidence(known["evidence"])
+        except Exception as error:  # a damaged file may hold anything
+            raise ValueError(f"{type(error).__name__}: {error} in {at}.evidence") from error
     _number(f"{at}.noise_floor", known.get("noise_floor", math.nan), 0, 1 + _ROUNDING)
     for name, value in _mapping(f"{at}.baselines", known.get("baselines", {})).items():
         _text(f"{at}.baselines", name)
