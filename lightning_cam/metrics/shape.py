@@ -12,13 +12,16 @@ import math
 import torch
 from torch import Tensor
 
+from lightning_cam.metrics.last_result import keep_last_result
+
 _MIN_CELLS = 2
 
 
+@keep_last_result
 def is_flat(maps: Tensor) -> Tensor:
     """Return (N,) bool: all cells are equal, or some are not finite."""
-    cells = maps.flatten(1)
-    return (cells.amax(dim=1) == cells.amin(dim=1)) | ~cells.isfinite().all(dim=1)
+    low, high = maps.flatten(1).aminmax(dim=1)  # both NaN where any cell is
+    return (low == high) | ~(low.isfinite() & high.isfinite())
 
 
 def mean_activation(maps: Tensor) -> Tensor:
@@ -29,6 +32,7 @@ def mean_activation(maps: Tensor) -> Tensor:
     return maps.float().mean(dim=(1, 2))
 
 
+@keep_last_result
 def as_distribution(maps: Tensor) -> Tensor:
     """Return the maps divided by their sums, (N, h, w) float32, NaN where flat."""
     maps = maps.float()

@@ -86,8 +86,14 @@ def top_overlap(maps: Tensor, before: Tensor, share: float = 0.2) -> Tensor:
 
 def _ranks(maps: Tensor) -> Tensor:
     """Return the ranks of the cells from 1, the mean rank for equal cells, in the maps' shape."""
-    cells = maps.flatten(1).contiguous()
-    ordered = cells.sort(dim=1).values
-    first = torch.searchsorted(ordered, cells, right=False)
-    last = torch.searchsorted(ordered, cells, right=True)
-    return ((first + last + 1) / 2).view(maps.shape)
+    ordered, order = maps.flatten(1).sort(dim=1)
+    count = ordered.shape[1]
+    at = torch.arange(count, dtype=torch.float32, device=maps.device)
+    starts = torch.ones_like(ordered, dtype=torch.bool)  # of cells that are equally high
+    starts[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    first = torch.where(starts, at, 0).cummax(dim=1).values
+    ends = starts.roll(-1, dims=1)
+    ends[:, -1] = True
+    last = torch.where(ends, at, count).flip(1).cummin(dim=1).values.flip(1)
+    ranks = torch.empty_like(first).scatter_(1, order, (first + last) / 2 + 1)
+    return ranks.view(maps.shape)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -138,11 +137,7 @@ def movement_metrics(
         before = _reference(history, reference, key)
         known = before is not None and before.shape == maps.shape
         earlier.append(before.to(maps.device) if before is not None and known else maps)
-    size = {"image_hw": image_hw}
-    found = {
-        each.name: _against(maps, earlier, partial(_call, each, **size if each.in_pixels else {}))
-        for each in metrics_of("movement")
-    }
+    found = _against(maps, earlier, image_hw)
     return {
         f"{name}_{reference}": values[i]
         for i, reference in enumerate(REFERENCES)
@@ -233,16 +228,27 @@ def _call(metric: Metric, *tensors: Tensor, **options: tuple[int, int] | None) -
 
 
 def _against(
-    maps: Tensor, earlier: Sequence[Tensor], metric: Callable[[Tensor, Tensor], Tensor]
-) -> list[Tensor]:
-    """Return a metric against each of several earlier maps; small maps take one call for all.
+    maps: Tensor, earlier: Sequence[Tensor], image_hw: tuple[int, int]
+) -> dict[str, list[Tensor]]:
+    """Return each metric of movement against several earlier maps.
 
-    Most of the time of so small a computation is the call itself.
+    Small maps take one call for all: most of the time of so small a computation is the call itself.
+    Maps that are several references at once, such as the previous and the best, are compared once.
     """
-    if maps.numel() > _SMALL:
-        return [metric(maps, each) for each in earlier]
-    found = metric(maps.repeat(len(earlier), 1, 1), torch.cat(list(earlier)))
-    return list(torch.split(found, len(maps)))
+    unique = list({id(each): each for each in earlier}.values())
+    places = [next(n for n, each in enumerate(unique) if each is one) for one in earlier]
+    together = maps.numel() <= _SMALL
+    pairs = (
+        [(maps.repeat(len(unique), 1, 1), torch.cat(unique))]
+        if together
+        else [(maps, each) for each in unique]
+    )
+    found: dict[str, list[Tensor]] = {each.name: [] for each in metrics_of("movement")}
+    for now, before in pairs:  # all metrics of a pair after each other: they share results
+        for metric in metrics_of("movement"):
+            size = {"image_hw": image_hw} if metric.in_pixels else {}
+            found[metric.name] += torch.split(_call(metric, now, before, **size), len(maps))
+    return {name: [some[n] for n in places] for name, some in found.items()}
 
 
 def _reference(history: History, reference: str, key: MapKey) -> Tensor | None:
