@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightning_cam.metrics.last_result import keep_last_result
+from lightning_cam.metrics.remembered import remember_per_tensor
 from lightning_cam.metrics.shape import as_distribution, is_flat
 
 
-@keep_last_result
+@remember_per_tensor
 def coverage(masks: Tensor, grid: tuple[int, int]) -> Tensor:
     """Return the share of each grid cell that the mask covers, (N, h, w) in 0 to 1."""
     return F.adaptive_avg_pool2d(masks[:, None].float(), grid)[:, 0]
@@ -99,6 +99,6 @@ def iou(maps: Tensor, masks: Tensor, threshold: float = 0.5) -> Tensor:
     return (both / either).masked_fill(is_flat(maps) | _empty(masks), math.nan)
 
 
-@keep_last_result
+@remember_per_tensor
 def _empty(masks: Tensor) -> Tensor:
     return ~masks.flatten(1).any(dim=1)

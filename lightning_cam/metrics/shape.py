@@ -12,12 +12,12 @@ import math
 import torch
 from torch import Tensor
 
-from lightning_cam.metrics.last_result import keep_last_result
+from lightning_cam.metrics.remembered import remember_per_tensor
 
 _MIN_CELLS = 2
 
 
-@keep_last_result
+@remember_per_tensor
 def is_flat(maps: Tensor) -> Tensor:
     """Return (N,) bool: all cells are equal, or some are not finite."""
     low, high = maps.flatten(1).aminmax(dim=1)  # both NaN where any cell is
@@ -32,7 +32,7 @@ def mean_activation(maps: Tensor) -> Tensor:
     return maps.float().mean(dim=(1, 2))
 
 
-@keep_last_result
+@remember_per_tensor
 def as_distribution(maps: Tensor) -> Tensor:
     """Return the maps divided by their sums, (N, h, w) float32, NaN where flat."""
     maps = maps.float()
@@ -77,6 +77,7 @@ def center_y(maps: Tensor) -> Tensor:
     return center(maps)[:, 1]
 
 
+@remember_per_tensor
 def center(maps: Tensor) -> Tensor:
     """Return the centre of mass, (N, 2): x and y in 0 (left, top) to 1 (right, bottom)."""
     p = as_distribution(maps)

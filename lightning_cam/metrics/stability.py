@@ -11,6 +11,7 @@ import math
 import torch
 from torch import Tensor
 
+from lightning_cam.metrics.remembered import remember_per_tensor
 from lightning_cam.metrics.shape import as_distribution, center, is_flat
 
 
@@ -73,17 +74,20 @@ def top_overlap(maps: Tensor, before: Tensor, share: float = 0.2) -> Tensor:
         before: (N, h, w).
         share: of the cells that are compared.
     """
-    cells = maps[0].numel()
-    count = max(1, round(share * cells))
-    hot = []
-    for each in (maps, before):
-        flat = each.flatten(1)
-        least = flat.topk(count, dim=1).values[:, -1:]
-        hot.append((flat >= least) & (flat > flat.amin(dim=1, keepdim=True)))
-    overlap: Tensor = (hot[0] & hot[1]).sum(dim=1) / (hot[0] | hot[1]).sum(dim=1)
+    now, then = _highest(maps, share), _highest(before, share)
+    overlap: Tensor = (now & then).sum(dim=1) / (now | then).sum(dim=1)
     return overlap.masked_fill(is_flat(maps) | is_flat(before), math.nan)
 
 
+@remember_per_tensor
+def _highest(maps: Tensor, share: float) -> Tensor:
+    """Return (N, h·w) bool, true at the highest cells; see `top_overlap`."""
+    cells = maps.flatten(1)
+    least = cells.topk(max(1, round(share * cells.shape[1])), dim=1).values[:, -1:]
+    return (cells >= least) & (cells > cells.amin(dim=1, keepdim=True))
+
+
+@remember_per_tensor
 def _ranks(maps: Tensor) -> Tensor:
     """Return the ranks of the cells from 1, the mean rank for equal cells, in the maps' shape."""
     ordered, order = maps.flatten(1).sort(dim=1)

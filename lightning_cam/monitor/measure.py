@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from lightning_cam.monitor.history import History
     from lightning_cam.probe import Probe
 
-_SMALL = 1 << 17  # cells of all maps, up to which they are compared in one call
 _PREDICTED = 0.5  # probability from which one of several labels counts as predicted
 _WORST = 3  # images that an alert names
 _MAX_CLASSES = 20  # that have a metric of their own
@@ -232,23 +231,22 @@ def _against(
 ) -> dict[str, list[Tensor]]:
     """Return each metric of movement against several earlier maps.
 
-    Small maps take one call for all: most of the time of so small a computation is the call itself.
     Maps that are several references at once, such as the previous and the best, are compared once.
     """
-    unique = list({id(each): each for each in earlier}.values())
-    places = [next(n for n, each in enumerate(unique) if each is one) for one in earlier]
-    together = maps.numel() <= _SMALL
-    pairs = (
-        [(maps.repeat(len(unique), 1, 1), torch.cat(unique))]
-        if together
-        else [(maps, each) for each in unique]
-    )
-    found: dict[str, list[Tensor]] = {each.name: [] for each in metrics_of("movement")}
-    for now, before in pairs:  # all metrics of a pair after each other: they share results
-        for metric in metrics_of("movement"):
-            size = {"image_hw": image_hw} if metric.in_pixels else {}
-            found[metric.name] += torch.split(_call(metric, now, before, **size), len(maps))
-    return {name: [some[n] for n in places] for name, some in found.items()}
+    unique = {id(each): each for each in earlier}
+    found = {
+        place: {
+            each.name: _movement(each, maps, before, image_hw) for each in metrics_of("movement")
+        }
+        for place, before in unique.items()
+    }
+    names = [each.name for each in metrics_of("movement")]
+    return {name: [found[id(before)][name] for before in earlier] for name in names}
+
+
+def _movement(metric: Metric, maps: Tensor, before: Tensor, image_hw: tuple[int, int]) -> Tensor:
+    size = {"image_hw": image_hw} if metric.in_pixels else {}
+    return _call(metric, maps, before, **size)
 
 
 def _reference(history: History, reference: str, key: MapKey) -> Tensor | None:
