@@ -100,7 +100,6 @@ def interventions(bench: Bench) -> dict[str, Any]:
     quarter = case.side // 4
     masks[:, quarter:-quarter, quarter:-quarter] = True
     result = compute_cams(model, images, targets, layers="layer4")
-    maps = next(iter(result.maps.values()))
     labels = targets.cpu() % 4
     batch = ExchangeBatch(images, masks, rectangles=largest_rectangles(masks))
     clean = result.logits.cpu().softmax(dim=1)
@@ -108,7 +107,7 @@ def interventions(bench: Bench) -> dict[str, Any]:
     def one_round() -> None:
         attributes = [each for each in ATTRIBUTES.values() if each.masks is not False]
         evidence = Evidence(attributes, 0.05)
-        plan = evidence.plan(batch, labels, maps)
+        plan = evidence.plan(batch, labels)
         assert plan is not None
         answers = run_exchanges(model, batch, labels, plan.requests)
         evidence.take_in(plan, answers, labels, clean)

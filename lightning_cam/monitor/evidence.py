@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from lightning_cam.interventions.attributes import patch
 from lightning_cam.interventions.registry import DRAWS, GRID, Attribute, ExchangeBatch
@@ -112,13 +111,12 @@ class Evidence:
 
     # --- measuring --------------------------------------------------------------------------------
 
-    def plan(self, batch: ExchangeBatch, labels: Tensor, maps: Tensor) -> ExchangePlan | None:
+    def plan(self, batch: ExchangeBatch, labels: Tensor) -> ExchangePlan | None:
         """Return what to exchange at one evaluation; None where no image has partners.
 
         Args:
             batch: images and what is known of them.
             labels: (B,) int64, on the CPU.
-            maps: raw maps (N, h, w), which say where to look for a patch at first.
         """
         generator = torch.Generator().manual_seed(batch.seed)
         usable = usable_images(batch.masks, len(labels))
@@ -127,7 +125,7 @@ class Evidence:
         triples = [draw_triples(labels, usable, n, generator) for n in numbers]
         if not len(triples[0].rows):
             return None
-        cell = self._likely_cell(maps)
+        cell = self._likely_cell()
         requests = [_search_request(triples[0], generator)]
         # Of each attribute its own triples and the control's.
         for name, own, of_control in zip(counts, triples[1::2], triples[2::2], strict=True):
@@ -180,17 +178,9 @@ class Evidence:
         counts = {name: max(1, int(each * weights[name])) for name in there}
         return {name: (n, max(1, n // 2)) for name, n in counts.items()}
 
-    def _likely_cell(self, maps: Tensor | None) -> tuple[int, int]:
-        """Return the cell that takes most away so far; at first that where maps are highest."""
-        if self._cell_weights:
-            likely = int(self._cell_drops.argmax())
-        elif maps is not None:
-            positive = maps.float().clamp(min=0).nan_to_num(0)
-            shares = positive / positive.sum(dim=(1, 2), keepdim=True).clamp(min=1e-12)
-            likely = int(F.adaptive_avg_pool2d(shares.mean(dim=0)[None], GRID).argmax())
-        else:
-            likely = 0
-        return likely // GRID, likely % GRID
+    def _likely_cell(self) -> tuple[int, int]:
+        """Return the cell that takes most away so far; at first the upper left one."""
+        return divmod(int(self._cell_drops.argmax()), GRID)
 
     @staticmethod
     def _update(
@@ -250,7 +240,7 @@ class Evidence:
         if self.leading is None:
             return ""
         cue = self.found[self.leading].attribute.cue
-        return f"{cue} {_place(*self._likely_cell(None))}" if self.leading == "patch" else cue
+        return f"{cue} {_place(*self._likely_cell())}" if self.leading == "patch" else cue
 
     @property
     def answer(self) -> Answer:

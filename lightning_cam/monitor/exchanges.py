@@ -37,8 +37,6 @@ class ProbeExchanges:
         probe: the images.
         computer: knows how processes share passes.
         config: says when exchanges are due.
-        first_maps: raw maps (N, h, w) of some images, the same in every process: where to look for
-            a patch at first.
         possible: whether any attribute can be exchanged.
 
     Attributes:
@@ -50,11 +48,9 @@ class ProbeExchanges:
         probe: Probe,
         computer: MapComputer,
         config: MonitorConfig,
-        first_maps: Tensor,
         possible: bool,
     ) -> None:
         self._probe, self._computer, self._config = probe, computer, config
-        self._first_maps = first_maps
         self._possible, self.suspicious = possible, False
 
     @cached_property
@@ -118,7 +114,7 @@ class ProbeExchanges:
             rectangles=self._rectangles,
             seed=self._config.seed * _SEED_STRIDE + count,
         )
-        plan = evidence.plan(batch, labels, self._first_maps)
+        plan = evidence.plan(batch, labels)
         return None if plan is None else Exchanges(plan, batch, labels, self._computer)
 
 

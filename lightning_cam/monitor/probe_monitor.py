@@ -105,9 +105,8 @@ class ProbeMonitor:
         self.metric_names = self._all_metric_names()
         self.rules = RuleSet(self._rules())
         self.rules.check(self.metric_names, self.missing_metric)
-        first_maps = next(iter(self._setup.first.maps.values()))
         possible = bool(self.evidence.found)
-        self._exchanges = ProbeExchanges(probe, self.computer, config, first_maps, possible)
+        self._exchanges = ProbeExchanges(probe, self.computer, config, possible)
         self.summary = start_message(
             tag, probe, config, self._setup, self.reading, origin, self.computer.sharing
         )

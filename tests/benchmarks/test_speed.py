@@ -91,7 +91,7 @@ def test_quick_measures_little():
 
 def test_the_committed_results_have_all_parts_and_callbacks():
     results = read_json(Path(__file__).parents[2] / "benchmarks/results/speed-cpu.json")
-    assert tuple(results) == PARTS
+    assert tuple(results) == tuple(part for part in PARTS if part != "variants")  # of a GPU
     assert {row["side"] for row in results["stall"]["rows"]} == {OURS, IN_PLACE, HAND_WRITTEN}
     assert [row["what"] for row in results["growth"]["rows"]] == [
         "images",

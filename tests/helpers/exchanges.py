@@ -25,18 +25,17 @@ def exchanged(name, images, partners, **known):
     return attribute.exchange(batch_of(images, **known), torch.as_tensor(partners))
 
 
-def collected(model, images, labels, *, masks=None, maps=None, rounds=6, names=None, rate=0.05):
+def collected(model, images, labels, *, masks=None, rounds=6, names=None, rate=0.05):
     """Return the evidence of some evaluations of one model."""
     fitting = [a for a in ATTRIBUTES.values() if a.masks in (None, masks is not None)]
     fitting = [a for a in fitting if names is None or a.name in names]
     evidence = Evidence(fitting, rate)
     marks = find_marks(images, labels, masks)
-    maps = torch.zeros(1, 4, 4) if maps is None else maps
     with torch.no_grad():
         clean = model(images).softmax(dim=1)
     for seed in range(rounds):
         batch = batch_of(images, masks=masks, marks=marks, seed=seed)
-        plan = evidence.plan(batch, labels, maps)
+        plan = evidence.plan(batch, labels)
         if plan is not None:
             answers = run_exchanges(model, batch, labels, plan.requests)
             evidence.take_in(plan, answers, labels, clean)

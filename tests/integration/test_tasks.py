@@ -70,7 +70,9 @@ def test_a_detector_has_maps_of_each_level_of_its_pyramid(tmp_path, name):
     network = torchvision.models.get_model(name, **few, num_classes=3)
     boxes = torch.tensor([[8.0, 8.0, 40.0, 40.0]] * 2)
     probe = Probe(torch.rand(2, 3, 64, 64), [1, 2], boxes=boxes)
-    callback = CAMCallback(probe, method="channel_mean", interventions_every=0, alerts=())
+    callback = CAMCallback(
+        probe, method="channel_mean", interventions_every=0, alerts=(), metrics="all"
+    )
     _, events = fit_with_tensorboard(tmp_path, callback, module=Tiny(network))
     levels = {tag for tag in cam_scalars(events) if tag.startswith("cam/mean_activation")}
     assert len(levels) >= 3

@@ -124,14 +124,6 @@ def test_the_default_dtype_does_not_change(tmp_path, precision):
 # --- compiled ------------------------------------------------------------------------------------
 
 
-class LogsOneMetric(pl.Callback):
-    """Logs a metric: dynamo guards on what is logged, so that alone may cost a graph."""
-
-    def on_validation_epoch_end(self, trainer, pl_module):
-        if not trainer.sanity_checking:
-            pl_module.log("cam/enrichment", 1.0)
-
-
 def compiled_run(folder, *callbacks):
     from torch._dynamo.utils import counters
 
@@ -152,7 +144,7 @@ def compiled_run(folder, *callbacks):
 @pytest.mark.filterwarnings("ignore:Graph break due to unsupported builtin")  # torch 2.6 itself
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
 def test_a_compiled_module_is_evaluated_without_recompiling(tmp_path):
-    plain, graphs = compiled_run(tmp_path / "plain", LogsOneMetric())
+    plain, graphs = compiled_run(tmp_path / "plain")
     monitored, graphs_monitored = compiled_run(tmp_path / "monitored", small(strict=True))
     eager = MetricsLog()
     fit(tmp_path / "eager", small(strict=True), eager, max_epochs=2)

@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 
 
 def comparable(scene: Scene, snapshot: Snapshot) -> bool:
-    """Return whether a snapshot's maps are of the same scores: the number of labels may change."""
+    """Return whether a snapshot's maps are of the same scores: the number of labels may change.
+
+    Those of earlier evaluations may be smaller than they were: see `History.add`.
+    """
     maps = snapshot.maps.get(scene.first)
-    return maps is not None and maps.shape == scene.maps[scene.first].shape
+    return maps is not None and len(maps) == len(scene.maps[scene.first])
 
 
 def kept_snapshots(scene: Scene) -> list[Snapshot]:

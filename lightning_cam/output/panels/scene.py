@@ -243,7 +243,7 @@ class Peaks:
             peaks = [
                 each.maps[key].amax(dim=(1, 2)).nan_to_num(0, 0, 0)
                 for each in [*past.all(), snapshot]
-                if key in each.maps and each.maps[key].shape == maps.shape
+                if key in each.maps and len(each.maps[key]) == len(maps)
             ]
             before = self._so_far.get(key)
             if before is not None and before.shape == peaks[-1].shape:

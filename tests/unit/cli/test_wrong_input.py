@@ -228,15 +228,15 @@ def test_an_interrupted_command_ends_with_130(inputs, here, command):
 
 
 def test_a_replay_that_is_interrupted_writes_nothing(inputs, here, command, monkeypatch):
-    from lightning_cam.output.record import Recorder
+    from lightning_cam.output.writer import OutputWriter
 
     calls = []
 
-    def interrupted(self, *_):
+    def interrupted(self, *_, **__):
         calls.append(self)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Recorder, "add", interrupted)
+    monkeypatch.setattr(OutputWriter, "write", interrupted)
     assert command(*REPLAY)[0] == 130
     assert calls
     assert listing(here) == inputs
