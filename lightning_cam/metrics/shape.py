@@ -11,10 +11,12 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from lightning_cam.metrics.remembered import remember_per_tensor
 
 _MIN_CELLS = 2
+MAX_SIDE = 56  # cells of a remembered map
 
 
 @remember_per_tensor
@@ -85,3 +87,19 @@ def center(maps: Tensor) -> Tensor:
     x = (torch.arange(w, device=p.device) + 0.5) / w
     y = (torch.arange(h, device=p.device) + 0.5) / h
     return torch.stack([(p.sum(dim=1) * x).sum(dim=1), (p.sum(dim=2) * y).sum(dim=1)], dim=1)
+
+
+def reduced_size(height: int, width: int) -> tuple[int, int]:
+    """Return the size in which maps of some size are remembered."""
+    return min(height, MAX_SIDE), min(width, MAX_SIDE)
+
+
+def reduced(maps: Tensor) -> Tensor:
+    """Return maps (N, h, w) of at most `MAX_SIDE` cells along a side, averaged over areas.
+
+    Methods that give a value for each pixel would put a hundred megabytes into each checkpoint.
+    """
+    size = reduced_size(maps.shape[1], maps.shape[2])
+    if size == tuple(maps.shape[1:]):
+        return maps
+    return F.adaptive_avg_pool2d(maps[:, None], size)[:, 0]

@@ -126,6 +126,8 @@ class Evidence:
         if not len(triples[0].rows):
             return None
         cell = self._likely_cell()
+        if not self._cell_weights:  # nothing is known yet
+            cell = divmod(int(torch.randint(GRID**2, (), generator=generator)), GRID)
         requests = [_search_request(triples[0], generator)]
         # Of each attribute its own triples and the control's.
         for name, own, of_control in zip(counts, triples[1::2], triples[2::2], strict=True):
@@ -179,7 +181,7 @@ class Evidence:
         return {name: (n, max(1, n // 2)) for name, n in counts.items()}
 
     def _likely_cell(self) -> tuple[int, int]:
-        """Return the cell that takes most away so far; at first the upper left one."""
+        """Return the cell that takes most away so far."""
         return divmod(int(self._cell_drops.argmax()), GRID)
 
     @staticmethod

@@ -9,13 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from lightning_cam.metrics.shape import as_distribution
+from lightning_cam.metrics.shape import as_distribution, reduced, reduced_size
 from lightning_cam.monitor.evaluation import MapKey, Snapshot
 from lightning_cam.output.panels.scene import PastSnapshots
 
-MAX_SIDE = 56  # cells of a remembered map
 AVERAGE_WEIGHT = 0.3  # of the latest maps in the exponential average
 _REFERENCES = ("first", "previous", "before", "best")
 
@@ -158,22 +156,6 @@ class History:
             _check_snapshot(snapshot, shapes, images)
         for key, maps in self.average.items():
             _check_maps(key, maps, shapes)
-
-
-def reduced_size(height: int, width: int) -> tuple[int, int]:
-    """Return the size in which maps of some size are remembered."""
-    return min(height, MAX_SIDE), min(width, MAX_SIDE)
-
-
-def reduced(maps: Tensor) -> Tensor:
-    """Return maps (N, h, w) of at most `MAX_SIDE` cells along a side, averaged over areas.
-
-    Methods that give a value for each pixel would put a hundred megabytes into each checkpoint.
-    """
-    size = reduced_size(maps.shape[1], maps.shape[2])
-    if size == tuple(maps.shape[1:]):
-        return maps
-    return F.adaptive_avg_pool2d(maps[:, None], size)[:, 0]
 
 
 def averaged(before: Tensor | None, maps: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from lightning_cam.metrics.registry import (
     Metric,
     metrics_of,
 )
-from lightning_cam.monitor.history import reduced
+from lightning_cam.metrics.shape import reduced
 from lightning_cam.output.panels.scene import suffix_of
 from lightning_cam.runtime.files import safe_name
 

@@ -67,3 +67,12 @@ def test_the_mask_is_outlined_in_white_around_the_object(tmp_path):
     expected[18:62, 28:82] = True
     expected[20:60, 30:80] = False
     assert np.array_equal(white, expected)
+
+
+def test_fine_maps_are_compared_with_earlier_ones(tmp_path):
+    """Maps of 112² are remembered at 56²."""
+    callback = CAMCallback(flag_probe(), strict=True, panels=["comparison", "timeline"])
+    _, events = fit_with_tensorboard(tmp_path, callback, max_epochs=3)
+    widths = [image.width for image in events.Images("cam/timeline")]
+    assert widths[0] < widths[1] < widths[2]
+    assert len(events.Images("cam/comparison")) == 3

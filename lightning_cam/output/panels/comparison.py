@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lightning_cam import render
+from lightning_cam.metrics.shape import reduced
 from lightning_cam.output.panels.past import comparable, maps_of, times
 from lightning_cam.output.panels.registry import register_panel
 from lightning_cam.output.panels.scene import MAX_ROWS, Scene, evenly_spaced, on_host
@@ -67,7 +68,8 @@ def _change(
     scene: Scene, previous: Snapshot, ns: Sequence[int], size: tuple[int, int]
 ) -> NDArray[np.uint8]:
     before, now = (
-        maps_of(scene, each)[list(ns)].to(scene.device) for each in (previous, scene.snapshot)
+        reduced(maps_of(scene, each)[list(ns)]).to(scene.device)
+        for each in (previous, scene.snapshot)
     )
     peaks = scene.peaks_of(scene.first, ns)
     images = scene.images(ns, size)

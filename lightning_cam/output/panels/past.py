@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lightning_cam.metrics.shape import reduced_size
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -16,10 +18,13 @@ if TYPE_CHECKING:
 def comparable(scene: Scene, snapshot: Snapshot) -> bool:
     """Return whether a snapshot's maps are of the same scores: the number of labels may change.
 
-    Those of earlier evaluations may be smaller than they were: see `History.add`.
+    Those of earlier evaluations may be smaller than they were: see `reduced`.
     """
-    maps = snapshot.maps.get(scene.first)
-    return maps is not None and len(maps) == len(scene.maps[scene.first])
+    maps, now = snapshot.maps.get(scene.first), scene.maps[scene.first]
+    if maps is None or len(maps) != len(now):
+        return False
+    size = (now.shape[1], now.shape[2])
+    return tuple(maps.shape[1:]) in (size, reduced_size(*size))
 
 
 def kept_snapshots(scene: Scene) -> list[Snapshot]:
