@@ -126,6 +126,7 @@ class ProbeMonitor:
             epoch: the trainer's epoch.
             step: the step under which the scalars of this evaluation are logged.
         """
+        self._collected = self.evidence  # an evaluation that was not remembered leaves none
         self.computer.update_sharing(unwrap(model))
         model, images = self._adapted(model), forward_context.to_model(self.probe.images)
         count, every = self.history.count, self.config.interventions_every

@@ -363,3 +363,17 @@ def test_a_wrapped_model_is_evaluated_as_the_model_inside():
     wrapped = nn.DataParallel(model)
     found = evaluate(probe_monitor(wrapped, probe_of()), wrapped)[0]
     assert list(found.maps) == list(plain.maps)
+
+
+def test_an_evaluation_that_is_not_remembered_leaves_no_evidence():
+    """As those of `trainer.validate()`; the next one makes no exchanges."""
+    model = net()
+    monitor = probe_monitor(model, probe_of(12), interventions_every=0, alerts=())
+    evaluate(monitor, model)
+    monitor._exchanges.suspicious = True
+    found = monitor.evaluate(model, ForwardContext.of(model), 1, 1)
+    assert found.evidence
+    monitor._exchanges.suspicious = False
+    before = monitor.evidence.state_dict()
+    evaluate(monitor, model, 2)
+    assert monitor.evidence.state_dict() == before
