@@ -196,7 +196,12 @@ def log_to_loggers(
 
 
 def log_through_module(
-    trainer: Trainer, module: LightningModule, scalars: Mapping[str, float], **options: Any
+    trainer: Trainer,
+    module: LightningModule,
+    scalars: Mapping[str, float],
+    *,
+    progress_bar: str = "",
+    logger: bool | None = None,
 ) -> None:
     """Log scalars by `LightningModule.log`: they are in what `trainer.validate` returns and prints.
 
@@ -204,15 +209,22 @@ def log_through_module(
         trainer: the trainer.
         module: its module.
         scalars: by full name; equal in all processes.
-        **options: further arguments of `LightningModule.log`.
+        progress_bar: the one to show there. Lightning takes each name once only.
+        logger: whether the loggers get them; by default where there are any.
     """
     several = trainer.world_size > 1
     for name, value in scalars.items():
         # Both together: neither a reduction over the processes nor a warning that there is none.
         module.log(
-            name, value, on_epoch=True, on_step=False,
-            sync_dist=several, rank_zero_only=several, **options,
-        )  # fmt: skip
+            name,
+            value,
+            prog_bar=name == progress_bar,
+            logger=logger,
+            on_step=False,
+            on_epoch=True,
+            sync_dist=several,
+            rank_zero_only=several,
+        )
 
 
 def publish(trainer: Trainer, scalars: Mapping[str, float]) -> None:
@@ -288,9 +300,9 @@ def agreed_log_dir(trainer: Trainer, warn_once: Callable[[str], None]) -> Path:
     For loggers whose folder holds all runs it is named as `ModelCheckpoint` names it.
     """
     loggers = tuple(trainer.loggers)
-    known, folder = _FOLDERS.get(trainer, ((), Path()))
-    if known == loggers and loggers:
-        return folder
+    known = _FOLDERS.get(trainer)
+    if known is not None and known[0] == loggers:
+        return known[1]
     found = str(trainer.default_root_dir)
     try:
         found = _log_dir(trainer)

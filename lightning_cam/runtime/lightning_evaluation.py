@@ -60,8 +60,9 @@ def evaluate(
     folder = lightning.agreed_log_dir(trainer, monitor.errors.warn_once)
     writes = not getattr(trainer, "fast_dev_run", False)
     monitor.log_dir, monitor.loggers = (folder, trainer.loggers) if writes else (None, ())
-    log = partial(lightning.log_through_module, trainer, module)
-    if lightning.is_fitting(trainer):
+    bar, fitting = f"{monitor.config.tag}/{progress_bar}", lightning.is_fitting(trainer)
+    log = partial(lightning.log_through_module, trainer, module, progress_bar=bar)
+    if fitting:
         log = partial(lightning.log_to_loggers, trainer, monitor.errors, step)
     evaluations = monitor.evaluate(
         module,
@@ -72,10 +73,9 @@ def evaluate(
         **options,
     )
     lightning.publish(trainer, monitor.scalars.latest)
-    bar = f"{monitor.config.tag}/{progress_bar}"
-    if bar in monitor.scalars.latest:
-        value = {bar: monitor.scalars.latest[bar]}
-        lightning.log_through_module(trainer, module, value, prog_bar=True, logger=False)
+    shown = {name: value for name, value in monitor.scalars.latest.items() if name == bar}
+    if fitting:  # the loggers have it
+        lightning.log_through_module(trainer, module, shown, progress_bar=bar, logger=False)
     for alert in [alert for each in evaluations.values() for alert in each.alerts]:
         for action in actions:
             act = partial(lightning.act_on_alert, trainer, module, alert, action, folder)

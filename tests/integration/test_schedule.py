@@ -48,6 +48,12 @@ def test_validate_gives_the_metrics_of_the_last_validation_of_fit(tmp_path):
     assert metrics["cam/enrichment"] == log.of("cam/enrichment")[-1]
 
 
+def test_validate_shows_a_metric_in_the_progress_bar(tmp_path):
+    trainer = make_trainer(tmp_path, [small(progress_bar="iou")])
+    (metrics,) = trainer.validate(Module(), loader(), verbose=False)
+    assert metrics["cam/iou"] == pytest.approx(float(trainer.progress_bar_metrics["cam/iou"]))
+
+
 def test_validate_does_not_change_the_history_of_fit(tmp_path):
     callback, module = small(), Module()
     trainer = make_trainer(tmp_path, [callback])
