@@ -16,7 +16,7 @@ from lightning_cam.interventions.registry import DRAWS, GRID, Attribute, Exchang
 from lightning_cam.interventions.run import ExchangeRequest
 from lightning_cam.interventions.triples import Triples, draw_triples, usable_images
 from lightning_cam.metrics.confidence import LEVELS, LowerBound
-from lightning_cam.metrics.reliance import Answer, RelianceEstimate, answer_of
+from lightning_cam.metrics.reliance import RelianceEstimate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -243,11 +243,6 @@ class Evidence:
             return ""
         cue = self.found[self.leading].attribute.cue
         return f"{cue} {_place(*self._likely_cell())}" if self.leading == "patch" else cue
-
-    @property
-    def answer(self) -> Answer:
-        """What can be said now: a shortcut, help from the surroundings, nothing, or too little."""
-        return answer_of(self.metrics())
 
     def state_dict(self) -> dict[str, Any]:
         """Return primitives."""
