@@ -18,6 +18,7 @@ import json
 import multiprocessing
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--workers", type=int, default=2, help="trainings at a time; 0 for one, in this process"
     )
     parser.add_argument("--keep", type=Path, help="a file of finished runs, continued if it exists")
+    parser.add_argument("--weights", type=Path, help="a folder of trained weights, used if there")
     args = parser.parse_args(arguments)
     if args.quick:
         wanted = plans.quick()
@@ -58,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             wanted = plans.natural(args.photos, tuning=args.tune) + wanted
             wanted += plans.long(args.photos, args.long)
     try:
-        runs = list(_finished(wanted, args.workers, args.keep))
+        runs = list(_finished(wanted, args.workers, args.keep, args.weights))
     except (OSError, ValueError) as error:
         print(f"benchmarks.alerts: {error}", file=sys.stderr)
         return 2
@@ -70,17 +72,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _command(arguments: Sequence[str] | None) -> str:
-    """Return the command line without `--keep`, and without where photographs lie."""
+    """Return the command line without files that are kept, and without where photographs lie."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if "--keep" in words:
-        del words[words.index("--keep") : words.index("--keep") + 2]
+    for option in ("--keep", "--weights"):
+        if option in words:
+            del words[words.index(option) : words.index(option) + 2]
     if "--photos" in words:
         place = words.index("--photos") + 1
         words[place] = Path(words[place]).name
     return " ".join(["python -m benchmarks.alerts", *words])
 
 
-def _finished(wanted: Sequence[Plan], workers: int, keep: Path | None) -> Iterator[Run]:
+def _finished(
+    wanted: Sequence[Plan], workers: int, keep: Path | None, weights: Path | None
+) -> Iterator[Run]:
     """Yield the runs as they finish, first those of the file `keep`."""
     known: dict[str, Run] = {}
     if keep is not None and keep.exists():
@@ -89,7 +94,7 @@ def _finished(wanted: Sequence[Plan], workers: int, keep: Path | None) -> Iterat
     yield from (known[str(plan)] for plan in wanted if str(plan) in known)
     left = [plan for plan in wanted if str(plan) not in known]
     with _runner(workers) as finished:
-        for n, each in enumerate(finished(run, left), 1):
+        for n, each in enumerate(finished(partial(run, weights=weights), left), 1):
             plan = each.plan
             found = {mode: (each.first_alert(mode), [a["attribute"] for a in alerts])
                      for mode, alerts in each.alerts.items()}  # fmt: skip

@@ -1,9 +1,13 @@
-"""One training with the default callback: with masks and without them, or without them alone."""
+"""One training, and what the default monitor says of it, with masks and without them.
+
+The weights of each epoch are kept and evaluated after the training. That is the same, since a
+monitor does not change the training, and alerts are measured again without training again.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import json
+import hashlib
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +23,7 @@ from benchmarks.alerts.networks import NETWORKS
 from benchmarks.alerts.pasted import Splits, folder_splits, make_splits, normalized
 from benchmarks.alerts.photographs import photographs, subclasses, waterbirds
 from benchmarks.trainings import Classifier, quiet_trainer
-from lightning_cam import CAMCallback, Probe
+from lightning_cam import CAMMonitor, Probe
 
 BATCH = 64
 MODES = ("masks", "blind")
@@ -106,38 +110,67 @@ class _Module(Classifier):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
 
-class _MetricsLog(Callback):
-    def __init__(self, modes: tuple[str, ...]) -> None:
-        self.metrics: dict[str, list[dict[str, float]]] = {mode: [] for mode in modes}
+class _Weights(Callback):
+    """Keeps the weights after each epoch."""
+
+    def __init__(self) -> None:
+        self.of_epochs: list[dict[str, Tensor]] = []
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        del pl_module
-        for mode, entries in self.metrics.items():
-            entries.append(
-                {
-                    name.removeprefix(f"{mode}/"): round(float(value), 5)
-                    for name, value in trainer.callback_metrics.items()
-                    if name.startswith(f"{mode}/")
-                }
-            )
+        del trainer
+        copies = {name: tensor.clone() for name, tensor in pl_module.state_dict().items()}
+        self.of_epochs.append(copies)
 
 
-def run(plan: Plan) -> Run:
-    """Train as planned."""
+def run(plan: Plan, weights: Path | None = None) -> Run:
+    """Train as planned, and evaluate the weights of each epoch.
+
+    Args:
+        plan: what to train.
+        weights: a folder where the weights of trainings are kept, and are found where they are
+            there already.
+    """
     splits = splits_of(plan)
     torch.manual_seed(plan.seed)
-    modes = MODES if len(splits.val[0]) > 2 else MODES[1:]
-    module, log = _Module(plan, splits.classes), _MetricsLog(modes)
+    module = _Module(plan, splits.classes)
+    of_epochs = _trained(plan, module, splits, weights)
+    module.load_state_dict(of_epochs[-1])
+    scores = [_accuracy(module, part) for part in (splits.val, splits.shuffled)]
+    found = Run(plan, scores[0], scores[1])
+    for mode, monitor in _monitors(plan, splits).items():
+        found.metrics[mode] = []
+        for epoch, state in enumerate(of_epochs):
+            module.load_state_dict(state)
+            metrics = monitor.evaluate(module, epoch=epoch).metrics
+            found.metrics[mode].append({name: round(each, 5) for name, each in metrics.items()})
+        found.alerts[mode] = [alert.as_dict() for alert in monitor.alerts]
+    return found
+
+
+def _trained(
+    plan: Plan, module: LightningModule, splits: Splits, folder: Path | None
+) -> list[dict[str, Tensor]]:
+    """Return the weights after each epoch, read from `folder` where they are there."""
+    file = None if folder is None else folder / f"{_digest(plan)}.pt"
+    if file is not None and file.exists():
+        of_epochs: list[dict[str, Tensor]] = torch.load(file, weights_only=True)
+        return of_epochs
+    kept = _Weights()
     order = torch.Generator().manual_seed(plan.seed)
-    with tempfile.TemporaryDirectory() as folder:
-        callbacks = [*_callbacks(plan, splits, modes), log]
-        trainer = quiet_trainer(folder, callbacks, max_epochs=plan.epochs)
+    with tempfile.TemporaryDirectory() as place:
+        trainer = quiet_trainer(place, [kept], max_epochs=plan.epochs)
         size = min(BATCH, max(8, len(splits.train) // 25))
         train = DataLoader(splits.train, size, shuffle=True, drop_last=True, generator=order)
         trainer.fit(module, train, DataLoader(splits.val, 100))
-        alerts = _alerts_in(Path(folder), modes)
-    scores = [_accuracy(module, part) for part in (splits.val, splits.shuffled)]
-    return Run(plan, scores[0], scores[1], log.metrics, alerts)
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(kept.of_epochs, file)
+    return kept.of_epochs
+
+
+def _digest(plan: Plan) -> str:
+    """Return a name for the training of a plan: all that it depends on but the probe."""
+    return hashlib.sha256(str(dataclasses.replace(plan, probe=0)).encode()).hexdigest()[:16]
 
 
 def splits_of(plan: Plan, side: int = 32) -> Splits:
@@ -189,23 +222,12 @@ def _renumbered(labels: Tensor, classes: tuple[int, ...] | str) -> tuple[Tensor,
     return found, len(classes)
 
 
-def _callbacks(plan: Plan, splits: Splits, modes: tuple[str, ...]) -> list[CAMCallback]:
-    """Return callbacks with default rules, for a probe with masks and one without."""
+def _monitors(plan: Plan, splits: Splits) -> dict[str, CAMMonitor]:
+    """Return monitors with default rules, for a probe with masks and one without."""
     probe = Probe.from_dataset(splits.val, plan.probe, seed=plan.seed)
     probes = {"masks": probe, "blind": Probe(probe.images, probe.targets, ids=probe.ids)}
-    return [
-        CAMCallback(probes[mode], tag=mode, num_pictures=0, seed=plan.seed, on_alert=())
-        for mode in modes
-    ]
-
-
-def _alerts_in(folder: Path, modes: tuple[str, ...]) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {mode: [] for mode in modes}
-    for file in folder.rglob("alerts.jsonl"):
-        for line in file.read_text().splitlines():
-            alert = json.loads(line)
-            found[alert["probe"]].append(alert)
-    return found
+    modes = MODES if len(splits.val[0]) > 2 else MODES[1:]
+    return {mode: CAMMonitor(probes[mode], tag=mode, seed=plan.seed, draw=False) for mode in modes}
 
 
 @torch.inference_mode()

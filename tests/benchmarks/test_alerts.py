@@ -137,6 +137,15 @@ def test_a_run_on_photographs_has_no_masks(photos):
     assert "patch_reliance" in done.metrics["blind"][0]
 
 
+def test_kept_weights_give_the_same_run_without_training(photos, tmp_path, monkeypatch):
+    plan = Plan(photos, 1.0, "plain", 0, epochs=2, train=30, classes=(0, 1), cue="patch")
+    trained = run(plan, tmp_path / "weights")
+    monkeypatch.setattr("benchmarks.alerts.runs.quiet_trainer", None)
+    again = run(plan, tmp_path / "weights")
+    assert json.dumps(as_json(again)) == json.dumps(as_json(trained))
+    assert len(list((tmp_path / "weights").iterdir())) == 1
+
+
 def test_without_photographs_it_says_what_was_expected(tmp_path):
     with pytest.raises(ValueError, match="expected photographs train/<class>"):
         photographs(str(tmp_path), 32)
