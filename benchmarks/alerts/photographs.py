@@ -53,13 +53,13 @@ def _of_files(source: str, part: str, side: int) -> Iterator[tuple[Tensor, str]]
     if path.is_dir():
         for file in sorted((path / part).glob("*/*")):
             if file.suffix.lower() in _SUFFIXES:
-                yield _square(Image.open(file), side), file.parent.name
+                yield square(Image.open(file), side), file.parent.name
     elif path.is_file():
         with zipfile.ZipFile(path) as archive:
             for name in sorted(archive.namelist()):
                 if name.startswith(f"{part}/") and name.lower().endswith(_SUFFIXES):
                     with archive.open(name) as file:
-                        yield _square(Image.open(file), side), name.split("/")[1]
+                        yield square(Image.open(file), side), name.split("/")[1]
 
 
 def _downloaded(source: str, part: str, side: int) -> Iterator[tuple[Tensor, str]]:
@@ -69,10 +69,10 @@ def _downloaded(source: str, part: str, side: int) -> Iterator[tuple[Tensor, str
     options = DOWNLOADS[source][part == "val"]
     data = getattr(torchvision.datasets, source)(str(cache), download=True, **options)
     for image, label in data:
-        yield _square(image, side), f"{int(label):04}"
+        yield square(image, side), f"{int(label):04}"
 
 
-def _square(image: Image.Image, side: int) -> Tensor:
+def square(image: Image.Image, side: int) -> Tensor:
     pixels: Tensor = T.to_image(image.convert("RGB"))
     if tuple(pixels.shape[1:]) == (side, side):
         return pixels
@@ -133,9 +133,9 @@ def waterbirds(folder: Path, side: int) -> dict[str, tuple[Tensor, Tensor, Tenso
             if row["split"] not in ("0", "1"):
                 continue
             name = Path(row["img_filename"])
-            image = _square(Image.open(folder / name), side)
+            image = square(Image.open(folder / name), side)
             mask = Image.open((folder / "segmentations" / name).with_suffix(".png"))
-            item = image, int(row["y"]), _square(mask, side)[0] > 127
+            item = image, int(row["y"]), square(mask, side)[0] > 127
             if row["split"] == "0":
                 parts["train"].append(item)
                 continue
