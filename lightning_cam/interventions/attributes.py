@@ -99,9 +99,12 @@ def border(batch: ExchangeBatch, partners: Tensor) -> Tensor:
 
 
 def border_elsewhere(batch: ExchangeBatch, partners: Tensor) -> Tensor:
-    """Return the images with a rectangle of the border's area at a random place."""
+    """Return the images with a rectangle of the border's area at a random place inside of it.
+
+    Inside, since a control that held a part of the border would hide a part of its effect.
+    """
     area = float((~middle(*batch.size, 1 - 2 * _BORDER)).float().mean())
-    regions = random_squares(batch.draws, area, *batch.size)
+    regions = random_squares(batch.draws, area, *batch.size, margin=_BORDER)
     return _paste(batch, partners, regions)
 
 
@@ -178,7 +181,7 @@ for _attribute in (
     Attribute("patch", "a patch", patch, 0.25, patch_elsewhere),
     Attribute("watermark", "a mark that images of the class share", watermark, 0.15,
               watermark_elsewhere, marks=True, weight=2.0),
-    Attribute("border", "the border of the image", border, 0.15, border_elsewhere),
+    Attribute("border", "the border of the image", border, 0.05, border_elsewhere),
     Attribute("noise", "the noise of the image", noise, 0.1),
     Attribute("sharpness", "how sharp the image is", sharpness, 0.2),
     Attribute("surround", "the texture around the object", surround, 0.15, masks=False),

@@ -41,7 +41,9 @@ def squares(corners: Tensor, size: Tensor, height: int, width: int) -> Tensor:
     return inside[0][:, :, None] & inside[1][:, None, :]
 
 
-def random_squares(draws: Tensor, area: float, height: int, width: int) -> Tensor:
+def random_squares(
+    draws: Tensor, area: float, height: int, width: int, margin: float = 0.0
+) -> Tensor:
     """Return (M, height, width) bool, true in a rectangle of that share of the area each.
 
     Args:
@@ -49,10 +51,14 @@ def random_squares(draws: Tensor, area: float, height: int, width: int) -> Tenso
         area: of a rectangle, as a share of the image's.
         height: of the images.
         width: of the images.
+        margin: that is left free along each side, as a share of its length; none where a rectangle
+            needs all.
     """
+    sides = torch.tensor([height, width])
     size = torch.tensor([max(1, round(area**0.5 * n)) for n in (height, width)])
-    room = (torch.tensor([height, width]) - size + 1).clamp(min=1)
-    return squares((draws * room).long(), size.expand(len(draws), 2), height, width)
+    first = torch.minimum((margin * sides).round().long(), (sides - size) // 2)
+    corners = first + (draws * (sides - 2 * first - size + 1)).long()
+    return squares(corners, size.expand(len(draws), 2), height, width)
 
 
 def inpaint(images: Tensor, masks: Tensor) -> Tensor:

@@ -68,6 +68,14 @@ def test_a_control_of_a_patch_is_never_at_its_place():
         assert torch.equal(done[inner], IMAGES[inner])
 
 
+def test_a_control_of_the_border_leaves_the_border():
+    where = (~middle(32, 32, 1 - 2 / 16)).expand_as(IMAGES)
+    for seed in range(10):
+        done = ATTRIBUTES["border"].control(batch_of(IMAGES, seed=seed), PARTNERS)
+        assert torch.equal(done[where], IMAGES[where])
+        assert not torch.equal(done, IMAGES)
+
+
 def test_a_watermark_is_exchanged_wherever_it_is():
     marks = torch.zeros(3, 32, 32, dtype=torch.bool)
     marks[0, :8, :8] = marks[1, 20:28, 20:28] = True

@@ -53,6 +53,12 @@ def test_random_squares_have_the_area_and_lie_inside_wherever_they_are_drawn():
     assert found.flatten(1).sum(dim=1).tolist() == [200, 200, 200]
     assert found[0, 0, 0]
     assert found[1, -1, -1]
+    found = random_squares(draws, 0.25, 20, 40, margin=1 / 10)
+    assert found.flatten(1).sum(dim=1).tolist() == [200, 200, 200]
+    assert not (found & ~middle(20, 40, 0.8)).any()
+    assert found[0, 2, 4]
+    assert found[1, -3, -5]
+    assert random_squares(draws, 1.0, 20, 40, margin=1 / 10).all()  # no room for a margin
 
 
 def test_inpainting_interpolates_the_surroundings_and_keeps_the_rest():
