@@ -101,6 +101,7 @@ class ProbeRecord:
         tag: what the names of the probe's metrics start with.
         fingerprint: changes with any pixel, label or mask.
         ids: of all images.
+        image_fingerprints: of all images, see `Probe`; empty in records of older versions.
         class_names: by index, or None.
         targets: one label per image, or a list of 0 and 1 per image, or None.
         multi_label: whether images have several labels.
@@ -124,6 +125,7 @@ class ProbeRecord:
     masks: tuple[str, ...] | None
     settings: Mapping[str, Any]
     environment: Mapping[str, str]
+    image_fingerprints: tuple[str, ...] = ()
     evaluations: list[EvaluationRecord] = field(default_factory=list)
 
     def name_of(self, label: int) -> str:
@@ -245,6 +247,7 @@ def _header(path: Path, line: Mapping[str, Any]) -> ProbeRecord:
         masks=None if masks is None else tuple(masks),
         settings=line["settings"],
         environment=line["environment"],
+        image_fingerprints=tuple(line.get("image_fingerprints", ())),
     )
 
 
