@@ -101,7 +101,6 @@ class ProbeRecord:
         tag: what the names of the probe's metrics start with.
         fingerprint: changes with any pixel, label or mask.
         ids: of all images.
-        image_fingerprints: of all images, see `Probe`; empty in records of older versions.
         class_names: by index, or None.
         targets: one label per image, or a list of 0 and 1 per image, or None.
         multi_label: whether images have several labels.
@@ -110,6 +109,7 @@ class ProbeRecord:
         masks: base64 PNG of their objects, or None.
         settings: the monitor's configuration.
         environment: versions and device.
+        image_fingerprints: of all images, see `Probe`; empty in records of older versions.
         evaluations: in order.
     """
 
