@@ -128,15 +128,16 @@ def _runs(data: Any, height: int, width: int) -> np.ndarray[Any, np.dtype[np.int
         raise ValueError(f"expected a mask of {height}×{width} pixels, got {total} numbers")
     length = read(5) + 1
     lengths = [read(4) + 1 for _ in range(4)]
-    numbers = np.zeros(total, dtype=np.int64)
+    positive = np.zeros(total, dtype=bool)
     start = 0
     while start < total:
         same = read(1)
         end = start + 1 + read(lengths[read(2)])
         if end > total:
             raise ValueError("expected a mask of its own size, got a longer one")
-        values = read(length) if same else [read(length) for _ in range(end - start)]
-        numbers[start:end] = values
+        positive[start:end] = (
+            read(length) > 0 if same else [read(length) > 0 for _ in range(end - start)]
+        )
         start = end
-    opaque = numbers.reshape(height, width, _CHANNELS)[:, :, -1] > 0
+    opaque = positive.reshape(height, width, _CHANNELS)[:, :, -1]
     return np.array(encode_runs(opaque), dtype=np.int64)
