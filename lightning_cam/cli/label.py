@@ -30,7 +30,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
         epilog=_EPILOG,
     )
     parser.add_argument(
-        "run",
+        "folder",
         type=Path,
         metavar="RUN",
         help="the folder of a run: the trainer's log_dir, with lightning_cam/*.jsonl in it",
@@ -47,11 +47,11 @@ def add(commands: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Serve the page until interrupted."""
-    if not args.run.is_dir():
-        raise ValueError(f"expected the folder of a run, got {args.run}: no such folder")
+    if not args.folder.is_dir():
+        raise ValueError(f"expected the folder of a run, got {args.folder}: no such folder")
     if not 0 <= args.port <= _HIGHEST_PORT:
         raise ValueError(f"expected --port from 0 to {_HIGHEST_PORT}, got {args.port}")
-    out = args.run / "masks.json" if args.out is None else args.out
+    out = args.folder / "masks.json" if args.out is None else args.out
     check_file(out)
     try:
         from lightning_cam.output.labelling.app import serve
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
         ) from error
     from lightning_cam.output.labelling import Labeller, images_of
 
-    labeller = Labeller(images_of(args.run), out)
+    labeller = Labeller(images_of(args.folder), out)
     note(f"{labeller.count} of {len(labeller.images)} images have a mask. Ctrl-C ends.")
     with contextlib.suppress(KeyboardInterrupt):  # how this command is meant to end
         serve(labeller, args.port, say)

@@ -39,7 +39,7 @@ class Shape:
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON has it."""
-        return asdict(self)
+        return {**asdict(self), "points": [list(point) for point in self.points]}
 
     def area(self, height: int, width: int) -> NDArray[np.bool_]:
         """Return what is inside, (height, width) bool."""
