@@ -35,6 +35,7 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path):
         _, said = started.communicate(timeout=30)
     finally:
         started.kill()
+        started.communicate()
     assert started.returncode == 0
     assert said.splitlines()[0] == "lightning-cam: 0 of 2 images have a mask. Ctrl-C ends."
     assert (

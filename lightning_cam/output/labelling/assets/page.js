@@ -204,6 +204,7 @@ canvas.addEventListener("pointerdown", (event) => {
   canvas.setPointerCapture(event.pointerId);
   cross = null;
   drawing = [point(event)];
+  say(""); // so that the same words are read out again
 });
 
 canvas.addEventListener("pointermove", (event) => {
