@@ -24,9 +24,9 @@ def add(commands: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         "label",
         help="draw masks on a run's images, in the browser",
-        description="Serve a page, for this machine only, in which one draws a box or an outline\n"
-        "around the object in each image of a run. GrabCut finds the object inside. The masks are\n"
-        "written after each shape. Interrupt the command (Ctrl-C) to end it.",
+        description="Draw masks on the images of a run, in a page that only this machine reaches:\n"
+        "a box or an outline around the object, in which GrabCut finds it. The masks are written\n"
+        "after each shape. Interrupt the command (Ctrl-C) to end it.",
         epilog=_EPILOG,
     )
     parser.add_argument(
