@@ -52,15 +52,9 @@ class ProbeMasks:
         fact += "" if before == "none" else f"; else {before}"
         return probe.with_drawn_masks(self._drawn), origin.with_facts({"masks": fact})
 
-    def check(self) -> None:
-        """Raise where the file has no image of any probe.
-
-        Raises:
-            ValueError: as said.
-        """
+    def problem(self) -> str:
+        """Return why the file is of no use: it has no image of any probe; else an empty string."""
         if self._drawn is None or not self.required or not self._found:
-            return
-        if not any(count for count, _ in self._found.values()):
-            raise ValueError(
-                self._drawn.no_match(sum(images for _, images in self._found.values()))
-            )
+            return ""
+        counts, images = zip(*self._found.values(), strict=True)
+        return "" if any(counts) else self._drawn.no_match(sum(images))

@@ -123,8 +123,11 @@ class ProbeSet:
         Raises:
             ValueError: whatever of probe, model and configuration does not fit together.
         """
-        if not self.unset:
-            self.masks.check()
+        if not self.unset and set(self._probes) != set(self.monitors):
+            # The probe of rank 0 counts, whatever shards the others sampled.
+            problem = DistributedContext.current().broadcast(self.masks.problem())
+            if problem:
+                raise ValueError(problem)
         summaries = []
         for name, probe in self._probes.items():
             if probe is None or name in self.monitors:

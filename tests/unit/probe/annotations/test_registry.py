@@ -1,5 +1,8 @@
 """The format of a file is found by looking at it, or named."""
 
+import re
+from pathlib import Path
+
 import pytest
 from helpers.annotations import coco, write_json
 
@@ -50,3 +53,9 @@ def test_a_named_format(tmp_path):
     for other in set(FORMATS) - {"coco", "masks", "yolo"}:
         with pytest.raises(ValueError, match=f"sound {FORMATS[other].title} file"):
             read_annotations(file, other)
+
+
+def test_the_page_of_masks_lists_each_format():
+    page = (Path(__file__).parents[4] / "docs" / "masks.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert rows == ["format", *FORMATS]
