@@ -5,12 +5,15 @@ import pytest
 import torch
 from helpers.annotations import write_json
 from helpers.photo_folder import CLASSES, HEIGHT, WIDTH, area, coco_of, outline, photo_folder
-from PIL import Image
+from PIL import Image, ImageOps
 from torchvision import transforms as v1
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from lightning_cam import Probe
+from lightning_cam.probe.annotations.rasterize import encode_runs
+from lightning_cam.probe.annotations.regions import ImageAnnotation, Region, Runs
+from lightning_cam.probe.folder import draw
 
 TO_TENSOR = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
 CROP = [v2.Resize(48), v2.CenterCrop(40), v2.RandomHorizontalFlip(p=1.0)]
@@ -135,6 +138,18 @@ def test_annotations_of_a_tool_that_does_not_turn_images(tmp_path):
 
     file = write_json(tmp_path / "a.json", coco_of(size=(WIDTH, HEIGHT), shape=lying))
     check(Probe.from_folder(folder, 4, annotations=file))
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_masks_are_turned_as_pillow_turns_images(orientation):
+    lying = np.zeros((5, 9), dtype=bool)
+    lying[1:3, 2:4] = lying[3, 8] = True
+    picture = Image.fromarray(lying.astype(np.uint8) * 255)
+    picture.getexif()[0x0112] = orientation
+    upright = np.asarray(ImageOps.exif_transpose(picture)) > 0
+    runs = Runs(np.array(encode_runs(lying)), lying.shape)
+    annotation = ImageAnnotation("1.jpg", (Region(runs),), lying.shape)
+    assert np.array_equal(draw(annotation, *upright.shape, orientation), upright)
 
 
 def test_a_folder_of_masks_and_images_without_one(folder):
