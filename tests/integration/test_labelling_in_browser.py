@@ -52,8 +52,7 @@ def opened(browser, labeller, width=1280, scheme="light", allowed=(), **options)
     page.on("request", lambda request: requests.append(request.url))
     with serving(labeller) as address:
         page.goto(address)
-        page.locator("#images button").nth(len(labeller.images) - 1).wait_for()
-        shown(page)
+        page.locator("#canvas[data-shown]").wait_for()
         yield page
         page.goto("about:blank")  # no connection stays open
     assert [each for each in messages if not any(part in each for part in allowed)] == []
@@ -61,10 +60,9 @@ def opened(browser, labeller, width=1280, scheme="light", allowed=(), **options)
     context.close()
 
 
-def shown(page):
-    """Wait until the current image is on the canvas."""
-    sync_api.expect(page.locator("#canvas")).not_to_have_attribute("width", "")
-    page.wait_for_load_state("networkidle")
+def shown(page, number):
+    """Wait until an image, counted from 1, is on the canvas."""
+    sync_api.expect(page.locator("#canvas")).to_have_attribute("data-shown", str(number))
 
 
 def drag(page, *points):
@@ -137,7 +135,7 @@ def test_masks_of_eight_images_arrive_in_the_next_trainings_metrics(browser, tmp
             done(page, count)
             assert len(json.loads(labeller.out.read_text())["masks"]) == count
             page.keyboard.press("ArrowRight")
-            shown(page)
+            shown(page, min(COUNT, count + 1))
         assert page.locator("#images .labelled").count() == COUNT
     trainer, cam = train(tmp_path / "second", masks=tmp_path / "masks.json")
     probe = cam.probes["val"]
@@ -193,7 +191,7 @@ def test_by_keyboard_alone(browser, labeller):
         page.keyboard.press("p")  # there is none before the first
         page.keyboard.press("n")
         sync_api.expect(page.locator("#place")).to_have_text(f"2 of {COUNT}")
-        shown(page)
+        shown(page, 2)
         page.locator("#refine").focus()
         page.keyboard.press("f")
         page.locator("#canvas").focus()
@@ -219,7 +217,7 @@ def test_the_page_goes_on_where_it_was_left(browser, labeller):
         done(page, 1)
         sync_api.expect(page.locator("#place")).to_have_text(f"2 of {COUNT}")
         page.locator("#images button").first.click()
-        shown(page)
+        shown(page, 1)
         page.keyboard.press("u")
         said(page, "Undone.")
         done(page, 0)
@@ -244,7 +242,7 @@ def test_hostile_names_on_a_phone_in_the_dark(browser, tmp_path):
     with opened(browser, labeller, 360, "dark", has_touch=True, is_mobile=True) as page:
         for number in range(4):
             page.locator("#images button").nth(number).click()
-            shown(page)
+            shown(page, number + 1)
             sync_api.expect(page.locator("#label")).to_have_text(names[number % 2])
             assert page.evaluate("document.documentElement.scrollWidth") <= 360
         assert page.locator("script").count() == 1

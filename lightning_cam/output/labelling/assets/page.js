@@ -136,6 +136,7 @@ async function open(number) {
   fitCanvas();
   if (images[at].counts !== null) paintDim(images[at]);
   paint();
+  canvas.dataset.shown = number + 1; // the image that can be drawn on now
 }
 
 /** Send all shapes of an image, and show the mask that they make. */
