@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 _KINDS = ("box", "outline")
 _MOST_SHAPES, _MOST_POINTS = 64, 4096
 _CORNERS = 3
+_FAR = 1e6  # no share of an image's side; false for NaN too
 
 Refine = Callable[["Shape", "NDArray[np.bool_]"], "NDArray[np.bool_]"]
 
@@ -76,7 +76,7 @@ def _parse(content: Any) -> Shape:
 
 def _point(content: Any) -> tuple[float, float]:
     pair: list[Any] = content if isinstance(content, list) else []
-    if len(pair) != 2 or not all(type(n) in (int, float) and math.isfinite(n) for n in pair):  # noqa: PLR2004
+    if len(pair) != 2 or not all(type(n) in (int, float) and abs(n) < _FAR for n in pair):  # noqa: PLR2004
         raise ValueError("expected points as pairs of numbers")
     x, y = (min(1.0, max(0.0, float(number))) for number in pair)
     return x, y
