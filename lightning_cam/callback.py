@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lightning_cam.metrics.documentation import document_metrics
@@ -64,8 +65,7 @@ class CAMCallback(lightning.CallbackBase):
         aug_smooth: average the maps of mirrored, darker and brighter images: six times the cost.
         eigen_smooth: keep the first principal component of what a map is summed from.
         fuse_layers: add for each method one map that fuses those of all layers.
-        alerts: rules such as `Threshold("enrichment", below=0.8)`; `()` for none; by default those
-            of docs/alerts.md: reliance on one attribute, with masks attention off the object.
+        alerts: rules such as `Threshold("enrichment", below=0.8)`, `()` for none: docs/alerts.md.
         on_alert: what an alert does beside its line in `alerts.jsonl` and the loggers: `"warn"`,
             `"stop"`, `"checkpoint"`, or a function `(alert, trainer, module)`; one or several.
         alert_error_rate: chance of an unfounded default alert in a whole training.
@@ -73,6 +73,7 @@ class CAMCallback(lightning.CallbackBase):
             relies on, at the first five and every n-th evaluation, by default the 10th, 20th, 40th,
             ..., and where it is suspicious; 0 for only where a rule's limit is passed.
         estimate_masks: estimate masks by GrabCut where the probe has none; alerts say so.
+        masks: the `masks.json` of `lightning-cam label`, for those of the images that are in it.
         panels: which images are drawn, of `lightning_cam.output.panels.PANELS`; by default
             `overlay`, `timeline`, `comparison`, `methods`, `worst` and `classes`.
         scale: `image` draws each map up to its own maximum, `run` up to the largest value that
@@ -84,15 +85,13 @@ class CAMCallback(lightning.CallbackBase):
         monitor: the trainer's metric that says which evaluation was the best, for metrics named
             `_best`; by default what `ModelCheckpoint` or `EarlyStopping` monitor, else confidence.
         mode: whether the smallest (`min`) or the largest (`max`) of it is the best.
-        max_overhead: largest share of the training's time that evaluations may take, such as 0.02;
-            validations for which no time is left are skipped.
+        max_overhead: largest share of the training's time, such as 0.02; others are skipped.
         progress_bar: a metric to show there, such as `enrichment`.
         report: write `report.html` into the run's folder when the training ends.
         strict: raise instead of warn when something fails during training.
 
     Raises:
-        ValueError, TypeError: wrong arguments, here; what needs the model or the data, before the
-            first training batch.
+        ValueError, TypeError: wrong arguments, here or, with the data, before the first batch.
 
     {metrics}
 
@@ -135,6 +134,7 @@ class CAMCallback(lightning.CallbackBase):
         alert_error_rate: float = 0.05,
         interventions_every: int | None = None,
         estimate_masks: bool = False,
+        masks: str | Path | None = None,
         panels: Sequence[str] | None = None,
         scale: Literal["image", "run"] = "image",
         feature_layers: LayersLike | None = None,

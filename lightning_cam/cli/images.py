@@ -60,11 +60,11 @@ class Preparation:
         import torch
         from PIL import Image
 
-        pixels = np.atleast_3d(np.array(read_image(file)))  # of a palette image the indices
+        from lightning_cam.probe.annotations.regions import object_pixels
+
+        pixels = np.array(read_image(file))  # of a palette image the indices
         _check_finite(file, pixels)
-        if pixels.shape[2] in (2, 4):  # transparent pixels are no object
-            pixels = pixels[:, :, :-1] * (pixels[:, :, -1:] > 0)
-        marked = Image.fromarray((pixels.any(axis=2) * _MAX_8_BIT).astype(np.uint8))
+        marked = Image.fromarray((object_pixels(pixels) * _MAX_8_BIT).astype(np.uint8))
         return torch.from_numpy(np.array(self._fitted(marked, sharp=True)) > 0)
 
     def _fitted(self, picture: Picture, *, sharp: bool = False) -> Picture:

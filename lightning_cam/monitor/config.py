@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_cam.explain.methods import resolve_methods
@@ -13,6 +14,7 @@ from lightning_cam.metrics.selection import HEADLINE, MetricSelection, MetricsOp
 from lightning_cam.monitor.probe_names import check_loggable
 from lightning_cam.monitor.rules import Rule
 from lightning_cam.output.config import OutputConfig
+from lightning_cam.probe.drawn_masks import read_masks
 from lightning_cam.runtime.checks import check_count
 from lightning_cam.runtime.messages import unknown_name
 
@@ -50,6 +52,7 @@ class MonitorConfig:
     interventions_every: int | None = None
     alert_error_rate: float = 0.05
     estimate_masks: bool = False
+    masks: str | Path | None = None
     seed: int = 0
     output_config: OutputConfig = field(default_factory=OutputConfig)
 
@@ -76,6 +79,9 @@ class MonitorConfig:
                 raise TypeError(f"expected alerts as rules such as Threshold(...), got {rule!r}")
         if self.interventions_every is not None:
             check_count("interventions_every", self.interventions_every, least=0)
+        if self.masks is not None:
+            read_masks(self.masks)  # checks them
+            object.__setattr__(self, "masks", str(self.masks))  # the record holds it
         if not 0 < self.alert_error_rate < 1:
             raise ValueError(
                 "expected alert_error_rate between 0 and 1, such as 0.05, got "

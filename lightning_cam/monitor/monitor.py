@@ -131,7 +131,7 @@ class CAMMonitor:
         config = replace(self.config, tag=f"{self.config.tag}/test", alerts=(), max_overhead=None)
         warn, strict = self.errors.warn_once, self.errors.strict
         monitor = CAMMonitor(dict.fromkeys(names), strict=strict, warn=warn, config=config)
-        monitor._compares = False
+        monitor._compares = monitor.probe_set.masks.required = False
         return monitor
 
     def set_probe(self, name: str, probe: Probe, origin: ProbeOrigin | None = None) -> None:

@@ -12,6 +12,7 @@ from lightning_cam.monitor.evaluation import Evaluation, Snapshot
 from lightning_cam.monitor.logged_metrics import LoggedMetrics
 from lightning_cam.monitor.metric_names import metric_names_for
 from lightning_cam.monitor.probe_gap import gap_of
+from lightning_cam.monitor.probe_masks import ProbeMasks
 from lightning_cam.monitor.probe_monitor import ProbeMonitor
 from lightning_cam.monitor.probe_names import check_probe_names
 from lightning_cam.monitor.state_check import check_probe_states, unusable
@@ -43,6 +44,7 @@ class ProbeSet:
     Attributes:
         monitors: of the probes that are set up, by name.
         gap: of two probes, else None.
+        masks: that options give the probes.
 
     Raises:
         ValueError: a rule is about the gap of two probes, and there are not two; names of probes
@@ -62,6 +64,7 @@ class ProbeSet:
         self._unsettled: list[str] = []  # probes whose last evaluation awaits `settle_best`
         self.monitors: dict[str, ProbeMonitor] = {}
         self.gap = gap_of(config.tag, names, config.alerts)
+        self.masks = ProbeMasks(config)
 
     @property
     def unset(self) -> list[str]:
@@ -88,10 +91,7 @@ class ProbeSet:
             raise ValueError(unknown_name("probe", name, self._probes))
         if not isinstance(probe, Probe):
             raise TypeError(f"expected probe {name!r} as a Probe, got a {type(probe).__name__}")
-        if self._config.estimate_masks:
-            probe = probe.with_estimated_masks(self._config.seed)
-        self._probes[name] = probe
-        self._origins[name] = origin
+        self._probes[name], self._origins[name] = self.masks.add_to(name, probe, origin)
 
     @property
     def continues(self) -> bool:
@@ -123,6 +123,11 @@ class ProbeSet:
         Raises:
             ValueError: whatever of probe, model and configuration does not fit together.
         """
+        if not self.unset and set(self._probes) != set(self.monitors):
+            # The probe of rank 0 counts, whatever shards the others sampled.
+            problem = DistributedContext.current().broadcast(self.masks.problem())
+            if problem:
+                raise ValueError(problem)
         summaries = []
         for name, probe in self._probes.items():
             if probe is None or name in self.monitors:

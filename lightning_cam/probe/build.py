@@ -62,10 +62,17 @@ class ProbeContext:
 
 @dataclass(frozen=True)
 class ProbeArguments:
-    """The arguments of a `Probe` by name, and how they were found."""
+    """The arguments of a `Probe` by name, and how they were found.
+
+    Attributes:
+        values: by name.
+        origin: how they were found.
+        indices: of the samples in the data set, or their places in a stream.
+    """
 
     values: Mapping[str, Any]
     origin: ProbeOrigin
+    indices: tuple[int, ...] = ()
 
     def with_note(self, note: str) -> ProbeArguments:
         """Return the same with one more note, unless that is empty."""
@@ -109,7 +116,7 @@ def probe_arguments(data: SampleData, context: ProbeContext | None = None) -> Pr
     _add_regions(draft, roles, known)
     _add_names(draft, data, context.holders, known)
     origin = ProbeOrigin(draft.facts, draft.notes, label_path)
-    return ProbeArguments({**draft.fields, **known}, origin)
+    return ProbeArguments({**draft.fields, **known}, origin, data.indices)
 
 
 def _columns(batch: Batch, feed: Feed | None) -> dict[str, Column]:

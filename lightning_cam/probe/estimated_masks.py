@@ -1,4 +1,4 @@
-"""`grabcut_masks`: masks estimated from the images themselves."""
+"""`grabcut_masks`, `refined_mask`: masks estimated from the images themselves."""
 
 from __future__ import annotations
 
@@ -37,26 +37,64 @@ def grabcut_masks(
         return thread.submit(_grabcut_masks, displayed, boxes, seed).result()
 
 
-def _grabcut_masks(displayed: Tensor, boxes: Sequence[Tensor] | None, seed: int) -> Tensor:
+def refined_mask(displayed: Tensor, region: Tensor, seed: int = 0) -> Tensor:
+    """Return (H, W) bool: the object inside of a region by GrabCut; the rest is background.
+
+    Args:
+        displayed: (3, H, W) in 0 to 1.
+        region: (H, W) bool, true where the object may be.
+        seed: of the initialisation of the colour models.
+    """
+    with ThreadPoolExecutor(max_workers=1) as thread:  # as above
+        return thread.submit(_refined_mask, displayed, region, seed).result()
+
+
+def _refined_mask(displayed: Tensor, region: Tensor, seed: int) -> Tensor:
     import cv2
 
+    (pixels,) = _small_pixels(displayed[None])
+    size = pixels.shape[:2]
+    inside = F.interpolate(region[None, None].float(), size=size, mode="nearest")[0, 0] > 0
+    start = np.where(inside.numpy(), cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
+    return _full_size([_cut(pixels, start, seed)], displayed.shape[1:])[0]
+
+
+def _grabcut_masks(displayed: Tensor, boxes: Sequence[Tensor] | None, seed: int) -> Tensor:
+    pixels_BHW3 = _small_pixels(displayed)
+    size = pixels_BHW3.shape[1:3]
+    scale = min(1.0, _MAX_SIDE / max(displayed.shape[2:]))
+    masks = []
+    for i, pixels in enumerate(pixels_BHW3):
+        scaled = None if boxes is None or not len(boxes[i]) else boxes[i].float().cpu() * scale
+        masks.append(_cut(pixels, _initial_labels(size, scaled), seed))
+    return _full_size(masks, displayed.shape[2:])
+
+
+def _small_pixels(displayed: Tensor) -> np.ndarray:
+    """Return images as (B, h, w, 3) uint8, none of their sides longer than `_MAX_SIDE`."""
     height, width = displayed.shape[2:]
     scale = min(1.0, _MAX_SIDE / max(height, width))
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
     small = F.interpolate(displayed.float().cpu(), size=size, mode="area")
-    pixels_BHW3 = small.permute(0, 2, 3, 1).mul(255).round().byte().numpy()
-    masks = []
-    for i, pixels in enumerate(pixels_BHW3):
-        scaled = None if boxes is None or not len(boxes[i]) else boxes[i].float().cpu() * scale
-        start = _initial_labels(size, scaled)
-        if (start == cv2.GC_PR_FGD).any() and (start == cv2.GC_BGD).any():
-            cv2.setRNGSeed(seed)
-            models = np.zeros((1, 65)), np.zeros((1, 65))
-            bgr = np.ascontiguousarray(pixels[:, :, ::-1])
-            start = cv2.grabCut(bgr, start, None, *models, _ITERATIONS, cv2.GC_INIT_WITH_MASK)[0]
-        masks.append((start == cv2.GC_FGD) | (start == cv2.GC_PR_FGD))
+    return small.permute(0, 2, 3, 1).mul(255).round().byte().numpy()
+
+
+def _cut(pixels: np.ndarray, start: np.ndarray, seed: int) -> np.ndarray:
+    """Return (h, w) bool: what GrabCut takes for the object of where it may be."""
+    import cv2
+
+    if (start == cv2.GC_PR_FGD).any() and (start == cv2.GC_BGD).any():
+        cv2.setRNGSeed(seed)
+        models = np.zeros((1, 65)), np.zeros((1, 65))
+        bgr = np.ascontiguousarray(pixels[:, :, ::-1])
+        start = cv2.grabCut(bgr, start, None, *models, _ITERATIONS, cv2.GC_INIT_WITH_MASK)[0]
+    found: np.ndarray = (start == cv2.GC_FGD) | (start == cv2.GC_PR_FGD)
+    return found
+
+
+def _full_size(masks: Sequence[np.ndarray], size: Sequence[int]) -> Tensor:
     found = torch.from_numpy(np.stack(masks))
-    return F.interpolate(found[:, None].float(), size=(height, width), mode="nearest")[:, 0] > 0
+    return F.interpolate(found[:, None].float(), size=tuple(size), mode="nearest")[:, 0] > 0
 
 
 def _initial_labels(size: tuple[int, int], boxes: Tensor | None) -> np.ndarray:

@@ -15,6 +15,7 @@ _HOLDERS = (
     "preprocess", "processor", "image_processor", "func", "augment", "augmentation", "collate_fn",
     "val_transform", "valid_transform", "test_transform", "eval_transform",
 )  # fmt: skip
+_WITH_MEAN_AND_STD = ("Normalize", "ImageClassification")  # the latter: `weights.transforms()`
 _MAX_DEPTH = 8
 _SLACK = 0.05  # by which displayed images may leave 0 to 1
 _EXACT = 2e-3  # of the range, by which an affine fit may be off
@@ -127,8 +128,9 @@ def find_normalization(holder: Any) -> Found | None:
 
     Searches wrappers of data sets (`Subset`, `ConcatDataset`, random splits) and of transforms
     (`Compose`, lists, functions, torchvision's v1 and v2 and `StandardTransform`) for a transform
-    whose class is called `Normalize` and that has `mean` and `std`, also as kornia's `flags`, and
-    for the `image_mean` and `image_std` of a Hugging Face processor.
+    whose class is called `Normalize` and that has `mean` and `std`, also as kornia's `flags`, for
+    that of torchvision's `weights.transforms()`, and for the `image_mean` and `image_std` of a
+    Hugging Face processor.
     """
     pairs = (_pair_of(step) for step in _steps(holder, 0, set()))
     found = [pair for pair in pairs if pair is not None]
@@ -136,7 +138,7 @@ def find_normalization(holder: Any) -> Found | None:
 
 
 def _pair_of(step: Any) -> Found | None:
-    if type(step).__name__ == "Normalize":
+    if type(step).__name__ in _WITH_MEAN_AND_STD:
         flags = getattr(step, "flags", {})
         mean, std = (_attribute(step, flags, name) for name in ("mean", "std"))
     else:

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lightning_cam.probe.columns import is_integer, plain
-from lightning_cam.probe.regions import xyxy
-from lightning_cam.runtime.checks import as_class_indices, as_multi_label, check_images
-from lightning_cam.runtime.messages import describe
+from lightning_cam.probe.columns import is_integer
+from lightning_cam.probe.drawn_masks import DrawnMasks, fingerprints_of, read_masks
+from lightning_cam.probe.probe_checks import (
+    checked_box_labels,
+    checked_boxes,
+    checked_channels,
+    checked_ids,
+    checked_masks,
+    checked_targets,
+    own,
+)
+from lightning_cam.runtime.checks import check_images
 
 PROBE_SIZE = 32  # images, by default
 
@@ -31,7 +39,8 @@ class Probe:
         targets: (B,) integer labels, the classes that are explained by default, or (B, K) labels of
             0 and 1, each positive one of which is explained; None where unknown.
         masks: (B, H, W) or (B, 1, H, W) bool, true on the object; metrics that compare maps with
-            the object need them. uint8 of 0 and 1 is accepted too.
+            the object need them. uint8 of 0 and 1 is accepted too, and the path of the `masks.json`
+            of `lightning-cam label`: images that are not in it get an empty mask.
         boxes: one (n, 4) tensor of `x1, y1, x2, y2` in pixels per image, or (B, 4); where there are
             no masks the boxes' area takes their place.
         box_labels: the classes of the boxes, one (n,) tensor per image; by default the image's.
@@ -67,7 +76,7 @@ class Probe:
         images: Tensor,
         targets: Tensor | Sequence[int] | None = None,
         *,
-        masks: Tensor | None = None,
+        masks: Tensor | str | Path | None = None,
         boxes: Tensor | Sequence[Tensor] | None = None,
         box_labels: Sequence[Tensor] | None = None,
         ids: Sequence[str] | None = None,
@@ -85,22 +94,24 @@ class Probe:
         if not bool(torch.isfinite(images).all()):
             bad = [i for i, image in enumerate(images) if not bool(torch.isfinite(image).all())]
             raise ValueError(f"expected finite probe images, got NaN or infinity in images {bad}")
+        if isinstance(masks, (str, Path)):
+            masks = read_masks(masks).of_images(images)
         count, channels = len(images), images.shape[1]
         if isinstance(class_names, str):
             raise TypeError(f"expected class_names as a list of names, got {class_names!r}")
         names = None if class_names is None else tuple(str(name) for name in class_names)
         fields: dict[str, Any] = {
-            "images": _own(images),
-            "targets": _checked_targets(targets, count, names),
-            "masks": _checked_masks(masks, images),
-            "boxes": _checked_boxes(boxes, images),
+            "images": own(images),
+            "targets": checked_targets(targets, count, names),
+            "masks": checked_masks(masks, images),
+            "boxes": checked_boxes(boxes, images),
             "integer_dtype": integer_dtype,
-            "ids": _checked_ids(ids, count),
+            "ids": checked_ids(ids, count),
             "class_names": names,
-            "mean": _checked_channels("mean", mean, channels),
-            "std": _checked_channels("std", std, channels),
+            "mean": checked_channels("mean", mean, channels),
+            "std": checked_channels("std", std, channels),
         }
-        fields["box_labels"] = _checked_box_labels(box_labels, fields["boxes"])
+        fields["box_labels"] = checked_box_labels(box_labels, fields["boxes"])
         fields["masks_estimated"] = fields["boxes"] is not None
         if fields["masks"] is not None:
             fields["masks_estimated"] = bool(masks_estimated)
@@ -139,6 +150,14 @@ class Probe:
         return digest.hexdigest()[:12]
 
     @cached_property
+    def image_fingerprints(self) -> tuple[str, ...]:
+        """Sixteen hexadecimal digits per image that change with any of its pixels.
+
+        An image has the same ones in any probe. They say which mask of a `masks.json` is whose.
+        """
+        return fingerprints_of(self.images)
+
+    @cached_property
     def foreground(self) -> Tensor | None:
         """(B, H, W) bool, true on the objects: the masks, else the area of the boxes, else None."""
         if self.masks is not None or self.boxes is None:
@@ -168,6 +187,26 @@ class Probe:
         displayed = displayable(self.images.cpu(), self.mean, self.std)
         masks = grabcut_masks(displayed, self.boxes, seed)
         return self.replaced(masks=masks, masks_estimated=True)
+
+    def with_drawn_masks(self, drawn: DrawnMasks) -> Probe:
+        """Return the same probe with the masks that were drawn of its images.
+
+        They replace its own masks. Images of which none was drawn keep theirs, or the area of their
+        boxes, or get an empty mask. The masks count as estimated only where some of those that were
+        kept do.
+
+        Args:
+            drawn: of a `masks.json`, of this probe's images and of others.
+        """
+        found = drawn.find(self.images)
+        if not any(mask is not None for mask in found):
+            return self
+        kept = self.foreground
+        empty = torch.zeros(self.images.shape[2:], dtype=torch.bool)
+        others = [empty] * len(found) if kept is None else [each.cpu() for each in kept]
+        masks = [other if mask is None else mask for mask, other in zip(found, others, strict=True)]
+        estimated = self.masks_estimated and any(mask is None for mask in found)
+        return self.replaced(masks=torch.stack(masks), masks_estimated=estimated)
 
     def replaced(self, **changes: Any) -> Probe:
         """Return the same probe with some of its arguments changed."""
@@ -210,6 +249,55 @@ class Probe:
         return cls(**sample_dataset(dataset, size, seed, ProbeContext(known=known)).values)
 
     @classmethod
+    def from_folder(
+        cls,
+        folder: str | Path,
+        size: int = PROBE_SIZE,
+        *,
+        transform: Callable[[Any], Any] | None = None,
+        annotations: str | Path | None = None,
+        format: str | None = None,  # noqa: A002
+        seed: int = 0,
+        **known: Any,
+    ) -> Probe:
+        """Sample a folder of images, `<class>/<name>.jpg`, with masks or boxes of any tool.
+
+        The choice is that of `from_dataset`. Images are turned upright by their EXIF orientation.
+        Where annotations are given, only images with a region of their own class are taken.
+        Polygons and masks become masks, boxes become boxes, and both together masks that count as
+        estimated. docs/masks.md lists the formats.
+
+        Args:
+            folder: with a subfolder per class, as for torchvision's `ImageFolder`.
+            size: largest number of images.
+            transform: from PIL images to what the model is fed; masks and boxes follow it. By
+                default images become floats in 0 to 1 of their own size.
+            annotations: the file or folder that a tool exported, or a folder of masks,
+                `<class>/<name>.png`.
+            format: `coco`, `label_studio`, `cvat`, `voc`, `yolo` or `masks`; by default the one
+                that fits.
+            seed: of the choice.
+            **known: arguments of `Probe` in place of what is found.
+
+        Raises:
+            ValueError: no folder with a subfolder of images per class, annotations that are damaged
+                or of none of the images, or a transform that cannot be applied to masks.
+            OSError: a file cannot be read.
+        """
+        from lightning_cam.probe.folder import sample_folder
+
+        made = sample_folder(
+            folder,
+            size,
+            seed,
+            transform=transform,
+            annotations=annotations,
+            format=format,
+            known=known,
+        )
+        return cls(**made.values)
+
+    @classmethod
     def from_dataloader(
         cls, loader: Any, size: int = PROBE_SIZE, *, seed: int = 0, **known: Any
     ) -> Probe:
@@ -240,111 +328,3 @@ class Probe:
         from lightning_cam.probe.sampling import loader_of
 
         return cls.from_dataloader(loader_of(datamodule, split), size, seed=seed, **known)
-
-
-def _own(tensor: Tensor) -> Tensor:
-    """Return a detached copy that nothing else writes to."""
-    with torch.inference_mode(mode=False):
-        return plain(tensor).detach().clone(memory_format=torch.contiguous_format)
-
-
-def _checked_targets(
-    targets: Tensor | Sequence[int] | None, count: int, names: tuple[str, ...] | None
-) -> Tensor | None:
-    if targets is None:
-        return None
-    values = torch.as_tensor(targets)
-    if values.ndim == 2:  # noqa: PLR2004
-        return _own(as_multi_label(values, count))
-    values = as_class_indices(values, count)
-    if names is not None and int(values.max()) >= len(names):
-        raise ValueError(
-            f"expected targets below {len(names)}, the number of class names, got "
-            f"{int(values.max())}"
-        )
-    return _own(values)
-
-
-def _checked_masks(masks: Tensor | None, images: Tensor) -> Tensor | None:
-    if masks is None:
-        return None
-    if not isinstance(masks, Tensor):
-        raise TypeError(f"expected masks as a tensor (B, H, W), got {describe(masks)}")
-    count, _, height, width = images.shape
-    if masks.ndim == 4 and masks.shape[1] == 1:  # noqa: PLR2004
-        masks = masks[:, 0]
-    if masks.shape != (count, height, width):
-        raise ValueError(
-            f"expected masks of the images' size, shape {(count, height, width)}, got "
-            f"{describe(masks)}"
-        )
-    if masks.dtype == torch.uint8 and int(masks.max()) <= 1:
-        masks = masks.bool()
-    if masks.dtype != torch.bool:
-        raise ValueError(f"expected boolean masks, true on the object, got {describe(masks)}")
-    return _own(masks)
-
-
-def _checked_boxes(
-    boxes: Tensor | Sequence[Tensor] | None, images: Tensor
-) -> tuple[Tensor, ...] | None:
-    if boxes is None:
-        return None
-    if isinstance(boxes, Tensor) and boxes.ndim == 2:  # noqa: PLR2004
-        boxes = boxes[:, None]
-    count = len(images)
-    if len(boxes) != count:
-        raise ValueError(f"expected boxes for each of {count} images, got {len(boxes)}")
-    corners = [xyxy(each) if isinstance(each, Tensor) else each for each in boxes]
-    for i, each in enumerate(corners):
-        if not isinstance(each, Tensor) or each.ndim != 2 or each.shape[1] != 4:  # noqa: PLR2004
-            raise ValueError(f"expected boxes of shape (n, 4), got {describe(each)} for image {i}")
-        if bool((each[:, 2:] < each[:, :2]).any()):
-            raise ValueError(
-                "expected boxes as x1, y1, x2, y2 with x1 <= x2 and y1 <= y2, got "
-                f"{each.tolist()} for image {i}"
-            )
-        if not bool(each.isfinite().all()):
-            raise ValueError(f"expected finite boxes, got {each.tolist()} for image {i}")
-    return tuple(_own(each) for each in corners)
-
-
-def _checked_box_labels(
-    labels: Sequence[Tensor] | None, boxes: tuple[Tensor, ...] | None
-) -> tuple[Tensor, ...] | None:
-    if labels is None:
-        return None
-    counts = [len(each) for each in boxes or ()]
-    if [len(each) for each in labels] != counts:
-        raise ValueError(
-            f"expected a label for each box, {counts} per image, got "
-            f"{[len(each) for each in labels]}"
-        )
-    return tuple(_own(torch.as_tensor(each, dtype=torch.long)) for each in labels)
-
-
-def _checked_ids(ids: Iterable[str] | None, count: int) -> tuple[str, ...]:
-    if ids is None:
-        digits = max(2, len(str(count - 1)))
-        return tuple(f"{i:0{digits}d}" for i in range(count))
-    names = tuple(str(i) for i in ids)
-    if len(names) != count or len(set(names)) != count:
-        raise ValueError(
-            f"expected {count} different ids, got {len(set(names))} different of {len(names)}"
-        )
-    return names
-
-
-def _checked_channels(
-    what: str, values: Sequence[float] | float | None, channels: int
-) -> tuple[float, ...] | None:
-    if values is None:
-        return None
-    numbers = torch.as_tensor(values, dtype=torch.float32).flatten().tolist()
-    if not all(map(math.isfinite, numbers)):
-        raise ValueError(f"expected finite {what}, got {numbers}")
-    if len(numbers) == 1:
-        numbers = numbers * channels
-    if len(numbers) != channels:
-        raise ValueError(f"expected {what} for each of {channels} channels, got {len(numbers)}")
-    return tuple(numbers)

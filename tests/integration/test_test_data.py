@@ -20,6 +20,7 @@ from helpers.training import (
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from lightning_cam import Threshold
+from lightning_cam.probe.drawn_masks import DrawnMask, DrawnMasks, write_masks
 
 pytestmark = [
     *QUIET,
@@ -135,3 +136,10 @@ def test_test_data_that_cannot_be_read_costs_a_warning(tmp_path):
     with pytest.warns(UserWarning, match="skipped the evaluation of the test data"):
         (metrics,) = trainer.test(OfRows(), loader(Rows()), verbose=False)
     assert set(metrics) == {"test_loss"}
+
+
+def test_masks_drawn_on_other_images_do_not_hinder_it(tmp_path):
+    mask = DrawnMask("id", squares_probe().masks[0].numpy())
+    write_masks(DrawnMasks(tmp_path / "masks.json", {"0123456789abcdef": mask}))
+    metrics = run(tmp_path, small(probe_size=8, masks=tmp_path / "masks.json"))
+    assert metrics["cam/test/enrichment"] > 0

@@ -22,7 +22,9 @@ def check_header(line: Mapping[str, Any]) -> None:
         ValueError: a part is missing, or is something else than the recorder writes.
     """
     _check(line, _HEADER)
+    _check({"image_fingerprints": []} | dict(line), _NEWER_HEADER)
     count = len(line["ids"])
+    _agrees("image_fingerprints", len(line.get("image_fingerprints") or line["ids"]) == count)
     targets, masks = line["targets"], line["masks"]
     if targets is not None:
         kind = _list_of(_whole) if line["multi_label"] else _whole
@@ -153,6 +155,7 @@ _HEADER: dict[str, _Check] = {
     "settings": _dict_of(_anything),
     "environment": _dict_of(_text),
 }
+_NEWER_HEADER: dict[str, _Check] = {"image_fingerprints": _list_of(_text)}
 _EVALUATION: dict[str, _Check] = {
     "index": _whole,
     "epoch": _integer,

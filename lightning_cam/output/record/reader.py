@@ -109,6 +109,7 @@ class ProbeRecord:
         masks: base64 PNG of their objects, or None.
         settings: the monitor's configuration.
         environment: versions and device.
+        image_fingerprints: of all images, see `Probe`; empty in records of older versions.
         evaluations: in order.
     """
 
@@ -124,6 +125,7 @@ class ProbeRecord:
     masks: tuple[str, ...] | None
     settings: Mapping[str, Any]
     environment: Mapping[str, str]
+    image_fingerprints: tuple[str, ...] = ()
     evaluations: list[EvaluationRecord] = field(default_factory=list)
 
     def name_of(self, label: int) -> str:
@@ -245,6 +247,7 @@ def _header(path: Path, line: Mapping[str, Any]) -> ProbeRecord:
         masks=None if masks is None else tuple(masks),
         settings=line["settings"],
         environment=line["environment"],
+        image_fingerprints=tuple(line.get("image_fingerprints", ())),
     )
 
 

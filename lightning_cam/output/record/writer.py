@@ -89,7 +89,11 @@ class Recorder:
         # Compared through JSON, which does not tell tuples from lists.
         if self._continues(json.loads(json.dumps(header))):
             return
-        header |= {"images": _images(probe, self._count), "masks": _masks(probe, self._count)}
+        header |= {
+            "image_fingerprints": list(probe.image_fingerprints),
+            "images": _images(probe, self._count),
+            "masks": _masks(probe, self._count),
+        }
         self._append({**header, "environment": environment(device)})
 
     def _continues(self, header: Mapping[str, Any]) -> bool:

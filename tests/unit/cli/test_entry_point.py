@@ -34,7 +34,7 @@ def process(*arguments, cwd, code=None):
     )
 
 
-@pytest.mark.parametrize("command_name", ["", "explain", "replay", "report", "layers"])
+@pytest.mark.parametrize("command_name", ["", "explain", "replay", "report", "label", "layers"])
 def test_help_has_examples(command, command_name):
     code, out, _ = command(*[command_name] * bool(command_name), "--help")
     assert code == 0
@@ -43,7 +43,7 @@ def test_help_has_examples(command, command_name):
         assert "Draw" in out or "training" in out or "HTML" in out or "layers" in out
     else:
         assert "Exit codes: 0 done" in " ".join(out.split())
-        assert all(name in out for name in ("explain", "replay", "report", "layers"))
+        assert all(name in out for name in ("explain", "replay", "report", "label", "layers"))
 
 
 def test_help_imports_nothing_heavy(tmp_path):

@@ -5,6 +5,7 @@ import torch
 from helpers.training import Squares
 
 from lightning_cam import Probe
+from lightning_cam.probe.estimated_masks import refined_mask
 
 
 def probe_without_masks():
@@ -51,3 +52,16 @@ def test_the_estimate_is_repeatable():
 def test_images_too_small_for_grabcut_have_empty_or_whole_masks(side):
     images = torch.rand(2, 3, side, side)
     assert Probe(images, [0, 1]).with_estimated_masks().masks.shape == (2, side, side)
+
+
+def test_the_object_inside_of_an_outline_is_found():
+    data = Squares(4, side=32)
+    for image, mask in zip(data.images, data.masks, strict=True):
+        region = torch.nn.functional.max_pool2d(mask[None].float(), 5, 1, 2)[0] > 0
+        found = refined_mask(image, region)
+        assert not (found & ~region).any()
+        assert float((found & mask).sum() / (found | mask).sum()) > 0.85
+        assert torch.equal(refined_mask(image, region), found)
+    everything = torch.ones(32, 32, dtype=torch.bool)
+    assert refined_mask(data.images[0], everything).all()  # no background to learn from
+    assert not refined_mask(data.images[0], ~everything).any()

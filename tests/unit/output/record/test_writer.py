@@ -213,3 +213,28 @@ def test_recording_draws_nothing_from_the_global_streams(tmp_path):
     run.begin()
     run.recorder.add(evaluation)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_each_image_has_a_fingerprint_which_older_records_lack(tmp_path):
+    run = Run(tmp_path)
+    run.evaluate(0)
+    probe = run.monitor.probe
+    assert read_run(tmp_path)[0].image_fingerprints == probe.image_fingerprints
+    lines = run.recorder.path.read_text().splitlines()
+    header = json.loads(lines[0])
+    del header["image_fingerprints"]
+    run.recorder.path.write_text("\n".join([json.dumps(header), *lines[1:]]) + "\n")
+    assert read_run(tmp_path)[0].image_fingerprints == ()
+    run.begin()  # a newer version goes on with an older one's record
+    run.evaluate(1)
+    (record,) = read_run(tmp_path)
+    assert [each.epoch for each in record.evaluations] == [0, 1]
+
+
+@pytest.mark.parametrize("wrong", [7, [7], ["a"]])
+def test_fingerprints_that_fit_no_probe_are_refused(tmp_path, wrong):
+    run = Run(tmp_path)
+    header = json.loads(run.recorder.path.read_text())
+    run.recorder.path.write_text(json.dumps(header | {"image_fingerprints": wrong}) + "\n")
+    with pytest.raises(ValueError, match="image_fingerprints"):
+        read_run(tmp_path)
