@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +14,12 @@ from torch import Tensor
 
 from lightning_cam.probe.columns import is_integer, plain
 from lightning_cam.probe.regions import xyxy
-from lightning_cam.runtime.checks import as_class_indices, as_multi_label, check_images
+from lightning_cam.runtime.checks import (
+    as_class_indices,
+    as_mean_and_std,
+    as_multi_label,
+    check_images,
+)
 from lightning_cam.runtime.messages import describe
 
 PROBE_SIZE = 32  # images, by default
@@ -97,17 +101,12 @@ class Probe:
             "integer_dtype": integer_dtype,
             "ids": _checked_ids(ids, count),
             "class_names": names,
-            "mean": _checked_channels("mean", mean, channels),
-            "std": _checked_channels("std", std, channels),
         }
+        fields["mean"], fields["std"] = as_mean_and_std(mean, std, channels)
         fields["box_labels"] = _checked_box_labels(box_labels, fields["boxes"])
         fields["masks_estimated"] = fields["boxes"] is not None
         if fields["masks"] is not None:
             fields["masks_estimated"] = bool(masks_estimated)
-        if (fields["mean"] is None) != (fields["std"] is None):
-            raise ValueError("expected mean and std together, got only one of them")
-        if fields["std"] is not None and min(fields["std"]) <= 0:
-            raise ValueError(f"expected std above 0, got {fields['std']}")
         for name, value in fields.items():
             object.__setattr__(self, name, value)
 
@@ -323,28 +322,18 @@ def _checked_box_labels(
     return tuple(_own(torch.as_tensor(each, dtype=torch.long)) for each in labels)
 
 
+def numbered(count: int) -> tuple[str, ...]:
+    """Return the names of images that have none: numbers of two digits or more."""
+    digits = max(2, len(str(count - 1)))
+    return tuple(f"{i:0{digits}d}" for i in range(count))
+
+
 def _checked_ids(ids: Iterable[str] | None, count: int) -> tuple[str, ...]:
     if ids is None:
-        digits = max(2, len(str(count - 1)))
-        return tuple(f"{i:0{digits}d}" for i in range(count))
+        return numbered(count)
     names = tuple(str(i) for i in ids)
     if len(names) != count or len(set(names)) != count:
         raise ValueError(
             f"expected {count} different ids, got {len(set(names))} different of {len(names)}"
         )
     return names
-
-
-def _checked_channels(
-    what: str, values: Sequence[float] | float | None, channels: int
-) -> tuple[float, ...] | None:
-    if values is None:
-        return None
-    numbers = torch.as_tensor(values, dtype=torch.float32).flatten().tolist()
-    if not all(map(math.isfinite, numbers)):
-        raise ValueError(f"expected finite {what}, got {numbers}")
-    if len(numbers) == 1:
-        numbers = numbers * channels
-    if len(numbers) != channels:
-        raise ValueError(f"expected {what} for each of {channels} channels, got {len(numbers)}")
-    return tuple(numbers)

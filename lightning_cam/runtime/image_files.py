@@ -1,0 +1,183 @@
+"""From image files, arrays and PIL images of any kind to upright images of 8 bits or of floats."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+from lightning_cam.runtime.messages import describe
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+IMAGE_SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm",
+)  # fmt: skip
+MAX_8_BIT = 255.0
+_MAX_16_BIT = 65535.0
+_COLOR_CHANNELS = (1, 3, 4)
+
+
+def read_image(file: str | Path, *, whole: bool = True) -> Picture:
+    """Return an image, rotated by its EXIF orientation; only its header unless `whole`.
+
+    Raises:
+        ValueError: the file is no image, or cannot be read.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(file) as picture:
+            return upright(picture, str(file)) if whole else picture
+    except UnidentifiedImageError as error:
+        raise ValueError(f"expected an image, got {file}, which is not one") from error
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"cannot read the image {file}: {error}") from error
+
+
+def upright(picture: Picture, name: str) -> Picture:
+    """Return a PIL image as a copy, rotated by its EXIF orientation.
+
+    Raises:
+        ValueError: its file cannot be read; names it.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        turned = ImageOps.exif_transpose(picture)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"cannot read the image {name}: {error}") from error
+    return turned
+
+
+def picture_of(image: object, name: str) -> Picture:
+    """Return a PIL image, a file or an array as an upright PIL image of whatever mode.
+
+    Args:
+        image: a PIL image, the path of a file, or an array: (H, W), or (H, W, 3) or (H, W, 4) uint8
+            in the order red, green, blue.
+        name: of the image in messages.
+
+    Raises:
+        ValueError: a path without a file, a file that is no image, an array of another shape or
+            dtype.
+        TypeError: anything else.
+    """
+    from PIL import Image
+
+    if isinstance(image, Image.Image):
+        return upright(image, name)
+    if is_path(image):
+        path = Path(image)
+        if path.is_dir():
+            raise ValueError(
+                f"expected image files, got the folder {path}: give its files, such as "
+                f"sorted(Path({str(path)!r}).glob('*.jpg'))"
+            )
+        if not path.is_file():
+            raise ValueError(f"expected an image file, got {path}: no such file")
+        return read_image(path)
+    if hasattr(image, "__array_interface__"):
+        return _of_array(image, name)
+    raise TypeError(
+        f"expected a PIL image, a path or an array (H, W, 3) as {name}, got {describe(image)}"
+    )
+
+
+def is_path(image: object) -> TypeGuard[str | os.PathLike[str]]:
+    """Return whether something is the path of a file."""
+    return isinstance(image, (str, os.PathLike))
+
+
+def _of_array(array: Any, name: str) -> Picture:
+    import numpy as np
+    from PIL import Image
+
+    pixels = np.asarray(array)
+    if pixels.ndim == 3 and pixels.shape[2] == 1:  # noqa: PLR2004
+        pixels = pixels[:, :, 0]
+    flat = pixels.ndim == 2 and pixels.dtype.kind in "uif"  # noqa: PLR2004
+    colored = pixels.ndim == 3 and pixels.shape[2] in _COLOR_CHANNELS and pixels.dtype == np.uint8  # noqa: PLR2004
+    if not (flat or colored) or not pixels.size:
+        raise ValueError(
+            f"expected an array (H, W, 3) uint8, or (H, W), as {name}, got {describe(array)}. "
+            "Floats from 0 to 1: (array * 255).round().astype('uint8'); channels first: "
+            "array.transpose(1, 2, 0); for images as the model is fed them give one tensor "
+            "(B, C, H, W)."
+        )
+    if flat and pixels.dtype != np.uint8:
+        pixels = pixels.astype(np.float32 if pixels.dtype.kind == "f" else np.int32)
+    return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def as_8_bit(picture: Picture, channels: int, name: str) -> Picture:
+    """Return a PIL image in grey (mode L) or in colour (RGB), 8 bits per channel.
+
+    Palettes are resolved, an alpha channel is dropped as torchvision's data sets do it, and deep
+    images are scaled as `white_of` says.
+
+    Args:
+        picture: of any mode.
+        channels: 1 for grey, else 3.
+        name: of the image in messages.
+    """
+    import numpy as np
+    from PIL import Image
+
+    kind = "L" if channels == 1 else "RGB"
+    if is_deep(picture):
+        white = white_of(picture, name)
+        scaled = np.asarray(picture, dtype=np.float64) * (MAX_8_BIT / white)
+        picture = Image.fromarray(scaled.round().clip(0, MAX_8_BIT).astype(np.uint8))
+    return converted(picture, kind)
+
+
+def converted(picture: Picture, kind: str) -> Picture:
+    """Return a PIL image in another mode."""
+    if "transparency" in picture.info:  # in a palette; Pillow warns where it is dropped at once
+        picture = picture.convert("RGBA")
+    return picture.convert(kind)
+
+
+def is_deep(picture: Picture) -> bool:
+    """Return whether pixels are whole numbers of 16 or 32 bits, or floats."""
+    return bool(picture.mode[0] in "IF")
+
+
+def white_of(picture: Picture, name: str | Path) -> float:
+    """Return the value of white in a deep image, see `is_deep`.
+
+    Whole numbers are of 16 bits. Floats are in 0 to 1, or whole numbers of 8 or 16 bits that were
+    saved as floats; of another range nothing says which value is white.
+
+    Raises:
+        ValueError: pixels that are not finite, or of another range.
+    """
+    import numpy as np
+
+    pixels = np.asarray(picture)
+    check_finite(pixels, name)
+    low, high = float(pixels.min()), float(pixels.max())
+    floats = picture.mode == "F"
+    whole = not floats or bool((pixels == pixels.round()).all())
+    if floats and low >= 0 and high <= 1:
+        return 1.0
+    if low < 0 or high > _MAX_16_BIT or not whole:
+        raise ValueError(
+            f"expected floats from 0 to 1, or whole numbers of 8 or 16 bits, got pixels from "
+            f"{low:g} to {high:g} in {name}. Scale them, or save them as 8 or 16 bits."
+        )
+    return MAX_8_BIT if floats and high <= MAX_8_BIT else _MAX_16_BIT
+
+
+def check_finite(pixels: Any, name: str | Path) -> None:
+    """Raise ValueError where pixels are NaN or infinite."""
+    import numpy as np
+
+    wrong = pixels.size - int(np.isfinite(pixels).sum())
+    if wrong:
+        raise ValueError(
+            f"expected finite pixels, got {wrong} of {pixels.size} that are NaN or infinite in "
+            f"{name}"
+        )
