@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MAX_SHOWN = 16  # images in a contact sheet: some hundred KB in a notebook
 _MAX_WIDTH = 1400  # of the images side by side, in pixels
-_GAP = 4
+_GAP, _EDGE = 4, 12  # beside an image, and beside its map
 _WHITE = 255
 
 # Colours are those of the page around it, which may be light or dark.
@@ -30,7 +30,7 @@ _HTML = """\
 <div style="display:flex;flex-wrap:wrap;gap:12px">
 {%- for figure in figures %}
 <figure style="margin:0">
-<div style="display:flex;gap:4px">
+<div style="display:flex;flex-wrap:wrap;gap:4px">
 {%- for title, data in figure.tiles %}
 <div><img src="data:image/jpeg;base64,{{ data }}" alt="{{ title }}" style="display:block;\
 max-width:100%">{% if titled %}<div style="font-size:smaller;opacity:.75">{{ title }}</div>\
@@ -71,21 +71,26 @@ class ContactSheet:
         """What is left off, in words; empty where nothing is."""
         return f"and {self.left_off} more" if self.left_off else ""
 
-    def sheet(self) -> Pixels:
+    @property
+    def alt(self) -> str:
+        """What is shown, in a sentence."""
+        shown = "; ".join(", ".join(lines) for lines in self.texts)
+        return f"{' · '.join(self.maps)} of {shown}"
+
+    def picture(self) -> Pixels:
         """Return one image (H, W, 3) uint8 RGB: pairs side by side, or a column for each map."""
         heading = " · ".join(filter(None, (self.heading, self.note)))
         if len(self.maps) > 1:
             columns = [self.images, *self.maps.values()]
             return grid(columns, ["image", *self.maps], self.texts, heading)
         heading = " · ".join(filter(None, (*self.maps, heading)))
-        count, height = self.images.shape[:2]
-        gap = np.full((count, height, _GAP, 3), _WHITE, np.uint8)
-        strips = np.concatenate([self.images, *self._after(gap)], axis=2)
-        rows = -(-count // max(1, _MAX_WIDTH // strips.shape[2]))
-        return tiles(strips, self.texts, heading, across=-(-count // rows))
-
-    def _after(self, gap: Pixels) -> list[Pixels]:
-        return [part for maps in self.maps.values() for part in (gap, maps)]
+        parts = [
+            np.pad(each, ((0, 0), (0, 0), (0, gap), (0, 0)), constant_values=_WHITE)
+            for each, gap in ((self.images, _GAP), *((maps, _EDGE) for maps in self.maps.values()))
+        ]
+        strips = np.concatenate(parts, axis=2)
+        rows = -(-len(strips) // max(1, _MAX_WIDTH // strips.shape[2]))
+        return tiles(strips, self.texts, heading, across=-(-len(strips) // rows))
 
     def html(self) -> str:
         """Return HTML that needs nothing else, with images inside it and all text escaped."""

@@ -62,12 +62,7 @@ def picture_of(image: object, name: str) -> Picture:
     Raises:
         ValueError: a path without a file, a file that is no image, an array of another shape or
             dtype.
-        TypeError: anything else.
     """
-    from PIL import Image
-
-    if isinstance(image, Image.Image):
-        return upright(image, name)
     if is_path(image):
         path = Path(image)
         if path.is_dir():
@@ -78,11 +73,19 @@ def picture_of(image: object, name: str) -> Picture:
         if not path.is_file():
             raise ValueError(f"expected an image file, got {path}: no such file")
         return read_image(path)
-    if hasattr(image, "__array_interface__"):
-        return _of_array(image, name)
-    raise TypeError(
-        f"expected a PIL image, a path or an array (H, W, 3) as {name}, got {describe(image)}"
-    )
+    return upright(image, name) if is_pil(image) else _of_array(image, name)
+
+
+def is_image(image: object) -> bool:
+    """Return whether something is of a type that `picture_of` takes."""
+    return is_path(image) or is_pil(image) or hasattr(image, "__array_interface__")
+
+
+def is_pil(image: object) -> TypeGuard[Picture]:
+    """Return whether something is a PIL image."""
+    from PIL import Image
+
+    return isinstance(image, Image.Image)
 
 
 def is_path(image: object) -> TypeGuard[str | os.PathLike[str]]:

@@ -12,7 +12,7 @@ def result(rows, first=0):
     rows = torch.tensor(rows)
     images = int(rows.max()) + 1 - first
     maps = torch.arange(len(rows) * 4.0).view(-1, 2, 2)
-    return CAMResult({KEY: maps}, torch.rand(images, 3), rows % 3, rows)
+    return CAMResult({KEY: maps}, torch.rand(images, 3), rows % 3, rows, first)
 
 
 def test_maps_are_found_by_method_and_layer():
@@ -30,7 +30,7 @@ def test_dropping_images_keeps_the_numbers_of_the_others():
 
 
 def test_dropping_images_of_a_part_counts_from_its_first():
-    kept = result([3, 4, 4, 5], first=3).drop_first(2, start=3)
+    kept = result([3, 4, 4, 5], first=3).drop_first(2)
     assert kept.rows.tolist() == [5]
     assert kept.logits.shape == (1, 3)
 
