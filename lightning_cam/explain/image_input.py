@@ -15,7 +15,7 @@ from lightning_cam.explain.transforms import Transform, apply, measured_scale, t
 from lightning_cam.probe.probe import numbered
 from lightning_cam.runtime.checks import Channels, as_mean_and_std, check_images
 from lightning_cam.runtime.forward_context import ForwardContext
-from lightning_cam.runtime.image_files import as_8_bit, is_image, is_path, is_pil, picture_of
+from lightning_cam.runtime.image_files import as_8_bit, check_image, is_path, is_pil, picture_of
 from lightning_cam.runtime.messages import describe
 from lightning_cam.runtime.model_state import isolated_rng
 
@@ -112,16 +112,15 @@ def _several(images: Any) -> list[Any]:
     single = is_path(images) or is_pil(images)
     if isinstance(images, (bytes, Mapping)) or not (single or isinstance(images, Iterable)):
         raise TypeError(f"{wanted}, got {describe(images)}")
-    if is_image(images) and not single:
+    if hasattr(images, "__array_interface__") and not single:
         single = images.ndim < _BATCH_NDIM
     several = [images] if single else list(images)
     if not several:
         raise ValueError(f"{wanted}, got none")
     if any(isinstance(each, Tensor) for each in several):
         raise TypeError(f"{wanted}, got several tensors: give torch.stack(images)")
-    for each in several:
-        if not is_image(each):
-            raise TypeError(f"{wanted}, got a {type(images).__name__} with {describe(each)}")
+    for n, each in enumerate(several):
+        check_image(each, f"image {n}")
     return several
 
 

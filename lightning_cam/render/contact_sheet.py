@@ -27,6 +27,10 @@ _WHITE = 255
 _HTML = """\
 <div>
 {%- if heading %}<div style="font-weight:600;margin:4px 0">{{ heading }}</div>{% endif %}
+{%- if facts %}<div style="display:flex;flex-wrap:wrap;gap:2px 16px;margin:4px 0">
+{%- for name, value in facts %}<span>{{ name }} <b>{{ value }}</b></span>{% endfor %}
+</div>{% endif %}
+{%- for line in notes %}<div style="margin:4px 0">{{ line }}</div>{% endfor %}
 <div style="display:flex;flex-wrap:wrap;gap:12px">
 {%- for figure in figures %}
 <figure style="margin:0">
@@ -58,6 +62,8 @@ class ContactSheet:
         texts: the lines of text of each.
         heading: text above all, empty for none.
         left_off: how many more there are, which are not shown.
+        facts: names and values, in HTML only.
+        notes: lines of text below these.
     """
 
     images: Pixels
@@ -65,6 +71,8 @@ class ContactSheet:
     texts: Sequence[Sequence[str]]
     heading: str = ""
     left_off: int = 0
+    facts: Sequence[tuple[str, str]] = ()
+    notes: Sequence[str] = ()
 
     @property
     def note(self) -> str:
@@ -109,7 +117,12 @@ class ContactSheet:
         titled = len(self.maps) > 1
         heading = self.heading if titled else " · ".join(filter(None, (*self.maps, self.heading)))
         html: str = _template().render(
-            figures=figures, heading=heading, titled=titled, note=self.note
+            figures=figures,
+            heading=heading,
+            titled=titled,
+            facts=self.facts,
+            notes=self.notes,
+            note=self.note,
         )
         return html
 

@@ -16,7 +16,7 @@ IMAGE_SUFFIXES = (
 )  # fmt: skip
 MAX_8_BIT = 255.0
 _MAX_16_BIT = 65535.0
-_COLOR_CHANNELS = (1, 3, 4)
+_FLAT_NDIM, _COLOR_NDIM = 2, 3
 
 
 def read_image(file: str | Path, *, whole: bool = True) -> Picture:
@@ -51,17 +51,46 @@ def upright(picture: Picture, name: str) -> Picture:
     return turned
 
 
-def picture_of(image: object, name: str) -> Picture:
-    """Return a PIL image, a file or an array as an upright PIL image of whatever mode.
+def check_image(image: object, name: str) -> None:
+    """Raise unless something is a path, a PIL image or an array that `picture_of` takes.
 
     Args:
-        image: a PIL image, the path of a file, or an array: (H, W), or (H, W, 3) or (H, W, 4) uint8
-            in the order red, green, blue.
+        image: whatever the user gave.
         name: of the image in messages.
 
     Raises:
-        ValueError: a path without a file, a file that is no image, an array of another shape or
-            dtype.
+        ValueError: an array of another shape or dtype.
+        TypeError: anything else.
+    """
+    import numpy as np
+
+    if is_path(image) or is_pil(image):
+        return
+    if not hasattr(image, "__array_interface__"):
+        raise TypeError(
+            f"expected a PIL image, a path or an array (H, W, 3) as {name}, got {describe(image)}"
+        )
+    pixels = _without_axis(np.asarray(image))
+    flat = pixels.ndim == _FLAT_NDIM and pixels.dtype.kind in "uif"
+    colored = pixels.ndim == _COLOR_NDIM and pixels.shape[2] in (3, 4) and pixels.dtype == np.uint8
+    if not pixels.size or not (flat or colored):
+        raise ValueError(
+            f"expected an array (H, W, 3) uint8, or (H, W), as {name}, got {describe(image)}. "
+            "Floats from 0 to 1: (array * 255).round().astype('uint8'); channels first: "
+            "array.transpose(1, 2, 0); images as the model is fed them: one tensor (B, C, H, W)."
+        )
+
+
+def picture_of(image: Any, name: str) -> Picture:
+    """Return a PIL image, a file or an array as an upright PIL image of whatever mode.
+
+    Args:
+        image: what `check_image` passes: a PIL image, the path of a file, or an array, (H, W), or
+            (H, W, 3) or (H, W, 4) uint8 in the order red, green, blue.
+        name: of the image in messages.
+
+    Raises:
+        ValueError: a path without a file, or a file that is no image.
     """
     if is_path(image):
         path = Path(image)
@@ -73,12 +102,7 @@ def picture_of(image: object, name: str) -> Picture:
         if not path.is_file():
             raise ValueError(f"expected an image file, got {path}: no such file")
         return read_image(path)
-    return upright(image, name) if is_pil(image) else _of_array(image, name)
-
-
-def is_image(image: object) -> bool:
-    """Return whether something is of a type that `picture_of` takes."""
-    return is_path(image) or is_pil(image) or hasattr(image, "__array_interface__")
+    return upright(image, name) if is_pil(image) else _of_array(image)
 
 
 def is_pil(image: object) -> TypeGuard[Picture]:
@@ -93,25 +117,20 @@ def is_path(image: object) -> TypeGuard[str | os.PathLike[str]]:
     return isinstance(image, (str, os.PathLike))
 
 
-def _of_array(array: Any, name: str) -> Picture:
+def _of_array(array: Any) -> Picture:
     import numpy as np
     from PIL import Image
 
-    pixels = np.asarray(array)
-    if pixels.ndim == 3 and pixels.shape[2] == 1:  # noqa: PLR2004
-        pixels = pixels[:, :, 0]
-    flat = pixels.ndim == 2 and pixels.dtype.kind in "uif"  # noqa: PLR2004
-    colored = pixels.ndim == 3 and pixels.shape[2] in _COLOR_CHANNELS and pixels.dtype == np.uint8  # noqa: PLR2004
-    if not (flat or colored) or not pixels.size:
-        raise ValueError(
-            f"expected an array (H, W, 3) uint8, or (H, W), as {name}, got {describe(array)}. "
-            "Floats from 0 to 1: (array * 255).round().astype('uint8'); channels first: "
-            "array.transpose(1, 2, 0); for images as the model is fed them give one tensor "
-            "(B, C, H, W)."
-        )
-    if flat and pixels.dtype != np.uint8:
+    pixels = _without_axis(np.asarray(array))
+    if pixels.dtype != np.uint8:
         pixels = pixels.astype(np.float32 if pixels.dtype.kind == "f" else np.int32)
     return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def _without_axis(pixels: Any) -> Any:
+    """Return (H, W) for (H, W, 1)."""
+    single = pixels.ndim == _COLOR_NDIM and pixels.shape[2] == 1
+    return pixels[:, :, 0] if single else pixels
 
 
 def as_8_bit(picture: Picture, channels: int, name: str) -> Picture:
