@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[np.uint8]
 
-_LONGEST = 320  # pixels of an image in a contact sheet
+_FEW = 4  # images that are drawn large in a contact sheet
+_LONGEST, _LONGEST_OF_MANY = 320, 224  # pixels of such an image, and of one of more
 
 
 class DrawableMaps:
@@ -196,7 +197,8 @@ class DrawableMaps:
         from lightning_cam.render.contact_sheet import thumbnail_size
 
         shown = self._shown(MAX_SHOWN)
-        size = thumbnail_size(*picture_size(*shown.shape[2:]), _LONGEST)
+        longest = _LONGEST if len(shown) <= _FEW else _LONGEST_OF_MANY
+        size = thumbnail_size(*picture_size(*shown.shape[2:]), longest)
         maps = {key: values[:MAX_SHOWN] for key, values in self.maps.items()}
         flat = torch.stack([is_flat(values) for values in maps.values()]).all(dim=0).tolist()
         texts = [

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from lightning_cam.output.panels.scene import DisplayedProbe
     from lightning_cam.render import ContactSheet
 
+_MAX_LISTED = 4  # metrics in the short form
+
 MapKey: TypeAlias = "tuple[str, str]"  # method and layer
 
 
@@ -103,8 +105,9 @@ class Evaluation:
         if self.failed:
             return f"Evaluation({time}: failed)"
         maps = ", ".join("@".join(key) for key in self.maps)
-        facts = "".join(f", {name} {value}" for name, value in self._headline())
-        alerts = f", {len(self.alerts)} alerts" if self.alerts else ""
+        facts = "".join(f", {name} {value}" for name, value in self._headline()[:_MAX_LISTED])
+        count = len(self.alerts)
+        alerts = f", {count} alert{'s' * (count != 1)}" if count else ""
         return f"Evaluation({time}: {len(self.snapshot.rows)} maps of {maps}{facts}{alerts})"
 
     def _repr_html_(self) -> str | None:

@@ -12,7 +12,7 @@ from lightning_cam.render.contact_sheet import thumbnail_size
 if TYPE_CHECKING:
     from lightning_cam.output.protocols import Snapshot
 
-_LONGEST = 224  # pixels of an image
+_LONGEST = 144  # pixels of an image; sixteen pairs fit on a screen
 
 
 def contact_sheet(displayed: DisplayedProbe, snapshot: Snapshot) -> ContactSheet:
