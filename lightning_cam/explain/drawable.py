@@ -137,11 +137,16 @@ class DrawableMaps:
     # --- what is drawn ----------------------------------------------------------------------------
 
     def lines(self, n: int) -> list[str]:
-        """Return the text of a map: the class that is predicted, and before it that explained."""
+        """Return the text of a map: the predicted class, before it the explained one if another.
+
+        Where images may have several labels, of which none is the predicted one, the explained one.
+        """
         row, explained = int(self.rows[n]) - self.first, int(self.classes[n])
         if not self.logits.shape[1]:
             return [self.name_of(explained)] if explained >= 0 else []
         chances = probabilities(self.logits[row : row + 1], multi_label=self.multi_label)[0]
+        if self.multi_label and explained >= 0:
+            return [f"{self.name_of(explained)} · {float(chances[explained]):.0%}"]
         predicted = int(predictions(self.logits[row : row + 1]))
         lines = [f"predicted {self.name_of(predicted)} · {float(chances[predicted]):.0%}"]
         if explained not in (-1, predicted):

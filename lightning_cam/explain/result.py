@@ -57,6 +57,8 @@ class CAMResult(DrawableMaps):
         """
         if key in self.maps:
             return self.maps[key]
+        if not isinstance(key, str) and not (isinstance(key, tuple) and len(key) == 2):  # noqa: PLR2004
+            raise _UnknownMapError(f"expected a method, or a method and a layer, got {key!r}")
         found = self.keys_of(key) if isinstance(key, str) else self.keys_of(*key)
         if len(found) > 1:
             layers = ", ".join(repr(layer) for _, layer in found)
