@@ -1,5 +1,6 @@
 """The notebooks run as they are, and the outputs that are stored in them are those of a run."""
 
+import itertools
 import re
 import warnings
 from pathlib import Path
@@ -24,8 +25,9 @@ def outputs_of(cells):
 
 
 def kinds_of(cells):
-    """Return the kinds of all outputs."""
-    return [(output.output_type, sorted(output.get("data", {}))) for output in outputs_of(cells)]
+    """Return the kinds of all outputs; what a cell prints may come in several parts."""
+    kinds = [(output.output_type, sorted(output.get("data", {}))) for output in outputs_of(cells)]
+    return [kind for kind, _ in itertools.groupby(kinds)]
 
 
 def text_of(cells):
