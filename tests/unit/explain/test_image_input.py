@@ -133,3 +133,18 @@ def test_images_of_several_sizes_are_refused():
     images = [PIXELS, PIXELS[:20]]
     with pytest.raises(ValueError, match=r"\(3, 30, 40\) for 00 and \(3, 20, 40\) for 01.*Crop"):
         model_input(ConvNet(), images, ToTensor())
+
+
+@pytest.mark.slow
+def test_a_hugging_face_model_takes_its_processor():
+    transformers = pytest.importorskip("transformers")
+    names = {0: "ant", 1: "bee", 2: "owl"}
+    labels = {"id2label": names, "label2id": {name: label for label, name in names.items()}}
+    config = transformers.ResNetConfig(embedding_size=4, hidden_sizes=[4], depths=[1], **labels)
+    model = transformers.ResNetForImageClassification(config)
+    processor = transformers.ViTImageProcessor(size={"height": 32, "width": 48})
+    found = compute_cams(model, [PIXELS, PIXELS], "owl", transform=processor)
+    assert found.images.shape == (2, 3, 32, 48)
+    assert found.mean == pytest.approx((0.5,) * 3)
+    assert found.classes.tolist() == [2, 2]
+    assert "owl" in found.lines(0)[0]

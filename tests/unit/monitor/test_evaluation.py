@@ -9,7 +9,7 @@ import torch
 from helpers.nets import ConvNet
 from helpers.recorded_run import probe_of
 
-from lightning_cam import CAMMonitor, Threshold, render
+from lightning_cam import CAMMonitor, Probe, Threshold, render
 from lightning_cam.monitor import Evaluation, Snapshot
 from lightning_cam.monitor.diagnostics import Diagnostics
 
@@ -85,3 +85,18 @@ def test_images_are_drawn_with_their_maps(evaluation):
     ).numpy()
     inside = (slice(None), slice(3, -3), slice(3, -3))  # flat maps have a frame
     assert np.abs(maps[inside].astype(int) - expected[inside]).max() <= 1
+
+
+@pytest.mark.parametrize("num_pictures", [0, 3])
+def test_images_are_shown_also_where_fewer_are_logged(num_pictures):
+    monitor = CAMMonitor(probe_of(5), num_pictures=num_pictures, method=["gradcam", "hirescam"])
+    html = monitor.evaluate(ConvNet())._repr_html_()
+    assert (html.count("<figure"), html.count("<img")) == (5, 15)
+
+
+def test_several_labels_have_a_map_each():
+    labels = torch.tensor([[1, 0, 1], [0, 1, 0]])
+    probe = Probe(torch.rand(2, 3, 8, 8), labels, class_names=["ant", "bee", "owl"])
+    html = CAMMonitor(probe).evaluate(ConvNet())._repr_html_()
+    assert html.count("<figure") == 3
+    assert [name in html for name in ("ant<br>00", "owl<br>00", "bee<br>01")] == [True] * 3
