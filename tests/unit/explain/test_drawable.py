@@ -1,6 +1,7 @@
 """Drawing a `CAMResult`: overlays, text, files, and what a notebook shows."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -148,7 +149,7 @@ def test_hostile_names_stay_in_the_folder(result, tmp_path):
     images, several = torch.rand(1, 3, 8, 8), torch.ones(1, len(NAMES), dtype=torch.bool)
     model = ConvNet(len(NAMES))
     found = compute_cams(model, images, MultiLabelTarget(several), class_names=NAMES)
-    object.__setattr__(found, "ids", ("../../escape.png",))
+    found = replace(found, ids=("../../escape.x",))
     paths = found.save(tmp_path / "cams")
     assert len(set(paths)) == len(NAMES)
     assert {path.parent for path in paths} == {tmp_path / "cams"}
