@@ -135,7 +135,7 @@ def test_images_of_several_sizes_are_refused():
         model_input(ConvNet(), images, ToTensor())
 
 
-@pytest.mark.slow
+@pytest.mark.zoo  # importing the library takes longest
 def test_a_hugging_face_model_takes_its_processor():
     transformers = pytest.importorskip("transformers")
     names = {0: "ant", 1: "bee", 2: "owl"}
