@@ -12,7 +12,6 @@ from lightning_cam.cli import options
 from lightning_cam.cli.console import note, progress, say
 from lightning_cam.cli.images import find_images, preparation
 from lightning_cam.cli.paths import check_folder
-from lightning_cam.runtime.messages import unknown_name
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -88,6 +87,7 @@ def run(args: argparse.Namespace) -> None:
     from lightning_cam.cli.models import expected_input, is_import_path
     from lightning_cam.cli.overlays import Drawing
     from lightning_cam.explain.methods import resolve_methods
+    from lightning_cam.explain.modules import channels_of
     from lightning_cam.render import check_colormap
 
     methods = [method.name for method in resolve_methods(options.method_names(args.method))]
@@ -97,15 +97,20 @@ def run(args: argparse.Namespace) -> None:
     if checkpoint is None and not args.pretrained and not is_import_path(args.model):
         note("the weights are random: give --checkpoint FILE or --pretrained")
     expected = expected_input(args.model, model)
-    ready = preparation(args, expected, args.channels or model_loading.channels_of(model))
+    ready = preparation(args, expected, args.channels or channels_of(model))
     blank = torch.zeros(1, len(ready.mean), *ready.size, device=_device(model))
     num_classes = model_loading.tried(model, blank)
     names = model_loading.class_names(args.classes, expected.class_names, num_classes)
     target = _class_index(args.wanted, names)
     note(_preparation_text(ready))
-    drawing = Drawing(names, ready, args.colormap, args.alpha, args.plain, args.separate)
-    layers = options.layer_names(args.layer)
-    _explain(model, files, drawing, args, {"method": methods, "layers": layers, "targets": target})
+    drawing = Drawing(ready, args.colormap, args.alpha, args.plain, args.separate)
+    chosen = {
+        "method": methods,
+        "layers": options.layer_names(args.layer),
+        "targets": target,
+        "class_names": names or (),
+    }
+    _explain(model, files, drawing, args, chosen)
 
 
 def _preparation_text(ready: Preparation) -> str:
@@ -123,18 +128,15 @@ def _class_index(wanted: str | None, names: Sequence[str] | None) -> int | None:
     """Return the class of a name, else of an index; None for the predicted one."""
     if wanted is None:
         return None
-    found = [index for index, name in enumerate(names or ()) if name == wanted]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise ValueError(f"{wanted!r} is the name of classes {found}: give an index")
-    if wanted.isdecimal():
+    if wanted.isdecimal() and wanted not in (names or ()):
         return int(wanted)
+    from lightning_cam.explain.targets.resolve import class_index
+
     if names is None:
         raise ValueError(
             f"expected --class as an index, as no names are known (--classes FILE), got {wanted!r}"
         )
-    raise ValueError(unknown_name("class", wanted, names, list_all=False))
+    return class_index(wanted, names)
 
 
 def _explain(
@@ -147,7 +149,7 @@ def _explain(
     """Compute and write batch by batch, then raise ValueError for images that cannot be read."""
     import torch
 
-    from lightning_cam.cli.overlays import lines, pictures
+    from lightning_cam.cli.overlays import pictures
     from lightning_cam.explain.engine import compute_cams
 
     stems, paths = _stems(files), list(files)
@@ -163,7 +165,7 @@ def _explain(
         drawn = pictures(images, result, list(tensors), drawing)
         for n, (path, made) in enumerate(zip(tensors, drawn, strict=True)):
             written = _write(made, args.out / stems[path])
-            about = " · ".join(lines(n, result, drawing.names))
+            about = " · ".join(result.lines(n))
             say(f"{path}  {about}  -> {', '.join(written)}")
     if unreadable:
         listed = "; ".join(unreadable)

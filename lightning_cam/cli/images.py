@@ -9,13 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightning_cam.runtime.image_files import (
+    IMAGE_SUFFIXES,
+    MAX_8_BIT,
+    check_finite,
+    converted,
+    is_deep,
+    read_image,
+    white_of,
+)
+
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
     from torch import Tensor
-
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-_MAX_16_BIT = 65535.0
-_MAX_8_BIT = 255.0
 
 
 @dataclass(frozen=True)
@@ -44,10 +50,12 @@ class Preparation:
         import torch
 
         picture = read_image(file)
-        deep = picture.mode[0] in "IF"  # whole numbers of 16 or 32 bits, or floats
-        kind = "F" if deep else "L" if len(self.mean) == 1 else "RGB"
-        picture = (picture.convert("I") if picture.mode[0] == "I" else picture).convert(kind)
-        most = _white_of(file, picture) if deep else _MAX_8_BIT
+        if is_deep(picture):
+            most = white_of(picture, file)
+            picture = (picture.convert("I") if picture.mode[0] == "I" else picture).convert("F")
+        else:
+            most = MAX_8_BIT
+            picture = converted(picture, "L" if len(self.mean) == 1 else "RGB")
         pixels = np.atleast_3d(np.array(self._fitted(picture), dtype=np.float32)) / most
         tensor = torch.from_numpy(pixels).permute(2, 0, 1).clamp(0, 1)
         mean, std = (torch.tensor(each).view(-1, 1, 1) for each in (self.mean, self.std))
@@ -63,8 +71,8 @@ class Preparation:
         from lightning_cam.probe.annotations.regions import object_pixels
 
         pixels = np.array(read_image(file))  # of a palette image the indices
-        _check_finite(file, pixels)
-        marked = Image.fromarray((object_pixels(pixels) * _MAX_8_BIT).astype(np.uint8))
+        check_finite(pixels, file)
+        marked = Image.fromarray((object_pixels(pixels) * MAX_8_BIT).astype(np.uint8))
         return torch.from_numpy(np.array(self._fitted(marked, sharp=True)) > 0)
 
     def _fitted(self, picture: Picture, *, sharp: bool = False) -> Picture:
@@ -75,43 +83,6 @@ class Preparation:
         if self.fit == "crop":
             return ImageOps.fit(picture, width_first, how)
         return picture.resize(width_first, how)
-
-
-def _white_of(file: Path, picture: Picture) -> float:
-    """Return the value of white in an image of mode F, as its file has it.
-
-    Whole numbers of mode I are of 16 bits. Floats are in 0 to 1, or whole numbers of 8 or 16 bits
-    that were saved as floats; of another range nothing says which value is white.
-
-    Raises:
-        ValueError: pixels that are not finite, or of another range.
-    """
-    import numpy as np
-
-    pixels = np.asarray(picture)
-    _check_finite(file, pixels)
-    low, high = float(pixels.min()), float(pixels.max())
-    floats = read_image(file, whole=False).mode == "F"
-    whole = not floats or bool((pixels == pixels.round()).all())
-    if floats and low >= 0 and high <= 1:
-        return 1.0
-    if low < 0 or high > _MAX_16_BIT or not whole:
-        raise ValueError(
-            f"expected floats from 0 to 1, or whole numbers of 8 or 16 bits, got pixels from "
-            f"{low:g} to {high:g} in {file}. Scale them, or save them as 8 or 16 bits."
-        )
-    return _MAX_8_BIT if floats and high <= _MAX_8_BIT else _MAX_16_BIT
-
-
-def _check_finite(file: Path, pixels: Any) -> None:
-    import numpy as np
-
-    wrong = pixels.size - int(np.isfinite(pixels).sum())
-    if wrong:
-        raise ValueError(
-            f"expected finite pixels, got {wrong} of {pixels.size} that are NaN or infinite in "
-            f"{file}"
-        )
 
 
 def preparation(args: argparse.Namespace, expected: Any, channels: int) -> Preparation:
@@ -173,27 +144,8 @@ def find_images(places: Iterable[str | Path], *, but: Path | None = None) -> dic
 
 def _walk(folder: Path) -> list[Path]:
     walked = (Path(at) / name for at, _, names in os.walk(folder) for name in names)
-    return sorted(p for p in walked if p.suffix.lower() in _SUFFIXES and p.name[0] != ".")
+    return sorted(p for p in walked if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != ".")
 
 
 def _within(path: Path, folder: Path) -> bool:
     return folder.resolve() in path.resolve().parents
-
-
-def read_image(file: Path, *, whole: bool = True) -> Picture:
-    """Return an image, rotated by its EXIF orientation; only its header unless `whole`.
-
-    Raises:
-        ValueError: the file is no image, or cannot be read.
-    """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with Image.open(file) as picture:
-            if not whole:
-                return picture
-            return ImageOps.exif_transpose(picture)
-    except UnidentifiedImageError as error:
-        raise ValueError(f"expected an image, got {file}, which is not one") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"cannot read the image {file}: {error}") from error

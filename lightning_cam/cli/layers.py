@@ -43,10 +43,10 @@ def run(args: argparse.Namespace) -> None:
     """Print the table."""
     import torch
 
-    from lightning_cam.cli.model_loading import channels_of, tried
+    from lightning_cam.cli.model_loading import tried
     from lightning_cam.cli.models import build_model, expected_input
     from lightning_cam.explain.candidate_layers import candidate_layers, choose_layer
-    from lightning_cam.explain.modules import unwrap
+    from lightning_cam.explain.modules import channels_of, unwrap
     from lightning_cam.explain.targets import ClassTarget
 
     model = unwrap(build_model(args.model)).eval()

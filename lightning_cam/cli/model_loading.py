@@ -105,12 +105,6 @@ def device_of(name: str | None) -> torch.device:
     return device
 
 
-def channels_of(model: nn.Module) -> int:
-    """Return the channels that the model's first convolution takes, 3 where it has none."""
-    first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
-    return 1 if first is not None and first.in_channels == 1 else 3
-
-
 def tried(model: nn.Module, images: Tensor) -> int | None:
     """Run the model once; return its number of classes, None where its output holds no logits.
 

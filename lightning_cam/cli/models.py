@@ -13,10 +13,10 @@ from typing import Any
 
 from torch import nn
 
+from lightning_cam.probe.class_names import IMAGENET_CLASSES, imagenet_names
 from lightning_cam.runtime.messages import unknown_name
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_IMAGENET_CLASSES = 1000
 _TIMM = "timm:"
 
 
@@ -90,7 +90,7 @@ def expected_input(name: str, model: nn.Module) -> Expected:
         size=(height, width),
         mean=tuple(published.get("mean", IMAGENET_MEAN)),
         std=tuple(published.get("std", IMAGENET_STD)),
-        class_names=_imagenet_names() if count == _IMAGENET_CLASSES else None,
+        class_names=imagenet_names() if count == IMAGENET_CLASSES else None,
     )
 
 
@@ -215,12 +215,6 @@ def _timm_names() -> list[str]:
     except ImportError:
         return []
     return list(timm.list_models())
-
-
-def _imagenet_names() -> tuple[str, ...]:
-    from torchvision.models import ResNet18_Weights
-
-    return tuple(ResNet18_Weights.DEFAULT.meta["categories"])
 
 
 def _expected_by_torchvision(name: str) -> Expected:

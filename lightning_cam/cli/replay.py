@@ -136,9 +136,10 @@ def _probe(
     from lightning_cam.cli.images import preparation
     from lightning_cam.cli.models import expected_input
     from lightning_cam.cli.probes import Sampling, probe_from
+    from lightning_cam.explain.modules import channels_of
     from lightning_cam.probe.probe import PROBE_SIZE
 
-    channels = args.channels or model_loading.channels_of(model)
+    channels = args.channels or channels_of(model)
     arguments = checkpoint.get("datamodule_hyper_parameters")
     return probe_from(
         source,

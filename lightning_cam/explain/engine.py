@@ -12,14 +12,18 @@ from torch.nn import functional as F
 
 from lightning_cam.explain.attribution import AttributionBatch
 from lightning_cam.explain.capture import Site
+from lightning_cam.explain.image_input import Photographs, model_input
+from lightning_cam.explain.known_names import fitting_names, known_class_names
 from lightning_cam.explain.layers import LayersLike, resolve_layers
 from lightning_cam.explain.methods import Method, resolve_methods
 from lightning_cam.explain.model_call import Forward, ModelCall, Output, ScoresOption, adapt
 from lightning_cam.explain.modules import module_of, unwrap
 from lightning_cam.explain.outputs import find_logits
 from lightning_cam.explain.result import CAMResult, concatenate
-from lightning_cam.explain.targets import NoTarget, TargetLike, resolve_target
-from lightning_cam.runtime.checks import check_images
+from lightning_cam.explain.targets import MultiLabelTarget, NoTarget, TargetLike, resolve_target
+from lightning_cam.explain.targets.resolve import are_names
+from lightning_cam.explain.transforms import Transform
+from lightning_cam.runtime.checks import Channels
 from lightning_cam.runtime.chunking import default_chunk_size
 from lightning_cam.runtime.containers import tensors_in
 from lightning_cam.runtime.model_state import preserve_model_state
@@ -31,9 +35,10 @@ _TINY = torch.finfo(torch.float32).tiny
 
 def compute_cams(
     model: nn.Module,
-    images: Tensor,
+    images: Tensor | Photographs,
     targets: TargetLike = None,
     *,
+    transform: Transform | None = None,
     method: str | Method | Sequence[str | Method] = "gradcam",
     layers: LayersLike = "auto",
     chunk_size: int | None = None,
@@ -45,6 +50,9 @@ def compute_cams(
     forward: Forward | None = None,
     output: Output = None,
     scores: ScoresOption = "auto",
+    class_names: Sequence[str] | None = None,
+    mean: Channels = None,
+    std: Channels = None,
 ) -> CAMResult:
     """Compute class activation maps and leave the model as it was found.
 
@@ -53,10 +61,16 @@ def compute_cams(
     under `no_grad` and `inference_mode`, with frozen parameters, and on wrapped or compiled models.
 
     Args:
-        model: any module that maps images to logits, on the images' device.
-        images: (B, C, H, W) floating point, as the model expects them.
+        model: any module that maps images to logits; for a tensor on the images' device.
+        images: a tensor (B, C, H, W) floating point, as the model expects it; or a PIL image, the
+            path of an image file, an array (H, W, 3) uint8 or (H, W), or several of these, which
+            pass the transform and are moved to the model.
         targets: which score is explained: None or `"prediction"` for the predicted class, a class
-            index, (B,) class indices, or a function of the model's output that returns (B,) scores.
+            index or name, (B,) class indices or names, or a function of the model's output that
+            returns (B,) scores.
+        transform: from a PIL image to a tensor (C, H, W), such as that of the validation data; or
+            the torchvision weights that the model was loaded with. By default what the model
+            says, as timm's do. Not for a tensor.
         method: one or several names from `METHODS`; several share the pass.
         layers: `"auto"`, a name, glob, negative position or module, or several of these. `"auto"`
             takes the last spatial layer before the pooling that the score depends on.
@@ -75,14 +89,20 @@ def compute_cams(
             such as `"head.logits"`, or a function of the output; by default it is searched.
         scores: whether these are `"logits"` or `"probabilities"`; `"auto"` decides by the last
             operation and the values. Probabilities are explained by their logarithm.
+        class_names: by index, for drawing and for targets by name; by default those of the weights
+            given as transform, else those that the model says (Hugging Face, timm).
+        mean: per channel, that was subtracted from pixels in 0 to 1, for drawing; by default it is
+            measured on the transform.
+        std: per channel, that they were divided by, likewise.
 
     Returns:
-        A `CAMResult` with one tensor of maps per method and layer.
+        A `CAMResult` with one tensor of maps per method and layer. It refers to the images, so
+        that it can be drawn: `result.show()`.
 
     Raises:
         ValueError: unknown method or layer, a layer that does not run, has no height and width or
-            no influence on the score, images or targets of wrong shape, dtype or range, or an
-            output without logits.
+            no influence on the score, images or targets of wrong shape, dtype or range, an output
+            without logits, images that cannot be read, or photographs without a transform.
         TypeError: arguments of the wrong kind.
 
     Example:
@@ -96,12 +116,16 @@ def compute_cams(
         {('gradcam', '0'): (4, 16, 16), ('layercam', '0'): (4, 16, 16)}
     """
     methods = resolve_methods(method)
-    check_images(images)
+    model = unwrap(model)
+    given = model_input(model, images, transform, mean, std)
+    images = given.images
+    names = known_class_names(class_names, transform, model)
+    needed = bool(class_names) or are_names(targets)
     size = default_chunk_size(images, chunk_size)
-    target = resolve_target(targets, len(images))
+    target = resolve_target(targets, len(images), names)
     if all(each.class_free for each in methods) and targets is None:
         target = NoTarget()
-    model = adapt(unwrap(model), ModelCall(forward, output, scores))
+    model = adapt(model, ModelCall(forward, output, scores))
     modules: dict[str, nn.Module] = {}
     if any(each.place == "layer" for each in methods):
         modules = resolve_layers(model, images, target, layers)
@@ -123,7 +147,10 @@ def compute_cams(
             for batch in _split(whole, rows or slice(None), size)
         ]
     result = concatenate(parts)
-    return _with_fused_layers(result, methods) if fuse_layers else result
+    result = _with_fused_layers(result, methods) if fuse_layers else result
+    names = fitting_names(names, result.logits.shape[1], needed=needed)
+    multi_label = isinstance(target, MultiLabelTarget)
+    return replace(result, class_names=names, multi_label=multi_label, **given.part(rows))
 
 
 def _split(whole: AttributionBatch, rows: slice, size: int) -> Iterator[AttributionBatch]:
@@ -159,7 +186,8 @@ def _compute_batch(
                 maps[key] = maps[key] + share if key in maps else share
     scores = batch.clean.scores
     logits = _logits_or_empty(batch.class_scores(batch.clean.output), len(batch.images))
-    return CAMResult(maps, logits, scores.classes, scores.rows + batch.rows.start)
+    first = batch.rows.start
+    return CAMResult(maps, logits, scores.classes, scores.rows + first, first=first)
 
 
 def _compute_maps(

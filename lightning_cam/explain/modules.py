@@ -76,3 +76,9 @@ def every_name(model: nn.Module) -> dict[str, nn.Module]:
 def module_of(name: str) -> str:
     """Return the module's part of a site's name: `fpn` of `fpn[0]`, `relu` of `relu#1`."""
     return name if "*" in name else name.split("#", maxsplit=1)[0].split("[", maxsplit=1)[0]
+
+
+def channels_of(model: nn.Module) -> int:
+    """Return the channels that the model's first convolution takes, 3 where it has none."""
+    first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
+    return 1 if first is not None and first.in_channels == 1 else 3

@@ -117,12 +117,14 @@ class MapComputer:
             "fuse_layers": self._config.fuse_layers,
             "seed": self._config.seed,
             "rows": rows,
+            "class_names": (),  # nothing is drawn from these results
             **other,
         }
         count = len(images) if rows is None else len(range(len(images))[rows])
-        return self.chunk_size.run(
+        result = self.chunk_size.run(
             lambda size: compute_cams(model, images, chunk_size=size, **arguments), count
         )
+        return result.without_images()  # it is sent to other processes, and remembered
 
     def first_maps(
         self,

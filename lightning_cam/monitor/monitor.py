@@ -17,12 +17,13 @@ from lightning_cam.metrics.selection import MetricSelection
 from lightning_cam.monitor.config import MonitorConfig
 from lightning_cam.monitor.evaluation import Evaluation
 from lightning_cam.monitor.metric_names import is_comparison
+from lightning_cam.monitor.probe_outputs import probe_outputs
 from lightning_cam.monitor.probe_set import ProbeSet
 from lightning_cam.monitor.schedule import Schedule
 from lightning_cam.monitor.state_check import check_state, unusable
-from lightning_cam.output.run_files import ProbeHeader, run_folder
+from lightning_cam.output.run_files import run_folder
 from lightning_cam.output.scalars import LogScalars, ScalarLog
-from lightning_cam.output.writer import OutputWriter, ProbeOutput
+from lightning_cam.output.writer import OutputWriter
 from lightning_cam.runtime.distributed import DistributedContext
 from lightning_cam.runtime.errors import ErrorPolicy
 from lightning_cam.runtime.forward_context import ForwardContext
@@ -97,6 +98,7 @@ class CAMMonitor:
         self.schedule = Schedule(self.config.every_n_validations, self.config.max_overhead)
         self.alerts: list[Alert] = []
         self._draw = draw
+        self._latest: list[Evaluation] = []
         self._compares = True
         self._single = not isinstance(probe, Mapping)
         given = dict(probe) if isinstance(probe, Mapping) else {"probe": probe}
@@ -219,6 +221,7 @@ class CAMMonitor:
             with self.errors.suppress("the gap of two probes"):
                 evaluations = self.probe_set.gap.add_to(evaluations, update_rules=update_history)
         self.alerts += [alert for each in evaluations.values() for alert in each.alerts]
+        self._latest = list(evaluations.values())
         # Scalars before files: a failure to write on rank 0 must not keep it from a collective.
         self.scalars.log(
             self._metrics_of(evaluations),
@@ -232,6 +235,18 @@ class CAMMonitor:
             self._write(evaluations, step, forward_context, record=update_history)
         self.schedule.budget.spend(time.perf_counter() - started)
         return next(iter(evaluations.values())) if self._single and evaluations else evaluations
+
+    def show(self) -> None:
+        """Show the last evaluation, on rank 0: see `Evaluation.show`. A failure costs one warning.
+
+        Raises:
+            ValueError: nothing was evaluated yet.
+        """
+        if not self._latest:
+            raise ValueError("expected an evaluation to show, got none yet: call evaluate(model)")
+        for evaluation in self._latest if DistributedContext.current().rank == 0 else ():
+            with self.errors.suppress("showing an evaluation"):
+                evaluation.show()
 
     def start_batch(self, model: nn.Module, batch: Any) -> None:
         """Note what the model says of probe images in a batch; see `OutputCheck`."""
@@ -264,20 +279,7 @@ class CAMMonitor:
         *,
         record: bool,
     ) -> None:
-        outputs = []
-        for name, evaluation in evaluations.items():
-            if evaluation.failed:
-                continue
-            monitor = self._monitors[name]
-            with self.errors.suppress("the files and images of an evaluation"):
-                header = ProbeHeader(
-                    tag=monitor.tag,
-                    probe=monitor.probe,
-                    num_pictures=self.config.output_config.num_pictures,
-                    settings=self.config.settings(monitor.rules.rules),
-                    device=forward_context.to_model(monitor.probe.images[:1]).device,
-                )
-                outputs.append(ProbeOutput(header, evaluation, monitor.renderer_of(evaluation)))
+        outputs = probe_outputs(self._monitors, evaluations, self.errors, forward_context)
         alerts = [alert for each in evaluations.values() for alert in each.alerts]
         self._writer.write(
             self.log_dir,

@@ -88,7 +88,7 @@ def run_passes(
         if due.exchanges is not None:
             answers = due.exchanges.answers(model)
         return PassResults(
-            result.drop_first(shard.duplicates, shard.start),
+            result.drop_first(shard.duplicates),
             None if untrained is None else untrained[kept],
             None if divergences is None else divergences[:, kept],
             answers,

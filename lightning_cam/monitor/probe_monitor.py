@@ -32,6 +32,7 @@ from lightning_cam.monitor.schedule import noise_floor_due
 from lightning_cam.monitor.start_message import start_message
 from lightning_cam.monitor.state_check import check_probe_state
 from lightning_cam.output.panels.renderer import PanelRenderer
+from lightning_cam.output.panels.scene import DisplayedProbe
 from lightning_cam.probe.origin import ProbeOrigin
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ class ProbeMonitor:
         self._difference: str | None = None  # of the outputs; None before they were compared
         self.history = History()
         self._renderer = PanelRenderer(tag, probe, config.output_config)
+        # Of its own: the renderer draws in another thread.
+        self._displayed = DisplayedProbe(tag, probe, config.output_config)
         self._baselines: dict[str, float] | None = None
         self._noise_floor = math.nan
         self._target = target_of(probe, config)
@@ -176,6 +179,7 @@ class ProbeMonitor:
             per_image=measured.per_image,
             evidence=evidence,
             worst=worst_images(measured.per_image, result.rows, self.probe.ids),
+            displayed=self._displayed,
         )
 
     def run_diagnostics(self, model: nn.Module, forward_context: ForwardContext) -> Diagnostics:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from lightning_cam.explain.activation_maximization import check_activation_target
 from lightning_cam.explain.features import check_channels
 from lightning_cam.output.panels import PANELS
-from lightning_cam.render.colormaps import check_colormap
+from lightning_cam.render.colormaps import check_alpha, check_colormap
 from lightning_cam.runtime.checks import check_count
 from lightning_cam.runtime.messages import unknown_name
 
@@ -36,8 +36,7 @@ class OutputConfig:
     def __post_init__(self) -> None:
         check_count("num_pictures", self.num_pictures, least=0)
         check_colormap(self.colormap)
-        if not isinstance(self.alpha, (int, float)) or not 0 <= self.alpha <= 1:
-            raise ValueError(f"expected alpha between 0 and 1, got {self.alpha!r}")
+        check_alpha(self.alpha)
         if isinstance(self.panels, str):
             raise TypeError(f"expected panels as a list of names, got {self.panels!r}")
         for name in self.panels or ():

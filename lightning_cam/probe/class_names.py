@@ -12,6 +12,7 @@ _NUMBERS_OF_NAMES = ("class_to_idx", "label2id", "label_to_idx", "cat_to_idx")
 _NAMES_OF_NUMBERS = ("id2label", "idx_to_class", "idx_to_label", "label_map")
 _INNER = ("dataset", "datasets", "reader", "parser", "config", "hparams")  # timm's, Hugging Face's
 _MAX_DEPTH = 4
+IMAGENET_CLASSES = 1000
 
 
 def find_class_names(holder: Any, highest: int = -1) -> tuple[list[str], str] | None:
@@ -97,3 +98,24 @@ def _get(holder: Any, attribute: str) -> Any:
         return getattr(holder, attribute, None)
     except Exception:  # noqa: BLE001 - a property of the user's may raise anything
         return None
+
+
+def imagenet_names() -> tuple[str, ...]:
+    """Return the names of the 1000 classes of ImageNet, as torchvision's weights have them."""
+    from torchvision.models import ResNet18_Weights
+
+    return tuple(ResNet18_Weights.DEFAULT.meta["categories"])
+
+
+def class_names_of_model(model: Any) -> tuple[str, ...] | None:
+    """Return the names of a model's classes, by index, or None.
+
+    Those that it or its configuration holds, see `find_class_names`; of a timm model with the 1000
+    classes of its published weights those of ImageNet.
+    """
+    found = find_class_names(model)
+    if found is not None:
+        return tuple(found[0])
+    published = _get(model, "pretrained_cfg")
+    counts = {_get(model, "num_classes"), _get(published, "num_classes")} if published else set()
+    return imagenet_names() if counts == {IMAGENET_CLASSES} else None

@@ -18,13 +18,12 @@ from lightning_cam.probe.drawn_masks import DrawnMasks, fingerprints_of, read_ma
 from lightning_cam.probe.probe_checks import (
     checked_box_labels,
     checked_boxes,
-    checked_channels,
     checked_ids,
     checked_masks,
     checked_targets,
     own,
 )
-from lightning_cam.runtime.checks import check_images
+from lightning_cam.runtime.checks import as_mean_and_std, check_images
 
 PROBE_SIZE = 32  # images, by default
 
@@ -108,17 +107,12 @@ class Probe:
             "integer_dtype": integer_dtype,
             "ids": checked_ids(ids, count),
             "class_names": names,
-            "mean": checked_channels("mean", mean, channels),
-            "std": checked_channels("std", std, channels),
         }
+        fields["mean"], fields["std"] = as_mean_and_std(mean, std, channels)
         fields["box_labels"] = checked_box_labels(box_labels, fields["boxes"])
         fields["masks_estimated"] = fields["boxes"] is not None
         if fields["masks"] is not None:
             fields["masks_estimated"] = bool(masks_estimated)
-        if (fields["mean"] is None) != (fields["std"] is None):
-            raise ValueError("expected mean and std together, got only one of them")
-        if fields["std"] is not None and min(fields["std"]) <= 0:
-            raise ValueError(f"expected std above 0, got {fields['std']}")
         for name, value in fields.items():
             object.__setattr__(self, name, value)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -99,30 +98,19 @@ def checked_box_labels(
     return tuple(own(torch.as_tensor(each, dtype=torch.long)) for each in labels)
 
 
+def numbered(count: int) -> tuple[str, ...]:
+    """Return the names of images that have none: numbers of two digits or more."""
+    digits = max(2, len(str(count - 1)))
+    return tuple(f"{i:0{digits}d}" for i in range(count))
+
+
 def checked_ids(ids: Iterable[str] | None, count: int) -> tuple[str, ...]:
     """Return a different name for each image, numbers by default."""
     if ids is None:
-        digits = max(2, len(str(count - 1)))
-        return tuple(f"{i:0{digits}d}" for i in range(count))
+        return numbered(count)
     names = tuple(str(i) for i in ids)
     if len(names) != count or len(set(names)) != count:
         raise ValueError(
             f"expected {count} different ids, got {len(set(names))} different of {len(names)}"
         )
     return names
-
-
-def checked_channels(
-    what: str, values: Sequence[float] | float | None, channels: int
-) -> tuple[float, ...] | None:
-    """Return a number for each channel; one number stands for all of them."""
-    if values is None:
-        return None
-    numbers = torch.as_tensor(values, dtype=torch.float32).flatten().tolist()
-    if not all(map(math.isfinite, numbers)):
-        raise ValueError(f"expected finite {what}, got {numbers}")
-    if len(numbers) == 1:
-        numbers = numbers * channels
-    if len(numbers) != channels:
-        raise ValueError(f"expected {what} for each of {channels} channels, got {len(numbers)}")
-    return tuple(numbers)

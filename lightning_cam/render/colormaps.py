@@ -31,6 +31,12 @@ def check_colormap(name: str) -> None:
         raise ValueError(unknown_name("colour map", name, COLORMAPS))
 
 
+def check_alpha(alpha: float) -> None:
+    """Raise ValueError unless `alpha` is a number from 0 to 1."""
+    if not isinstance(alpha, (int, float)) or not 0 <= alpha <= 1:
+        raise ValueError(f"expected alpha between 0 and 1, got {alpha!r}")
+
+
 @functools.lru_cache(maxsize=8)
 def table(name: str, device: torch.device) -> Tensor:
     """Return a colour map as (256, 3) float32 RGB in 0 to 1 on `device`."""

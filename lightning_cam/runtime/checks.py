@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from typing import TypeAlias
+
 import torch
 from torch import Tensor
 
@@ -70,3 +74,36 @@ def check_class_range(classes: Tensor, num_logits: int) -> None:
             f"expected class indices below {num_classes}, the model's number of classes, got "
             f"{int(classes.max())}"
         )
+
+
+Channels: TypeAlias = "Sequence[float] | float | None"  # a number per channel, or one for all
+
+
+def as_mean_and_std(
+    mean: Channels, std: Channels, channels: int
+) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+    """Return mean and standard deviation as a number per channel each; None where not given.
+
+    Raises:
+        ValueError: only one of them, another number of numbers, or numbers that are not finite; a
+            standard deviation of 0 or less.
+    """
+    means, stds = _per_channel("mean", mean, channels), _per_channel("std", std, channels)
+    if (means is None) != (stds is None):
+        raise ValueError("expected mean and std together, got only one of them")
+    if stds is not None and min(stds) <= 0:
+        raise ValueError(f"expected std above 0, got {stds}")
+    return means, stds
+
+
+def _per_channel(what: str, values: Channels, channels: int) -> tuple[float, ...] | None:
+    if values is None:
+        return None
+    numbers = torch.as_tensor(values, dtype=torch.float32).flatten().tolist()
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError(f"expected finite {what}, got {numbers}")
+    if len(numbers) == 1:
+        numbers = numbers * channels
+    if len(numbers) != channels:
+        raise ValueError(f"expected {what} for each of {channels} channels, got {len(numbers)}")
+    return tuple(numbers)

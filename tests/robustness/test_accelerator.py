@@ -10,6 +10,7 @@ import shutil
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from helpers.training import (
@@ -22,6 +23,7 @@ from helpers.training import (
     squares_probe,
 )
 from torch import nn
+from torchvision.transforms import ToTensor
 
 from lightning_cam import CAMCallback, CAMMonitor, compute_cams
 from lightning_cam.output.record import read_run
@@ -47,6 +49,23 @@ def test_maps_are_those_of_the_cpu(method):
         assert found.maps[key].device.type == DEVICE
         scale = maps.abs().amax().clamp(min=1e-6)
         torch.testing.assert_close(found.maps[key].cpu() / scale, maps / scale, rtol=0, atol=2e-3)
+
+
+def test_photographs_go_to_the_model_and_are_drawn_there():
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)
+    )
+    photos = np.random.default_rng(0).integers(0, 256, (3, 32, 40, 3), dtype=np.uint8)
+    results = [
+        compute_cams(model.to(to), photos, 1, transform=ToTensor()) for to in ("cpu", DEVICE)
+    ]
+    assert results[1].images.device.type == results[1]["gradcam"].device.type == DEVICE
+    expected, found = (result.overlay().astype(int) for result in results)
+    assert np.abs(found - expected).max() <= 2
+    moved = results[1].cpu()
+    assert moved.images.device.type == "cpu"
+    assert np.abs(moved.overlay() - expected).max() <= 2
+    assert results[1]._repr_html_().count("<figure") == 3
 
 
 def test_metrics_are_those_of_the_cpu():

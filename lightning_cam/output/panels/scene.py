@@ -52,13 +52,13 @@ class DisplayedProbe:
 
     def images(self, rows: Tensor, device: torch.device, size: tuple[int, int]) -> Tensor:
         """Return images in display range at a size, (n, 3, h, w); the drawn ones are cached."""
+        if int(rows.max()) >= self.count:
+            return self._at_size(rows, device, size)
         key = (device, size)
         if key not in self._resized:
             self._resized = {k: v for k, v in self._resized.items() if k[0] == device}
             self._resized[key] = self._at_size(torch.arange(self.count), device, size)
-        if int(rows.max()) < self.count:
-            return self._resized[key][rows.to(device)]
-        return self._at_size(rows, device, size)
+        return self._resized[key][rows.to(device)]
 
     def _at_size(self, rows: Tensor, device: torch.device, size: tuple[int, int]) -> Tensor:
         displayed = render.displayable(self.probe.images[rows].to(device), *self.scale)

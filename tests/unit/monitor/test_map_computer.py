@@ -28,6 +28,8 @@ def test_maps_are_those_of_compute_cams():
     assert list(found.maps) == list(expected.maps)
     for key, maps in expected.maps.items():
         torch.testing.assert_close(found.maps[key], maps)
+    # It is sent between processes, and nothing of it is drawn.
+    assert (found.images, found.ids, found.class_names) == (None, (), None)
 
 
 def test_first_maps_are_of_the_first_method_for_another_target():

@@ -50,6 +50,33 @@ def test_one_probe_gives_an_evaluation_and_several_give_one_per_name():
     assert set(several.history) == set(several.probes) == {"train", "val"}
 
 
+def test_the_last_evaluation_is_shown(monkeypatch):
+    shown = []
+
+    def show(evaluation):
+        shown.append(evaluation)
+
+    monkeypatch.setattr(Evaluation, "show", show)
+    monitor, model = CAMMonitor({"a": probe_of(), "b": probe_of(5)}), ConvNet()
+    with pytest.raises(ValueError, match=r"none yet: call evaluate\(model\)"):
+        monitor.show()
+    monitor.evaluate(model)
+    last = monitor.evaluate(model)
+    monitor.show()
+    assert [id(each) for each in shown] == [id(each) for each in last.values()]
+
+
+def test_showing_an_evaluation_that_failed_costs_one_warning():
+    monitor, model, warned = CAMMonitor(probe_of(), warn=(found := []).append), Failing(), found
+    monitor.evaluate(model)
+    model.fails = True
+    monitor.evaluate(model)
+    monitor.show()
+    assert "broken model" in warned[0]
+    assert "skipped showing an evaluation" in warned[1]
+    assert len(warned) == 2
+
+
 def test_epoch_and_step_count_evaluations_unless_they_are_given():
     monitor, model = CAMMonitor(probe_of()), ConvNet()
     found = [monitor.evaluate(model), monitor.evaluate(model)]
