@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
 import torch
 from torch import Tensor
 
-from lightning_cam.runtime.messages import describe
+from lightning_cam.runtime.messages import describe, unknown_name
+
+OnAlert: TypeAlias = Callable[..., object] | str  # of alert, trainer, module; a str for YAML
+ALERT_ACTIONS = ("warn", "stop", "checkpoint")
 
 
 def check_count(name: str, value: object, *, least: int = 1) -> None:
@@ -70,3 +76,16 @@ def check_class_range(classes: Tensor, num_logits: int) -> None:
             f"expected class indices below {num_classes}, the model's number of classes, got "
             f"{int(classes.max())}"
         )
+
+
+def check_alert_actions(on_alert: Any) -> tuple[OnAlert, ...]:
+    """Return the actions of an alert, one or several of `ALERT_ACTIONS` or functions.
+
+    Raises:
+        ValueError: an unknown action.
+    """
+    actions = (on_alert,) if isinstance(on_alert, str) or callable(on_alert) else tuple(on_alert)
+    for action in actions:
+        if not callable(action) and action not in ALERT_ACTIONS:
+            raise ValueError(unknown_name("action on_alert", action, ALERT_ACTIONS))
+    return actions
