@@ -26,7 +26,7 @@ class Samples(Squares):
     """Squares as samples that `default_data_collator` takes."""
 
     def __getitem__(self, index):
-        image, label, mask = super().__getitem__(index)
+        image, label, _ = super().__getitem__(index)
         return {"pixel_values": image, "labels": label}
 
 
