@@ -131,16 +131,16 @@ class OutputWriter:
         """
         self._log(self._queue.close())
         self._sinks.clear()
-        if not report or self._files is None:
-            return None
-        with self._errors.suppress("the report"):
-            path = self._files.write_report()
+        path = None
+        if report and self._files is not None:
+            with self._errors.suppress("the report"):
+                path = self._files.write_report()
+        if path is not None:
             sinks, step = self._latest
-            for sink in sinks if path is not None else ():
+            for sink in sinks:
                 with self._errors.suppress("the report in a logger"):
                     attach_report(sink, self._tag, path, step)
-            return path
-        return None
+        return path
 
     def _log(self, results: Sequence[RenderResult]) -> None:
         for result in results:

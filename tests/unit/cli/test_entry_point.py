@@ -34,7 +34,7 @@ def process(*arguments, cwd, code=None):
     )
 
 
-@pytest.mark.parametrize("command_name", ["", "explain", "replay", "report", "layers"])
+@pytest.mark.parametrize("command_name", ["", "explain", "replay", "report", "export", "layers"])
 def test_help_has_examples(command, command_name):
     code, out, _ = command(*[command_name] * bool(command_name), "--help")
     assert code == 0
