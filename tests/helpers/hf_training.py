@@ -37,13 +37,8 @@ class InOrder(transformers.Trainer):
         return torch.utils.data.SequentialSampler(self.train_dataset)
 
 
-def make_trainer(folder, *callbacks, model=None, **settings):
-    """Return a trainer of sixteen squares that makes the same steps as `helpers.training.fit`."""
-    model = Classifier() if model is None else model
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)
-    known = {name: settings.pop(name) for name in ("processing_class",) if name in settings}
-    eval_dataset = settings.pop("eval_dataset", Samples(16, seed=0))
+def arguments(folder, **settings):
+    """Return the arguments of a quiet training on CPU."""
     defaults = {
         "output_dir": str(folder),
         "num_train_epochs": 1,
@@ -59,13 +54,22 @@ def make_trainer(folder, *callbacks, model=None, **settings):
         "remove_unused_columns": False,
         "dataloader_pin_memory": False,
     }
+    return transformers.TrainingArguments(**{**defaults, **settings})
+
+
+def make_trainer(folder, *callbacks, model=None, processing_class=None, **settings):
+    """Return a trainer of sixteen squares that makes the same steps as `helpers.training.fit`."""
+    model = Classifier() if model is None else model
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)
+    eval_dataset = settings.pop("eval_dataset", Samples(16, seed=0))
     return InOrder(
         model=model,
-        args=transformers.TrainingArguments(**{**defaults, **settings}),
+        args=arguments(folder, **settings),
         train_dataset=Samples(),
         eval_dataset=eval_dataset,
         data_collator=transformers.default_data_collator,
         optimizers=(optimizer, schedule),
         callbacks=list(callbacks),
-        **known,
+        processing_class=processing_class,
     )
