@@ -49,7 +49,7 @@ def test_a_classification_model_is_monitored_while_it_trains(tmp_path, monkeypat
     from ultralytics import YOLO
 
     train = YOLO.train
-    quiet = {"device": "cpu", "workers": 0, "plots": False, "verbose": False, "batch": 4}
+    quiet = {"device": "cpu", "workers": 0, "plots": False, "verbose": False, "batch": 4, "nbs": 4}
     quiet["project"] = str(tmp_path / "yolo")
     monkeypatch.setattr(YOLO, "train", lambda self, **options: train(self, **options, **quiet))
     run("Ultralytics", 0, folder=folder_of_images(tmp_path / "data"), epochs=2, **names())
