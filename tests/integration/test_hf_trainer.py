@@ -9,6 +9,7 @@ import pytest
 import torch
 from helpers import hf_training
 from helpers.hf_training import Classifier, Samples
+from helpers.processes import run_python
 from helpers.records import record_lines
 from helpers.training import QUIET, squares_probe
 from helpers.wandb_file import RunFile
@@ -407,3 +408,34 @@ def test_a_hook_outside_of_a_trainer_says_so():
     state = transformers.TrainerState()
     with pytest.raises(RuntimeError, match="In a loop of your own use CAMMonitor"):
         small().on_train_begin(None, state, None)
+
+
+# --- the extra ------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_transformers_is_imported_where_it_is_used_only():
+    done = run_python(
+        "-c",
+        "import sys, lightning_cam\n"
+        "lightning_cam.CAMMonitor, lightning_cam.compute_cams\n"
+        "assert 'CAMTrainerCallback' not in lightning_cam.__all__  # nor of `import *`\n"
+        "assert 'CAMTrainerCallback' in dir(lightning_cam)\n"
+        "assert 'transformers' not in sys.modules\n"
+        "sys.modules['transformers'] = None\n"
+        "try: lightning_cam.CAMTrainerCallback\n"
+        "except ImportError as error: print(error)",
+    )
+    assert "pip install 'lightning-cam[transformers]'" in done.stdout
+
+
+@pytest.mark.slow
+def test_lightning_is_not_imported_for_a_trainer():
+    done = run_python(
+        "-c",
+        "import sys\n"
+        "from lightning_cam import CAMTrainerCallback\n"
+        "CAMTrainerCallback()\n"
+        "print([name for name in sys.modules if name.partition('.')[0] == 'lightning'])",
+    )
+    assert done.stdout.strip() == "[]"
