@@ -2,7 +2,9 @@
 
 import json
 import math
+import os
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,6 +28,7 @@ pytestmark = [
 ]
 SMALL = {"num_pictures": 0, "panels": (), "alerts": (), "report": False}
 DRAWN = {"num_pictures": 2, "panels": ("overlay", "timeline")}
+TESTS = Path(__file__).parents[1]
 RULE = Threshold("entropy", above=0.01, patience=1, warmup=0)
 
 
@@ -346,6 +349,25 @@ def test_mlflow_gets_images_of_a_run_that_has_ended(tmp_path, monkeypatch):
     assert steps == [4, 8]
     names = [each.path for each in client.list_artifacts(run.info.run_id, "images")]
     assert any("eval_cam~timeline+step+8" in name for name in names)
+
+
+# --- several processes ----------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.ddp
+def test_two_processes_agree_and_see_samples_of_both(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS.parent), str(TESTS)]))
+    run_python("-m", "helpers.hf_ddp_run")
+    first, second = (json.loads((tmp_path / f"rank{n}.json").read_text()) for n in range(2))
+    assert first == second
+    assert (first["world_size"], first["wrapper"]) == (2, "DistributedDataParallel")
+    assert first["step"] == 4  # the alert after two epochs of two steps each has stopped both
+    assert len(first["ids"]) == 12
+    shares = {int(name.rpartition("-")[2]) // 4 % 2 for name in first["ids"]}
+    assert shares == {0, 1}
+    assert len(evaluations_in(tmp_path / "run")) == 2
 
 
 # --- models and processors of the hub -------------------------------------------------------------
