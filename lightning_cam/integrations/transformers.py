@@ -152,8 +152,8 @@ class CAMTrainerCallback(TrainerCallback):  # type: ignore[misc]  # transformers
         """Evaluate, log, write; add the scalars to the trainer's metrics."""
         trainer = calling_trainer()
         if not trainer.is_in_train:
+            self._set_up_probes(trainer)  # no training is there that an error could end
             with self._monitor.errors.suppress("an evaluation"):
-                self._set_up_probes(trainer)
                 self._evaluate(trainer, control, update_history=False)
                 self._close(state, report=False)
         elif state.global_step != self._last_step:

@@ -6,7 +6,6 @@ do not pass through these: the `Trainer` logs them.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -74,7 +73,6 @@ def loggers_of(callbacks: Iterable[Any]) -> list[Any]:
             found.append(TensorBoardLogger(callback.tb_writer))
         if "WandbCallback" in names and callback._wandb.run is not None:  # noqa: SLF001
             found.append(WandbLogger(callback._wandb.run))  # noqa: SLF001
-        if "MLflowCallback" in names:
-            with contextlib.suppress(AttributeError):  # of None, where no run is active
-                found.append(MLFlowLogger(callback._ml_flow.active_run()))  # noqa: SLF001
+        if "MLflowCallback" in names and callback._ml_flow.active_run() is not None:  # noqa: SLF001
+            found.append(MLFlowLogger(callback._ml_flow.active_run()))  # noqa: SLF001
     return found

@@ -410,22 +410,6 @@ def test_models_of_the_hub_are_called_and_named_as_they_are(tmp_path, kind):
     assert math.isfinite(logged(trainer, "cam/entropy")[0])
 
 
-def test_a_model_whose_first_argument_is_another_is_called_by_keyword():
-    from lightning_cam.integrations.transformers_trainer import call_with_keyword
-
-    class Text(torch.nn.Module):
-        def forward(self, input_ids=None, pixel_values=None):
-            return pixel_values
-
-    class Plain(torch.nn.Module):
-        def forward(self, x):
-            return x
-
-    images = torch.rand(1, 3, 4, 4)
-    assert call_with_keyword(Text(), images) is images
-    assert call_with_keyword(Plain(), images) is images
-
-
 def test_a_hook_outside_of_a_trainer_says_so():
     state = transformers.TrainerState()
     with pytest.raises(RuntimeError, match="In a loop of your own use CAMMonitor"):
