@@ -1,5 +1,6 @@
 """`CAMTrainerCallback` in trainings of Hugging Face's `Trainer`."""
 
+import contextlib
 import json
 import math
 import os
@@ -277,6 +278,7 @@ def test_an_alert_warns_stops_saves_and_calls(tmp_path):
 # --- checkpoints ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_resumed_training_remembers(tmp_path):
     whole = train(tmp_path / "whole", small(), num_train_epochs=4)
     settings = {"save_strategy": "epoch", "num_train_epochs": 4}
@@ -288,6 +290,7 @@ def test_a_resumed_training_remembers(tmp_path):
     json.loads((tmp_path / "moved" / "trainer_state.json").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damaged", ["no base64", "bm8gemxpYg=="])
 def test_a_damaged_state_costs_one_warning(tmp_path, damaged):
     train(tmp_path, small(), save_strategy="epoch")
@@ -326,29 +329,32 @@ def test_wandb_gets_images_at_the_trainers_step(tmp_path, monkeypatch):
         monkeypatch.setenv(f"WANDB_{name}", value)
     settings = wandb.Settings(console="off", x_disable_stats=True)
     with wandb.init(project="p", settings=settings, dir=tmp_path):
-        callback = small(alerts=[RULE], on_alert=(), strict=True, **DRAWN)
+        callback = small(alerts=[RULE], on_alert=(), strict=True, report=True, **DRAWN)
         train(tmp_path / "run", callback, report_to=["wandb"], num_train_epochs=2)
     run = RunFile(tmp_path)
     steps = [row["train/global_step"] for row in run.history if "eval/cam/timeline" in row]
     assert steps == [4, 8]
     assert len(run.of("eval/cam/entropy")) == 2
     assert run.summary["eval/cam/alerts/count"] == 1
+    assert len(run.of("eval/cam/report")) == 1
 
 
 @pytest.mark.slow
 def test_mlflow_gets_images_of_a_run_that_has_ended(tmp_path, monkeypatch):
     mlflow = pytest.importorskip("mlflow")
-    # The file store, whose data base need not be made; no copies in Comet, which transformers
-    # imports and which then takes part in every run of MLflow; no telemetry.
+    # The file store, whose data base need not be made; no telemetry.
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-    monkeypatch.setenv("COMET_DISABLE_AUTO_LOGGING", "1")
+    with contextlib.suppress(ImportError):  # Comet copies every run of MLflow, as is its way
+        from comet_ml.loggers import mlflow_logger
+
+        monkeypatch.setattr(mlflow_logger, "_create_experiment", lambda *_: None)
     mlflow.set_tracking_uri((tmp_path / "mlruns").as_uri())
     experiment = mlflow.create_experiment("cam")
     mlflow.set_experiment(experiment_id=experiment)
     train(
         tmp_path / "run",
-        small(strict=True, **DRAWN),
+        small(strict=True, report=True, **DRAWN),
         report_to=["mlflow"],
         num_train_epochs=2,
     )
@@ -359,6 +365,8 @@ def test_mlflow_gets_images_of_a_run_that_has_ended(tmp_path, monkeypatch):
     assert steps == [4, 8]
     names = [each.path for each in client.list_artifacts(run.info.run_id, "images")]
     assert any("eval_cam~timeline+step+8" in name for name in names)
+    (report,) = client.list_artifacts(run.info.run_id, "eval_cam")
+    assert report.path == "eval_cam/report.html"
 
 
 # --- several processes ----------------------------------------------------------------------------
@@ -395,6 +403,7 @@ class Normalised(Samples):
         return {**sample, "pixel_values": (sample["pixel_values"] - 0.5) / 0.25}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["vit", "resnet"])
 def test_models_of_the_hub_are_called_and_named_as_they_are(tmp_path, kind):
     names = {0: "up left", 1: "up right", 2: "down left", 3: "down right"}
