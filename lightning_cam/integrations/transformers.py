@@ -184,14 +184,26 @@ class CAMTrainerCallback(TrainerCallback):  # type: ignore[misc]  # transformers
         for line in monitor.setup(trainer.model):
             if trainer.is_world_process_zero():
                 say(f"lightning_cam: {line}")
+        monitor.scalars.required = self._required(trainer)
+
+    def _required(self, trainer: Any) -> set[str]:
+        """Return what `metric_for_best_model` names of this callback's metrics, by full name.
+
+        Raises:
+            ValueError: there is no such metric.
+        """
+        best = str(trainer.args.metric_for_best_model or "").removeprefix(f"{PREFIX}_")
+        callbacks = trainer.callback_handler.callbacks
+        tags = [each.config.tag for each in callbacks if isinstance(each, CAMTrainerCallback)]
+        matching = [each for each in tags if best.startswith(f"{each}/")]
+        if max(matching, key=len, default="") != self.config.tag:  # `cam/b` may be another one's
+            return set()
         tag = f"{self.config.tag}/"
-        best = (trainer.args.metric_for_best_model or "").removeprefix(f"{PREFIX}_")
-        if best.startswith(tag):
-            name = best.removeprefix(tag)
-            message = monitor.probe_set.metrics.missing("metric_for_best_model", name, tag)
-            if message:
-                raise ValueError(message)
-            monitor.scalars.required = {best}
+        metrics = self._monitor.probe_set.metrics
+        message = metrics.missing("metric_for_best_model", best.removeprefix(tag), tag)
+        if message:
+            raise ValueError(message)
+        return {best}
 
     def _restore(self, state: Any) -> None:
         kept = (state.stateful_callbacks or {}).get(self._state_key)

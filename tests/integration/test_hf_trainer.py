@@ -103,6 +103,14 @@ def test_a_misspelt_metric_is_refused_before_the_training(tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
+def test_a_metric_of_another_callback_is_its_own(tmp_path):
+    callbacks = [small(), small(tag="cam/b")]
+    settings = {"metric_for_best_model": "cam/b/entropy", "greater_is_better": True}
+    trainer = train(tmp_path, *callbacks, save_strategy="epoch", **settings)
+    assert logged(trainer, "cam/entropy") == logged(trainer, "cam/b/entropy")
+    assert trainer.state.best_metric == logged(trainer, "cam/b/entropy")[0]
+
+
 def test_without_evaluations_it_evaluates_after_each_epoch(tmp_path):
     trainer = train(
         tmp_path, small(strict=True), eval_strategy="no", eval_dataset=None, num_train_epochs=2
