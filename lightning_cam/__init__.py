@@ -1,6 +1,7 @@
 """Where does the network look while it trains?
 
-`CAMCallback` monitors a Lightning training, `CAMMonitor` any other; `compute_cams` is the engine.
+`CAMCallback` monitors a Lightning training, `CAMTrainerCallback` one of Hugging Face's `Trainer`,
+`CAMMonitor` any other; `compute_cams` is the engine.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         SegmentationTarget,
         Target,
     )
+    from lightning_cam.integrations.transformers import CAMTrainerCallback as CAMTrainerCallback
     from lightning_cam.monitor import Alert, CAMMonitor, ControlChart, Evaluation, Threshold
     from lightning_cam.probe import Probe
     from lightning_cam.runtime.checkpoints import load_weights
@@ -48,6 +50,8 @@ __all__ = [
     "load_weights",
 ]
 
+# `__all__` leaves out what needs an extra, so that `import *` does not.
+_WITH_EXTRAS = {"CAMTrainerCallback": "lightning_cam.integrations.transformers"}
 # Imported on first use: the engine needs no Lightning, the package no second of import time.
 _MODULES = {
     "Alert": "lightning_cam.monitor",
@@ -72,10 +76,11 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return getattr(importlib.import_module(_MODULES[name]), name)
+    module = (_MODULES | _WITH_EXTRAS).get(name)
+    if module is not None:
+        return getattr(importlib.import_module(module), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*globals(), *__all__, *_WITH_EXTRAS])

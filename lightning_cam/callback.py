@@ -14,7 +14,7 @@ from lightning_cam.probe.probe import PROBE_SIZE
 from lightning_cam.probe.sources import check_sources, sources_in
 from lightning_cam.probe.trainer_data import TrainerProbes
 from lightning_cam.runtime import lightning
-from lightning_cam.runtime.checks import check_count
+from lightning_cam.runtime.checks import OnAlert, check_alert_actions, check_count
 from lightning_cam.runtime.lightning_evaluation import evaluate, evaluate_test, set_probes
 from lightning_cam.runtime.lightning_metrics import BestMetric, require_metrics, restore_metrics
 
@@ -130,7 +130,7 @@ class CAMCallback(lightning.CallbackBase):
         eigen_smooth: bool = False,
         fuse_layers: bool = False,
         alerts: Sequence[Rule] | None = None,
-        on_alert: lightning.OnAlert | Sequence[lightning.OnAlert] = "warn",
+        on_alert: OnAlert | Sequence[OnAlert] = "warn",
         alert_error_rate: float = 0.05,
         interventions_every: int | None = None,
         estimate_masks: bool = False,
@@ -151,7 +151,7 @@ class CAMCallback(lightning.CallbackBase):
         options = {name: value for name, value in locals().items() if name in option_names()}
         super().__init__()
         check_count("probe_size", probe_size)
-        self._actions = lightning.check_alert_actions(on_alert)
+        self._actions = check_alert_actions(on_alert)
         self._sources = check_sources(probe)
         known = {"mean": mean, "std": std, "class_names": class_names}
         self._probes = TrainerProbes(probe_size, seed, known)

@@ -9,16 +9,20 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from lightning_cam.runtime.fabric import DUPLICATE, INNER, module_in_fabric
+
 ADAPTED = "adapted_module"  # the attribute under which a `ModelAdapter` keeps its model
+_COMPILED = "_orig_mod"  # the attribute under which `torch.compile` keeps what it wraps
+_PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """Return the module inside DataParallel, DDP and `torch.compile` wrappers."""
+    """Return the module inside DataParallel, DDP, `torch.compile` and Fabric wrappers."""
     while True:
-        inner = getattr(model, "_orig_mod", None)
-        if inner is None and isinstance(
-            model, (nn.DataParallel, nn.parallel.DistributedDataParallel)
-        ):
+        inner = module_in_fabric(model)
+        if inner is None:
+            inner = getattr(model, _COMPILED, None)
+        if inner is None and isinstance(model, _PARALLEL):
             inner = model.module
         if not isinstance(inner, nn.Module):
             return model
@@ -32,7 +36,7 @@ def adapted(model: nn.Module) -> nn.Module:
 
 
 def named_modules(model: nn.Module) -> dict[str, nn.Module]:
-    """Return the submodules by name, without the `_orig_mod.` of compiled ones.
+    """Return the submodules by name, without the `_orig_mod.` and the like of wrapped ones.
 
     Modules inside a scripted one are left out: they are called from TorchScript, where hooks do not
     run.
@@ -43,9 +47,10 @@ def named_modules(model: nn.Module) -> dict[str, nn.Module]:
     found: dict[str, nn.Module] = {}
     inside: tuple[str, ...] = ()
     for name, module in adapted(model).named_modules():
-        if not name or name.endswith("_orig_mod") or name.startswith(inside):
+        plain = _without_wrappers(name)
+        if not plain or name.startswith(inside):
             continue
-        found[name.replace("_orig_mod.", "")] = unwrap(module)
+        found[plain] = unwrap(module)
         if isinstance(module, torch.jit.ScriptModule):
             inside += (f"{name}.",)
     return found
@@ -67,10 +72,18 @@ def every_name(model: nn.Module) -> dict[str, nn.Module]:
     The first name of a shared module is the one that `named_modules` has.
     """
     return {
-        name.replace("_orig_mod.", ""): unwrap(module)
+        plain: unwrap(module)
         for name, module in adapted(model).named_modules(remove_duplicate=False)
-        if name and not name.endswith("_orig_mod")
+        if (plain := _without_wrappers(name))
     }
+
+
+def _without_wrappers(name: str) -> str:
+    """Return a submodule's name as if nothing was wrapped; empty for what a wrapper holds."""
+    parts = name.split(".")
+    if parts[-1] in (_COMPILED, INNER) or DUPLICATE in parts:
+        return ""
+    return ".".join(part for part in parts if part not in (_COMPILED, INNER))
 
 
 def module_of(name: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lightning_cam.output.loggers import prepare, sinks_for
+from lightning_cam.output.loggers import attach_report, prepare, sinks_for
 from lightning_cam.output.render_queue import RenderJob, RenderQueue, RenderResult
 from lightning_cam.output.run_files import ProbeHeader, RunFiles
 
@@ -48,11 +48,13 @@ class OutputWriter:
         self._errors = errors
         self._queue = RenderQueue(background=background)
         self._sinks: dict[int, list[PictureSink]] = {}  # by the step of unfinished images
+        self._latest: tuple[list[PictureSink], int] = [], 0  # sinks and step, for the report
         self._files: RunFiles | None = None
 
     def start_run(self) -> None:
         """Forget the files of the run before."""
         self._files = None
+        self._latest = [], 0
 
     def write(
         self,
@@ -95,6 +97,7 @@ class OutputWriter:
                 with self._errors.suppress("an alert in a logger"):
                     sink.alert(f"{self._tag}/alerts", str(alert), step)
         self._sinks[step] = sinks
+        self._latest = sinks, step
         formats = frozenset(name for sink in sinks for name in getattr(sink, "formats", ()))
         for output in outputs if draw else ():
             with self._errors.suppress("images"):
@@ -122,13 +125,22 @@ class OutputWriter:
         self._log(self._queue.finished())
 
     def close(self, *, report: bool) -> Path | None:
-        """Finish all images; then, if there was a run, write its report and return its path."""
+        """Finish all images; then, if there was a run, write its report and return its path.
+
+        Loggers that show pages get it too.
+        """
         self._log(self._queue.close())
         self._sinks.clear()
+        path = None
         if report and self._files is not None:
             with self._errors.suppress("the report"):
-                return self._files.write_report()
-        return None
+                path = self._files.write_report()
+        if path is not None:
+            sinks, step = self._latest
+            for sink in sinks:
+                with self._errors.suppress("the report in a logger"):
+                    attach_report(sink, self._tag, path, step)
+        return path
 
     def _log(self, results: Sequence[RenderResult]) -> None:
         for result in results:

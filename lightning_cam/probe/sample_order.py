@@ -11,6 +11,7 @@ from torch.utils.data import BatchSampler, RandomSampler, SequentialSampler
 from torch.utils.data.distributed import DistributedSampler
 
 _MOST = 1_000_000  # indices that are drawn of a sampler
+_SHARE_OF_BATCHES = "BatchSamplerShard"  # Accelerate's, which gives each process some batches
 
 
 def sample_order(loader: Any) -> tuple[list[Any], str]:
@@ -24,6 +25,8 @@ def sample_order(loader: Any) -> tuple[list[Any], str]:
         loader: a `DataLoader` of a map-style data set with `__len__`.
     """
     batches = loader.batch_sampler
+    while type(batches).__name__ == _SHARE_OF_BATCHES:
+        batches = batches.batch_sampler
     if batches is not None and type(batches) is not BatchSampler:
         return _unique(itertools.chain.from_iterable(batches)), type(batches).__name__
     sampler = _unshared(loader.sampler if batches is None else batches.sampler)

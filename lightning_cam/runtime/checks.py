@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from lightning_cam.runtime.messages import describe
+from lightning_cam.runtime.messages import describe, unknown_name
+
+OnAlert: TypeAlias = Callable[..., object] | str  # of alert, trainer, module; a str for YAML
+ALERT_ACTIONS = ("warn", "stop", "checkpoint")
 
 
 def check_count(name: str, value: object, *, least: int = 1) -> None:
@@ -107,3 +110,16 @@ def _per_channel(what: str, values: Channels, channels: int) -> tuple[float, ...
     if len(numbers) != channels:
         raise ValueError(f"expected {what} for each of {channels} channels, got {len(numbers)}")
     return tuple(numbers)
+
+
+def check_alert_actions(on_alert: Any) -> tuple[OnAlert, ...]:
+    """Return the actions of an alert, one or several of `ALERT_ACTIONS` or functions.
+
+    Raises:
+        ValueError: an unknown action.
+    """
+    actions = (on_alert,) if isinstance(on_alert, str) or callable(on_alert) else tuple(on_alert)
+    for action in actions:
+        if not callable(action) and action not in ALERT_ACTIONS:
+            raise ValueError(unknown_name("action on_alert", action, ALERT_ACTIONS))
+    return actions

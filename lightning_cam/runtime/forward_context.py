@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_cam.runtime.fabric import precision_of
+
 
 @dataclass(frozen=True)
 class ForwardContext:
@@ -28,6 +30,13 @@ class ForwardContext:
         """Return the context of a model without a trainer.
 
         Device and dtype are those of its first floating point parameter; autocast is the caller's.
+        A model that `fabric.setup` returned runs in the fabric's precision.
         """
         weight = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
+        fabric = precision_of(model)
+        if fabric is not None:
+            return cls(
+                lambda images: fabric.convert_input(images.to(weight.device)),
+                fabric.forward_context,
+            )
         return cls(lambda images: images.to(weight.device, weight.dtype))

@@ -7,16 +7,16 @@ import importlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch.nn.parameter import is_lazy
 
+from lightning_cam.runtime.checks import OnAlert
 from lightning_cam.runtime.distributed import unsupported_sharding
 from lightning_cam.runtime.files import safe_name
 from lightning_cam.runtime.forward_context import ForwardContext
-from lightning_cam.runtime.messages import unknown_name
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback as LightningCallback
@@ -50,8 +50,6 @@ else:
     CallbackBase = _callback_base()
 
 
-OnAlert: TypeAlias = Callable[..., object] | str  # of alert, trainer, module; a str for YAML
-_ACTIONS = ("warn", "stop", "checkpoint")
 _LOGGING = ("log", "log_dict")
 # The run's folder by trainer, with the loggers that it was found for.
 _FOLDERS: WeakKeyDictionary[Any, tuple[tuple[Any, ...], Path]] = WeakKeyDictionary()
@@ -241,19 +239,6 @@ def publish(trainer: Trainer, scalars: Mapping[str, float]) -> None:
         values = torch.tensor(list(scalars.values()), dtype=torch.float32).unbind()
         known = trainer._logger_connector._callback_metrics  # noqa: SLF001
         known.update(zip(scalars, values, strict=True))
-
-
-def check_alert_actions(on_alert: Any) -> tuple[OnAlert, ...]:
-    """Return the actions of an alert, one or several of `_ACTIONS` or functions.
-
-    Raises:
-        ValueError: an unknown action.
-    """
-    actions = (on_alert,) if isinstance(on_alert, str) or callable(on_alert) else tuple(on_alert)
-    for action in actions:
-        if not callable(action) and action not in _ACTIONS:
-            raise ValueError(unknown_name("action on_alert", action, _ACTIONS))
-    return actions
 
 
 def act_on_alert(

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lightning_cam.runtime import lightning
+from lightning_cam.runtime.checks import OnAlert
 from lightning_cam.runtime.distributed import DistributedContext
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def evaluate(
     module: LightningModule,
     monitor: Any,
     *,
-    actions: Iterable[lightning.OnAlert] = (),
+    actions: Iterable[OnAlert] = (),
     progress_bar: str | None = None,
     step: int,
     **options: Any,

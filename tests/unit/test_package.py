@@ -18,6 +18,7 @@ _HOME = Path(lightning_cam.__file__).parent
 # The entries of the package. Each may import only entries that stand below it.
 ENTRIES = (
     "callback",
+    "integrations",
     "cli",
     "monitor",
     "output",
@@ -196,7 +197,7 @@ OLD_FUNCTIONS = {
 # fmt: on
 
 
-def test_the_package_has_ten_entries():
+def test_the_package_has_eleven_entries():
     beside = {"__init__.py", "__main__.py", "__pycache__", "py.typed"}
     found = {path.name.removesuffix(".py") for path in _HOME.iterdir() if path.name not in beside}
     assert found == set(ENTRIES)

@@ -5,6 +5,7 @@
 
 from lightning_cam.output.loggers.base import PictureSink
 from lightning_cam.output.loggers.registry import (
+    attach_report,
     check_loggers,
     prepare,
     register_sink,
@@ -15,6 +16,7 @@ from lightning_cam.output.picture import Picture
 __all__ = [
     "Picture",
     "PictureSink",
+    "attach_report",
     "check_loggers",
     "prepare",
     "register_sink",

@@ -14,10 +14,11 @@ class PictureSink(Protocol):
 
     It is created at every evaluation, on rank zero only, and may raise: that costs one warning.
 
-    Two members are optional. `formats`, a tuple of `jpeg` or `png`, names the encodings that it
+    Three members are optional. `formats`, a tuple of `jpeg` or `png`, names the encodings that it
     will ask for, which are then made beside the training. `prepare(tag, scalar_names)` is called
     before the images of every evaluation with the monitor's tag and the full names of the scalars
-    logged so far.
+    logged so far. `attach_report(tag, path, step)` is called at the end with the path of
+    `report.html` and the step of the last evaluation.
     """
 
     def write(self, pictures: Sequence[Picture], step: int) -> None:

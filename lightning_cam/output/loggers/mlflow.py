@@ -44,6 +44,12 @@ class MLFlowSink:
         client.set_tag(run, key, message[:_MAX_TAG])
         client.log_text(run, message, f"{key}/step-{step:08d}-{_hash(message)}.txt")
 
+    def attach_report(self, tag: str, path: Path, step: int) -> None:
+        """Log the report as an artifact, which the run's page shows; `step` has no place there."""
+        del step
+        folder = _key(prefixed(self._logger, tag))
+        self._logger.experiment.log_artifact(self._logger.run_id, str(path), folder)
+
 
 def _key(tag: str) -> str:
     """Return the tag in the characters that MLflow allows, short enough for a file name."""

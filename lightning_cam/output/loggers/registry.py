@@ -140,6 +140,13 @@ def prepare(sink: PictureSink, tag: str, scalar_names: Sequence[str]) -> None:
         method(tag, scalar_names)
 
 
+def attach_report(sink: PictureSink, tag: str, path: Path, step: int) -> None:
+    """Call a sink's optional `attach_report`."""
+    method = getattr(sink, "attach_report", None)
+    if method is not None:
+        method(tag, path, step)
+
+
 def _class_names(logger: Any) -> list[str]:
     return [kind.__name__ for kind in type(logger).__mro__]
 

@@ -67,6 +67,14 @@ class WandbSink:
         title = line if len(line) <= _MAX_TITLE else f"{line[: _MAX_TITLE - 1]}…"
         run.alert(title=title, text=message, level="WARN")
 
+    def attach_report(self, tag: str, path: Path, step: int) -> None:
+        """Log the report as a page that the run shows, under `<tag>/report`."""
+        import wandb
+
+        # Not injected: W&B's style sheet is on the net, and the report has its own.
+        page = wandb.Html(path.read_text(encoding="utf-8"), inject=False)
+        self._logger.log_metrics({f"{tag}/report": page}, step)
+
 
 def _by_key(pictures: Sequence[Picture]) -> Iterator[tuple[str, list[Picture]]]:
     """Yield images by the key of their panel, no more of them than W&B shows."""

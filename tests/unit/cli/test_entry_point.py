@@ -34,16 +34,19 @@ def process(*arguments, cwd, code=None):
     )
 
 
-@pytest.mark.parametrize("command_name", ["", "explain", "replay", "report", "label", "layers"])
+@pytest.mark.parametrize(
+    "command_name", ["", "explain", "replay", "report", "export", "label", "layers"]
+)
 def test_help_has_examples(command, command_name):
     code, out, _ = command(*[command_name] * bool(command_name), "--help")
     assert code == 0
     if command_name:
         assert "examples:\n  lightning-cam" in out
-        assert "Draw" in out or "training" in out or "HTML" in out or "layers" in out
+        words = ("Draw", "training", "HTML", "FiftyOne", "layers")
+        assert any(word in out for word in words)
     else:
         assert "Exit codes: 0 done" in " ".join(out.split())
-        assert all(name in out for name in ("explain", "replay", "report", "label", "layers"))
+        assert all(name in out for name in ("explain", "replay", "report", "export", "label"))
 
 
 def test_help_imports_nothing_heavy(tmp_path):

@@ -23,7 +23,7 @@ class Sink:
 
     def __init__(self, fails=(), formats=()):
         self.fails, self.formats = fails, formats
-        self.written, self.alerts, self.prepared = [], [], []
+        self.written, self.alerts, self.prepared, self.reports = [], [], [], []
 
     def _note(self, name, kept, value):
         if name in self.fails:
@@ -38,6 +38,9 @@ class Sink:
 
     def alert(self, tag, message, step):
         self._note("alert", self.alerts, (tag, message, step))
+
+    def attach_report(self, tag, path, step):
+        self._note("attach_report", self.reports, (tag, path, step))
 
 
 @pytest.fixture(scope="module")
@@ -232,3 +235,31 @@ def test_strict_raises(tmp_path):
     writer = OutputWriter("cam", ErrorPolicy(strict=True), background=False)
     with pytest.raises(OSError, match="file"):
         writer.write(tmp_path / "file", [], [], [ALERT], 0, [], record=True)
+
+
+# --- the report in loggers ------------------------------------------------------------------------
+
+
+def test_sinks_get_the_report_at_the_end(write, tmp_path):
+    sink = Sink()
+    writer = write(sink, folder=tmp_path)
+    write(sink, writer=writer, folder=tmp_path, step=78)
+    assert sink.reports == []
+    path = writer.close(report=True)
+    assert sink.reports == [("cam", path, 78)]
+
+
+def test_without_a_report_sinks_get_none(write, tmp_path):
+    sink = Sink()
+    write(sink, folder=tmp_path).close(report=False)
+    write(sink).close(report=True)
+    assert sink.reports == []
+
+
+def test_a_logger_that_does_not_take_the_report_costs_one_warning(write, tmp_path, messages):
+    good = Sink()
+    path = write(Sink(fails=["attach_report"]), good, folder=tmp_path).close(report=True)
+    assert path == tmp_path / "report.html"
+    assert good.reports == [("cam", path, 39)]
+    assert len(messages) == 1
+    assert "the report in a logger" in messages[0]

@@ -1,5 +1,7 @@
 """MLflow, read back from its local file store through its own client."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from helpers.pictures import UNUSUAL_NAMES, moving, picture
@@ -63,6 +65,7 @@ def test_a_training_logs_images_scalars_and_the_alert(tmp_path):
     timelines = [path for path in images if path.startswith("images/cam~timeline+step+")]
     assert sorted(int(path.split("+")[2]) for path in timelines) == steps
     assert any("cam~overlay~layercam_" in path for path in images)
+    assert "cam/report.html" in files(logger)
     text = client.get_run(run).data.tags["cam/alerts"]
     assert "cam/entropy is" in text
     (alert,) = (path for path in files(logger) if path.startswith("cam/alerts/"))
@@ -127,3 +130,12 @@ def test_errors_of_the_store_are_raised(logger, tmp_path):
     logger._run_id = "0" * 32
     with pytest.raises(Exception, match="0000"):
         sink.write([picture()], 1)
+
+
+def test_the_report_is_an_artifact(logger, tmp_path):
+    report = tmp_path / "report.html"
+    report.write_text("<!doctype html><title>ünïcode</title>", encoding="utf-8")
+    MLFlowSink(logger).attach_report("cam", report, 7)
+    assert files(logger) == ["cam/report.html"]
+    found = logger.experiment.download_artifacts(logger.run_id, "cam/report.html")
+    assert Path(found).read_bytes() == report.read_bytes()

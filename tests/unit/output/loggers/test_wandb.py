@@ -91,6 +91,7 @@ def test_a_training_logs_images_and_scalars(trained):
     assert {"cam/timeline", "cam/entropy", "val_loss"} <= keys
     assert [len(images) > 0 for images in overlays(run)] == [True] * 3
     assert len(run.of("cam/timeline")) == len(run.of("cam/entropy")) == 3
+    assert len(run.of("cam/report")) == 1
 
 
 @pytest.mark.slow
@@ -272,3 +273,14 @@ def test_logging_causes_no_warning_of_wandb(tmp_path, caplog):
         warnings.simplefilter("error")
         logged(tmp_path, lambda sink: sink.write(pictures, 0))
     assert [record.message for record in caplog.records if record.levelname == "WARNING"] == []
+
+
+def test_the_report_is_a_page_of_the_run(tmp_path):
+    report = tmp_path / "report.html"
+    report.write_text("<!doctype html><title>ünïcode</title>", encoding="utf-8")
+    run = logged(tmp_path, lambda sink: sink.attach_report("cam", report, 7), prefix="mine")
+    (page,) = run.of("mine-cam/report")
+    assert page["_type"] == "html-file"
+    assert page["path"] in run.files
+    assert (run.folder / page["path"]).read_bytes() == report.read_bytes()  # nothing injected
+    assert run.history[0]["trainer/global_step"] == 7

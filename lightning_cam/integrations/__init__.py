@@ -1,0 +1,1 @@
+"""`CAMMonitor` in the training loops of other packages, one file each."""
