@@ -7,7 +7,9 @@ import lightning.pytorch as pl
 import pytest
 import torch
 from helpers.training import QUIET, Module, Squares, convnet, loader
+from PIL import Image
 from torch.nn import functional as F
+from torchvision.transforms import ToTensor
 
 import lightning_cam
 
@@ -57,13 +59,17 @@ def names_that_the_snippets_assume():
         "std": 0.3,
         "epochs": 2,
         "model": convnet(),
+        "weights": ToTensor(),
         "train_one_epoch": train_one_epoch,
     }
 
 
 @pytest.fixture
-def made(monkeypatch):
-    """Keep the callbacks that the snippets make."""
+def made(monkeypatch, tmp_path):
+    """Keep the callbacks that the snippets make, in a folder with the photograph that they read."""
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (24, 24), "gray").save("cat.jpg")
+    monkeypatch.delenv("DISPLAY", raising=False)
     found = []
 
     class CAMCallback(lightning_cam.CAMCallback):
@@ -75,8 +81,8 @@ def made(monkeypatch):
     return found
 
 
-def test_the_snippets_run_one_after_another(tmp_path, monkeypatch, capsys, made):
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("made")
+def test_the_snippets_run_one_after_another(tmp_path, capsys):
     namespace = names_that_the_snippets_assume()
     assert len(snippets()) >= 5
     for code in snippets():
@@ -86,8 +92,7 @@ def test_the_snippets_run_one_after_another(tmp_path, monkeypatch, capsys, made)
     assert "layercam" in capsys.readouterr().out
 
 
-def test_every_callback_in_the_snippets_can_be_trained_with(tmp_path, monkeypatch, made):
-    monkeypatch.chdir(tmp_path)
+def test_every_callback_in_the_snippets_can_be_trained_with(made):
     namespace = names_that_the_snippets_assume()
     for code in snippets():
         exec(compile(code, str(README), "exec"), namespace)  # noqa: S102 - our own code
