@@ -1,8 +1,8 @@
 """Metrics of movement: the maps of the same images at two evaluations.
 
 All functions take two batches of raw maps (N, h, w) of one layer and return (N,) float32, NaN where
-one of the two maps is flat. In place of the earlier batch they take a sequence of R batches, too:
-then they return (R, N), in little more time than for one, since small tensors cost mostly the calls.
+one of the two maps is flat. In place of the earlier batch they also take a sequence of R batches
+and return (R, N) then, in little more time than for one, since small tensors cost mostly the calls.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ def center_shift(maps: Tensor, before: Earlier, image_hw: tuple[int, int] | None
 
 def rank_correlation(maps: Tensor, before: Earlier) -> Tensor:
     """Return Spearman's rank correlation of the cells, -1 to 1; equal cells share a rank."""
-    one = isinstance(before, Tensor)
-    ranks = _defined_ranks(before) if one else [_defined_ranks(each) for each in before]
-    return correlation(_defined_ranks(maps), ranks)
+    if isinstance(before, Tensor):
+        return correlation(_defined_ranks(maps), _defined_ranks(before))
+    return correlation(_defined_ranks(maps), [_defined_ranks(each) for each in before])
 
 
 def top_overlap(maps: Tensor, before: Earlier, share: float = 0.2) -> Tensor:

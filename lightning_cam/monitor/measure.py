@@ -73,7 +73,7 @@ def compute_metrics(probe: Probe, result: CAMResult, history: History) -> Measur
             values |= unflipped(movement, predicted, result.rows, history)
         means |= {f"{name}{suffix}": value for name, value in averages(values).items()}
     if result.logits.shape[1]:
-        before = history.previous.predictions if history.previous else None
+        before = None if history.previous is None else history.previous.predictions
         targets = None if probe.targets is None else probe.targets[: len(predicted)]
         found = prediction_metrics(confidences, predicted, before, targets)
         means |= averages(found)
@@ -158,25 +158,22 @@ def unflipped(
         rows: (N,) the image of each map.
         history: earlier evaluations. For the average, which has no prediction, the latest counts.
     """
-    flips = {each: _flipped(predicted, rows, history, each) for each in REFERENCES}
-    values = {}
-    for name, moved in movement.items():
-        flipped = flips[name.rsplit("_", 1)[1]]
-        values[f"{UNFLIPPED}/{name}"] = (
-            moved if flipped is None else moved.masked_fill(flipped.to(moved.device), math.nan)
-        )
-    return values
+    snapshots = {"previous": history.previous, "first": history.first, "best": history.best}
+    flips = {
+        name: _flips(None if each is None else each.predictions, predicted)[rows.cpu()]
+        for name, each in snapshots.items()
+    }
+    flips["average"] = flips["previous"]
+    flipped = torch.stack([flips[name.rsplit("_", 1)[1]] for name in movement])
+    moved = torch.stack([each.float() for each in movement.values()])
+    kept = moved.masked_fill(flipped.to(moved.device), math.nan).unbind()
+    return dict(zip((f"{UNFLIPPED}/{name}" for name in movement), kept, strict=True))
 
 
-def _flipped(
-    predicted: Tensor, rows: Tensor, history: History, reference: str
-) -> Tensor | None:
-    """Return (N,) bool, the maps of images that were predicted otherwise; None if not known."""
-    snapshot = getattr(history, "previous" if reference == "average" else reference)
-    if snapshot is None or snapshot.predictions.shape != predicted.shape:
-        return None
-    flips = (snapshot.predictions != predicted).view(len(predicted), -1).any(dim=1)
-    return flips[rows.cpu()]
+def _flips(before: Tensor | None, predicted: Tensor) -> Tensor:
+    """Return (B,) bool, the images that were predicted otherwise; none where it is not known."""
+    before = before if before is not None and before.shape == predicted.shape else predicted
+    return (predicted != before).view(len(predicted), -1).any(dim=1)
 
 
 def prediction_metrics(
@@ -195,8 +192,7 @@ def prediction_metrics(
         values["label_confidence"] = confidences.gather(1, targets[:, None])[:, 0]
     elif targets is not None:
         values["label_confidence"] = confidences[targets]
-    before = before if before is not None and before.shape == predicted.shape else predicted
-    values["prediction_flips"] = (predicted != before).view(len(predicted), -1).any(1).float()
+    values["prediction_flips"] = _flips(before, predicted).float()
     return values
 
 
@@ -285,6 +281,6 @@ def _per_class(
     if not 1 < len(known) <= _MAX_CLASSES:
         return {}
     of_class = classes[:, None] == torch.tensor(known)
-    means = torch.where(of_class, per_image["enrichment"].double()[:, None], math.nan).nanmean(dim=0)
+    values = torch.where(of_class, per_image["enrichment"].double()[:, None], math.nan)
     names = [f"{OF_CLASS}/{safe_name(probe.name_of(label))}" for label in known]
-    return dict(zip(names, means.tolist(), strict=True))
+    return dict(zip(names, values.nanmean(dim=0).tolist(), strict=True))

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -274,7 +275,7 @@ class CAMMonitor:
                     tag=monitor.tag,
                     probe=monitor.probe,
                     num_pictures=self.config.output_config.num_pictures,
-                    settings=self.config.settings(monitor.rules.rules),
+                    settings=partial(self.config.settings, monitor.rules.rules),
                     device=forward_context.to_model(monitor.probe.images[:1]).device,
                 )
                 outputs.append(ProbeOutput(header, evaluation, monitor.renderer_of(evaluation)))
