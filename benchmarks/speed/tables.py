@@ -95,6 +95,20 @@ def training(rows: Rows) -> str:
     )
 
 
+def ranks(rows: Rows) -> str:
+    """Return the table of evaluations that two processes share."""
+    return table(
+        ("network", "images", "evaluation", "two processes / one", "one, s"),
+        [
+            (
+                *(row["model"], f"{row['images']} × {row['side']}²", row["evaluation"]),
+                *(Ratio(**row["two_over_one"]).text(), f"{row['one_s']:.2f}"),
+            )
+            for row in rows
+        ],
+    )
+
+
 def growth(rows: Rows) -> str:
     """Return the table of exponents, and the sizes of state and memory."""
     lines = []
@@ -147,6 +161,7 @@ TABLES = {
     "stall": stall,
     "training": training,
     "growth": growth,
+    "ranks": ranks,
     "small": small,
 }
 
