@@ -222,7 +222,7 @@ class CAMCallback(lightning.CallbackBase):
         """Set up the probes whose data is loaded; raise only before the first training batch."""
         self._ready = False
         with self._monitor.errors.suppress("the setup of probes", when=self._started):
-            if not lightning.is_initialized(pl_module):
+            if not (self._monitor.probe_set.is_set_up or lightning.is_initialized(pl_module)):
                 return
             set_probes(trainer, pl_module, self._monitor, self._probes.sample, self._sources)
             lines = self._monitor.setup(pl_module, lightning.forward_context(trainer, pl_module))

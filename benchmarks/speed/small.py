@@ -1,4 +1,4 @@
-"""Import time, CPU time of an evaluation, a round of interventions, and disk space."""
+"""Import time, time of an evaluation beside its maps, a round of interventions, disk space."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from benchmarks.measuring import ratios, saved_bytes
+from benchmarks.measuring import Ratio, ratios, saved_bytes, seconds_of
 from benchmarks.speed.bench import Bench, Case, forward_of
 from benchmarks.speed.runs import classifier, loader, probe_for, tiny, trainer
 from benchmarks.trainings import Classifier
-from lightning_cam import CAMCallback, compute_cams
+from lightning_cam import CAMCallback, CAMMonitor, compute_cams
 from lightning_cam.interventions import ATTRIBUTES, ExchangeBatch
 from lightning_cam.interventions.image_editing import largest_rectangles
 from lightning_cam.interventions.run import run_exchanges
@@ -70,8 +70,8 @@ class _CPUTimer(pl.Callback):
 def host(bench: Bench) -> dict[str, Any]:
     """Measure what an evaluation costs whatever the network: CPU time of the training's thread.
 
-    The network is so small that its forward hardly counts; the CPU time of a validation without the
-    callback is subtracted.
+    All metrics are logged, to TensorBoard. The CPU time of a validation without the callback is
+    subtracted; that of the maps alone is told apart.
     """
     net = tiny()
     probe = probe_for(net, 2 if bench.quick else 16, 64)
@@ -79,17 +79,52 @@ def host(bench: Bench) -> dict[str, Any]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     for monitored in (True, False):
-        cam = [CAMCallback(probe, interventions_every=0, alerts=())] if monitored else []
+        options: dict[str, Any] = {"interventions_every": 0, "alerts": (), "metrics": "all"}
+        cam = [CAMCallback(probe, **options)] if monitored else []
         timer, data = _CPUTimer(), loader(2, 64, 2)
         with tempfile.TemporaryDirectory() as folder:
             fitting = trainer(folder, [*cam, timer], max_epochs=3 if bench.quick else 30)
             fitting.fit(Classifier(net, 0.0), data, data)
         medians.append(statistics.median(timer.seconds[2:]))
         metrics = metrics or sum(name.startswith("cam/") for name in fitting.callback_metrics)
+    maps = []
+    for _ in range(bench.pairs(30)):
+        started = time.thread_time()
+        compute_cams(net, probe.images, probe.targets)
+        maps.append(time.thread_time() - started)
     torch.set_num_threads(threads)
     what = f"CPU time of an evaluation in the training's thread, tiny network, {metrics} metrics"
-    milliseconds = (medians[0] - medians[1]) * 1000
-    return {"what": what, "milliseconds": milliseconds, "metrics": metrics}
+    of_all, of_maps = (medians[0] - medians[1]) * 1000, statistics.median(maps) * 1000
+    return {"what": what, "milliseconds": of_all, "of_maps": of_maps, "metrics": metrics}
+
+
+def beside_maps(bench: Bench) -> dict[str, Any]:
+    """Measure an evaluation of a network whose forward takes about 10 ms against its maps alone.
+
+    With one thread, since two that wait for each other on a busy machine would hide the difference.
+    """
+    side, threads = 128, torch.get_num_threads()
+    torch.set_num_threads(1)
+    net, quotients, forwards = tiny(), [], []
+    probe, warm_up = probe_for(net, 16, side), bench.pairs(8)
+    with tempfile.TemporaryDirectory() as folder:
+        logger = TensorBoardLogger(folder, name="run")
+        monitor = CAMMonitor(probe, loggers=[logger], interventions_every=0, alerts=())
+        for turn in range(warm_up + bench.pairs(40)):
+            maps = seconds_of(lambda: compute_cams(net, probe.images, probe.targets))
+            evaluation = seconds_of(lambda: monitor.evaluate(net))
+            monitor.close(report=False)  # wait for the drawing, which is beside the training
+            with torch.inference_mode():
+                net(probe.images)  # the first one after a pause is slower
+                forward = seconds_of(lambda: net(probe.images))
+            if turn >= warm_up:
+                quotients.append(evaluation / maps)
+                forwards.append(forward)
+        logger.experiment.close()
+    torch.set_num_threads(threads)
+    row = {"what": "an evaluation without interventions", "unit": "times its maps alone"}
+    time_of = {"time": asdict(Ratio.of(quotients)), "forward_s": statistics.median(forwards)}
+    return {**row, "model": "six convolutions", "images": 16, **time_of}
 
 
 def interventions(bench: Bench) -> dict[str, Any]:
@@ -170,5 +205,6 @@ def measure(bench: Bench) -> Iterator[dict[str, Any]]:
     """Yield a row per measurement."""
     yield from imports(bench)
     yield host(bench)
+    yield beside_maps(bench)
     yield interventions(bench)
     yield from disk(bench)

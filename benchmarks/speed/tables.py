@@ -95,6 +95,20 @@ def training(rows: Rows) -> str:
     )
 
 
+def ranks(rows: Rows) -> str:
+    """Return the table of evaluations that two processes share."""
+    return table(
+        ("network", "images", "evaluation", "two processes / one", "one, s"),
+        [
+            (
+                *(row["model"], f"{row['images']} × {row['side']}²", row["evaluation"]),
+                *(Ratio(**row["two_over_one"]).text(), f"{row['one_s']:.2f}"),
+            )
+            for row in rows
+        ],
+    )
+
+
 def growth(rows: Rows) -> str:
     """Return the table of exponents, and the sizes of state and memory."""
     lines = []
@@ -124,9 +138,10 @@ def _small_lines(row: Mapping[str, Any]) -> list[tuple[str, str]]:
         return [(f"`{row['what']}` after {row['after']}", f"{median} ms ({low} to {high})")]
     if "time" in row:
         name = f"{row['what']}, {row['images']} images, {row['model']}"
-        return [(name, f"{Ratio(**row['time']).text()} forwards")]
+        return [(name, f"{Ratio(**row['time']).text()} {row.get('unit', 'forwards')}")]
     if "milliseconds" in row:
-        return [(row["what"], f"{row['milliseconds']:.1f} ms")]
+        of_maps = f", {row['of_maps']:.1f} ms of it the maps" if "of_maps" in row else ""
+        return [(row["what"], f"{row['milliseconds']:.1f} ms{of_maps}")]
     lines = [
         (f"{row['what']}: {key}, per validation", f"{size / 1000:.0f} kB")
         for key, size in row["bytes_per_validation"].items()
@@ -147,6 +162,7 @@ TABLES = {
     "stall": stall,
     "training": training,
     "growth": growth,
+    "ranks": ranks,
     "small": small,
 }
 

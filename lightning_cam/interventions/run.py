@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -68,18 +68,19 @@ def run_exchanges(
     darkest, brightest = (f(batch.images, (0, 2, 3), keepdim=True)
                           for f in (torch.amin, torch.amax))  # fmt: skip
 
-    def passes(request: ExchangeRequest) -> Tensor:
-        shard = context.shard(len(request.rows), replicated=replicated)
-        images = _altered(batch, request, shard.rows).clamp(darkest, brightest)
-        logits = chunk_size.run(partial(_logits, model, images), len(images))
-        sets = len(request.partners)
-        answers = probabilities(logits).cpu().view(sets, len(images) // sets, -1)
-        of_label = labels[request.rows[shard.rows]].view(1, -1, 1)
-        own = answers.gather(2, of_label.expand(sets, -1, 1))
-        return own[:, shard.duplicates :, 0]
-
+    shards = [context.shard(len(each.rows), replicated=replicated) for each in requests]
+    pairs = list(zip(requests, shards, strict=True))
+    altered = (_altered(batch, each, part.rows).clamp(darkest, brightest) for each, part in pairs)
     with preserve_model_state(model, batch.images.device):  # once: it copies every buffer
-        return [passes(request) for request in requests]
+        logits = _logits_of_all(model, altered, chunk_size)
+    sizes = [len(each.partners) * len(each.rows[part.rows]) for each, part in pairs]
+    parts = torch.split(probabilities(logits).cpu(), sizes)
+    found = []
+    for (request, shard), answers in zip(pairs, parts, strict=True):
+        of_label = labels[request.rows[shard.rows]].repeat(len(request.partners))
+        own = answers.gather(1, of_label[:, None]).view(len(request.partners), -1)
+        found.append(own[:, shard.duplicates :])
+    return found
 
 
 def joined_answers(parts: Sequence[Sequence[Tensor]]) -> list[Tensor]:
@@ -93,6 +94,27 @@ def _altered(batch: ExchangeBatch, request: ExchangeRequest, part: slice) -> Ten
     mine = replace(batch, rows=rows, cells=cells, draws=draws)
     with torch.no_grad():
         return torch.cat([request.exchange(mine, each[part]) for each in request.partners])
+
+
+def _logits_of_all(
+    model: ModelAdapter, parts: Iterable[Tensor], chunk_size: AdaptiveChunkSize
+) -> Tensor:
+    """Return the logits of images that come in parts, by few passes of full chunks.
+
+    No more than a chunk and a part are there at a time.
+    """
+    found, waiting = [], []
+    for part in parts:
+        waiting.append(part)
+        count = sum(map(len, waiting))
+        if full := count - count % chunk_size.current:
+            images = torch.cat(waiting)
+            waiting = [images[full:]]
+            found.append(chunk_size.run(partial(_logits, model, images[:full]), full))
+    rest = torch.cat(waiting)
+    if len(rest):
+        found.append(chunk_size.run(partial(_logits, model, rest), len(rest)))
+    return torch.cat(found)
 
 
 def _logits(model: ModelAdapter, images: Tensor, chunk_size: int) -> Tensor:

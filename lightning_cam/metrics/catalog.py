@@ -19,7 +19,7 @@ UNIT, SIGNED, POSITIVE = (0.0, 1.0), (-1.0, 1.0), (0.0, None)
 _NOT = ()  # no headline metric
 _attention = partial(Metric, group="attention", headline=_NOT)
 _mask = partial(_attention, kind="mask", needs=("masks",), higher_is_better=True)
-_movement = partial(Metric, group="movement", kind="movement", headline=_NOT)
+_movement = partial(Metric, group="movement", kind="movement", headline=_NOT, compares_several=True)
 _ATTRIBUTES: tuple[tuple[str, str, tuple[Need, ...]], ...] = (
     ("patch", "a patch at one place", ()),
     ("watermark", "a mark that images of the class share", ()),

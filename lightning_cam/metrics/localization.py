@@ -52,12 +52,12 @@ def pointing_game(maps: Tensor, masks: Tensor) -> Tensor:
     is not finite is NaN.
     """
     _, h, w = maps.shape
-    highest = maps.flatten(1).nan_to_num(nan=-math.inf).argmax(dim=1)
+    highest = maps.flatten(1).argmax(dim=1)
     y = ((highest // w) * 2 + 1) * masks.shape[1] // (2 * h)
     x = ((highest % w) * 2 + 1) * masks.shape[2] // (2 * w)
     hit = masks[torch.arange(len(maps), device=maps.device), y, x] & ~is_flat(maps)
-    undefined = ~maps.flatten(1).isfinite().all(dim=1) | _empty(masks)
-    return hit.float().masked_fill(undefined, math.nan)
+    finite = maps.flatten(1).abs().amax(dim=1) < math.inf  # False for NaN
+    return hit.float().masked_fill(~finite | _empty(masks), math.nan)
 
 
 def relevance_rank(maps: Tensor, masks: Tensor) -> Tensor:

@@ -65,6 +65,8 @@ class Metric:
         reference_suffix: whether the name is followed by `_<reference>`, as for `movement`.
         in_pixels: whether `function`, of kind `movement`, also takes `image_hw`, the height and
             width of the image in pixels.
+        compares_several: whether `function`, of kind `movement`, also takes a sequence of R earlier
+            maps (N, h, w) and returns (R, N) then.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Metric:
     chart: str = ""
     reference_suffix: bool = False
     in_pixels: bool = False
+    compares_several: bool = False
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():

@@ -39,6 +39,7 @@ class MetricSelection:
                 kind = TypeError if self.patterns else ValueError
                 raise kind(f"expected metrics as a list of one or more names, got {option!r}")
         self._option = option
+        self._known: dict[str, bool] = {}
 
     def includes(self, name: str) -> bool:
         """Return whether a metric goes to the loggers.
@@ -46,6 +47,11 @@ class MetricSelection:
         Args:
             name: plain name, with family, method and layer, without the tag and the probe.
         """
+        if name not in self._known:  # the same names come at every evaluation
+            self._known[name] = self._find(name)
+        return self._known[name]
+
+    def _find(self, name: str) -> bool:
         if self.patterns:
             return any(fnmatchcase(name, pattern) for pattern in self.patterns)
         return self._option == ALL or is_headline(name)

@@ -23,7 +23,7 @@ MAX_SIDE = 56  # cells of a remembered map
 def is_flat(maps: Tensor) -> Tensor:
     """Return (N,) bool: all cells are equal, or some are not finite."""
     low, high = maps.flatten(1).aminmax(dim=1)  # both NaN where any cell is
-    return (low == high) | ~(low.isfinite() & high.isfinite())
+    return ~((low < high) & (low > -math.inf) & (high < math.inf))
 
 
 def mean_activation(maps: Tensor) -> Tensor:

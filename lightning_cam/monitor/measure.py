@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from lightning_cam.explain.attribution import select_rows
 from lightning_cam.explain.outputs import predictions, probabilities
 from lightning_cam.metrics.registry import (
     OF_CLASS,
@@ -58,7 +59,7 @@ def compute_metrics(probe: Probe, result: CAMResult, history: History) -> Measur
         result: maps and logits on the CPU, since many small steps would each wait for a device.
         history: earlier evaluations.
     """
-    masks = None if probe.foreground is None else probe.foreground[result.rows]
+    masks = None if probe.foreground is None else select_rows(probe.foreground, result.rows)
     image_hw = (probe.images.shape[2], probe.images.shape[3])
     confidences, predicted = _predict(probe, result.logits)
     means: dict[str, float] = {}
@@ -72,7 +73,7 @@ def compute_metrics(probe: Probe, result: CAMResult, history: History) -> Measur
             values |= unflipped(movement, predicted, result.rows, history)
         means |= {f"{name}{suffix}": value for name, value in averages(values).items()}
     if result.logits.shape[1]:
-        before = history.previous.predictions if history.previous else None
+        before = None if history.previous is None else history.previous.predictions
         targets = None if probe.targets is None else probe.targets[: len(predicted)]
         found = prediction_metrics(confidences, predicted, before, targets)
         means |= averages(found)
@@ -157,17 +158,22 @@ def unflipped(
         rows: (N,) the image of each map.
         history: earlier evaluations. For the average, which has no prediction, the latest counts.
     """
-    values = {}
-    for name, moved in movement.items():
-        reference = name.rsplit("_", 1)[1]
-        snapshot = getattr(history, "previous" if reference == "average" else reference)
-        if snapshot is None or snapshot.predictions.shape != predicted.shape:
-            values[f"{UNFLIPPED}/{name}"] = moved
-            continue
-        flips = (snapshot.predictions != predicted).view(len(predicted), -1).any(dim=1)
-        changed = flips[rows.cpu()].to(moved.device)
-        values[f"{UNFLIPPED}/{name}"] = moved.masked_fill(changed, math.nan)
-    return values
+    snapshots = {"previous": history.previous, "first": history.first, "best": history.best}
+    flips = {
+        name: _flips(None if each is None else each.predictions, predicted)[rows.cpu()]
+        for name, each in snapshots.items()
+    }
+    flips["average"] = flips["previous"]
+    flipped = torch.stack([flips[name.rsplit("_", 1)[1]] for name in movement])
+    moved = torch.stack([each.float() for each in movement.values()])
+    kept = moved.masked_fill(flipped.to(moved.device), math.nan).unbind()
+    return dict(zip((f"{UNFLIPPED}/{name}" for name in movement), kept, strict=True))
+
+
+def _flips(before: Tensor | None, predicted: Tensor) -> Tensor:
+    """Return (B,) bool, the images that were predicted otherwise; none where it is not known."""
+    before = before if before is not None and before.shape == predicted.shape else predicted
+    return (predicted != before).view(len(predicted), -1).any(dim=1)
 
 
 def prediction_metrics(
@@ -186,8 +192,7 @@ def prediction_metrics(
         values["label_confidence"] = confidences.gather(1, targets[:, None])[:, 0]
     elif targets is not None:
         values["label_confidence"] = confidences[targets]
-    before = before if before is not None and before.shape == predicted.shape else predicted
-    values["prediction_flips"] = (predicted != before).view(len(predicted), -1).any(1).float()
+    values["prediction_flips"] = _flips(before, predicted).float()
     return values
 
 
@@ -220,9 +225,9 @@ def averages(values: Mapping[str, Tensor]) -> dict[str, float]:
     return {name: found[name] for name in values}
 
 
-def _call(metric: Metric, *tensors: Tensor, **options: tuple[int, int] | None) -> Tensor:
+def _call(metric: Metric, *maps: Tensor | Sequence[Tensor], **options: tuple[int, int]) -> Tensor:
     assert metric.function is not None
-    values: Tensor = metric.function(*tensors, **options)
+    values: Tensor = metric.function(*maps, **options)
     return values
 
 
@@ -233,20 +238,17 @@ def _against(
 
     Maps that are several references at once, such as the previous and the best, are compared once.
     """
-    unique = {id(each): each for each in earlier}
-    found = {
-        place: {
-            each.name: _movement(each, maps, before, image_hw) for each in metrics_of("movement")
-        }
-        for place, before in unique.items()
-    }
-    names = [each.name for each in metrics_of("movement")]
-    return {name: [found[id(before)][name] for before in earlier] for name in names}
-
-
-def _movement(metric: Metric, maps: Tensor, before: Tensor, image_hw: tuple[int, int]) -> Tensor:
-    size = {"image_hw": image_hw} if metric.in_pixels else {}
-    return _call(metric, maps, before, **size)
+    unique = list({id(each): each for each in earlier}.values())
+    places = [next(i for i, each in enumerate(unique) if each is one) for one in earlier]
+    found = {}
+    for metric in metrics_of("movement"):
+        size = {"image_hw": image_hw} if metric.in_pixels else {}
+        if metric.compares_several:
+            values = _call(metric, maps, unique, **size).unbind()
+        else:
+            values = tuple(_call(metric, maps, before, **size) for before in unique)
+        found[metric.name] = [values[place] for place in places]
+    return found
 
 
 def _reference(history: History, reference: str, key: MapKey) -> Tensor | None:
@@ -278,9 +280,7 @@ def _per_class(
         classes, known = probe.targets[result.rows], sorted(set(probe.targets.tolist()))
     if not 1 < len(known) <= _MAX_CLASSES:
         return {}
-    return {
-        f"{OF_CLASS}/{safe_name(probe.name_of(label))}": float(
-            per_image["enrichment"][classes == label].nanmean()
-        )
-        for label in known
-    }
+    of_class = classes[:, None] == torch.tensor(known)
+    values = torch.where(of_class, per_image["enrichment"].double()[:, None], math.nan)
+    names = [f"{OF_CLASS}/{safe_name(probe.name_of(label))}" for label in known]
+    return dict(zip(names, values.nanmean(dim=0).tolist(), strict=True))

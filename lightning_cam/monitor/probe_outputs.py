@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from lightning_cam.output.run_files import ProbeHeader
@@ -39,7 +40,7 @@ def probe_outputs(
                 tag=monitor.tag,
                 probe=monitor.probe,
                 num_pictures=monitor.config.output_config.num_pictures,
-                settings=monitor.config.settings(monitor.rules.rules),
+                settings=partial(monitor.config.settings, monitor.rules.rules),
                 device=forward_context.to_model(monitor.probe.images[:1]).device,
             )
             outputs.append(ProbeOutput(header, evaluation, monitor.renderer_of(evaluation)))

@@ -71,6 +71,11 @@ class ProbeSet:
         """The names of probes that are only announced."""
         return [name for name, probe in self._probes.items() if probe is None]
 
+    @property
+    def is_set_up(self) -> bool:
+        """Whether all probes are set up."""
+        return len(self.monitors) == len(self._probes)
+
     def tag_of(self, name: str) -> str:
         """Return what the names of a probe's metrics start with."""
         return self._config.tag if len(self._probes) == 1 else f"{self._config.tag}/{name}"

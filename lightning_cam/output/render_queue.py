@@ -10,7 +10,7 @@ from typing import Any
 
 from lightning_cam.output.picture import Picture
 
-_MAX_PENDING = 6  # jobs: the record and the images of three evaluations
+_MAX_PENDING = 3  # evaluations
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,11 @@ class RenderResult:
 class RenderQueue:
     """Runs jobs beside the training, in order, a bounded number of evaluations behind.
 
-    Each job has its own thread, which waits for the one before and ends when it is done. A thread
-    that stayed would slow the training down for good: what it computes on several cores leaves it
-    with OpenMP workers, and with more workers than cores libgomp lets none of them, the training's
-    included, stay awake between two operations (measured: training steps took 1.3 times as long).
+    The jobs of an evaluation have a thread of their own, which waits for the one before and ends
+    when they are done. A thread that stayed would slow the training down for good: what it computes
+    on several cores leaves it with OpenMP workers, and with more workers than cores libgomp lets
+    none of them, the training's included, stay awake between two operations (measured: training
+    steps took 1.3 times as long).
 
     Loggers are not used here: they belong to the training's thread, which collects the results.
 
@@ -66,11 +67,11 @@ class RenderQueue:
         self._finished: deque[RenderResult] = deque()
         self._threads: list[threading.Thread] = []  # in the order of their jobs
 
-    def submit(self, job: RenderJob) -> None:
-        """Draw soon; wait while too many jobs are unfinished."""
+    def submit(self, *jobs: RenderJob) -> None:
+        """Run the jobs of an evaluation soon; wait while those of too many are unfinished."""
         self._wait_until(_MAX_PENDING - 1)
-        if not self._background or not self._start(job):
-            self._finished.append(_render(job))
+        if not self._background or not self._start(jobs):
+            self._finished.extend(map(_render, jobs))
 
     def finished(self) -> list[RenderResult]:
         """Return the results since the last call, in order."""
@@ -91,13 +92,13 @@ class RenderQueue:
             self._threads[0].join()  # may be interrupted: the thread is forgotten only afterwards
             self._threads.pop(0)
 
-    def _start(self, job: RenderJob) -> bool:
-        """Run the job in a new thread; return False when the system can start no more threads."""
+    def _start(self, jobs: Sequence[RenderJob]) -> bool:
+        """Run jobs in a new thread; return False when the system can start no more threads."""
         _import_ahead()
         previous = self._threads[-1] if self._threads else None
         # A daemon: a process that dies without `close` must not wait for images.
         thread = threading.Thread(
-            target=self._work, args=(job, previous), name="lightning_cam", daemon=True
+            target=self._work, args=(jobs, previous), name="lightning_cam", daemon=True
         )
         try:
             thread.start()
@@ -107,14 +108,15 @@ class RenderQueue:
         self._threads.append(thread)
         return True
 
-    def _work(self, job: RenderJob, previous: threading.Thread | None) -> None:
+    def _work(self, jobs: Sequence[RenderJob], previous: threading.Thread | None) -> None:
         if previous is not None:
             previous.join()
-        try:
-            result = _render(job)
-        except BaseException as error:  # noqa: BLE001 - nothing above this would report it
-            result = RenderResult(job.step, error=RuntimeError(repr(error)), what=job.what)
-        self._finished.append(result)
+        for job in jobs:
+            try:
+                result = _render(job)
+            except BaseException as error:  # noqa: BLE001 - nothing above this would report it
+                result = RenderResult(job.step, error=RuntimeError(repr(error)), what=job.what)
+            self._finished.append(result)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state of a copy in another process: without unfinished jobs."""

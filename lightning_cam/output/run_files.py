@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,14 +29,14 @@ class ProbeHeader:
         tag: what its metrics' names start with.
         probe: the images, labels and masks.
         num_pictures: how many images are drawn; none are recorded where it is 0.
-        settings: the monitor's configuration, for the report.
+        settings: returns the monitor's configuration, for the report.
         device: where the network runs.
     """
 
     tag: str
     probe: Probe
     num_pictures: int
-    settings: Mapping[str, Any]
+    settings: Callable[[], Mapping[str, Any]]
     device: torch.device | str
 
 
@@ -61,7 +61,7 @@ class RunFiles:
         if recorder is None or not recorder.path.exists():  # the folder may have been deleted
             recorder = Recorder(self.folder, header.tag)
             recorded = header.num_pictures and max(header.num_pictures, _MIN_RECORDED)
-            recorder.begin(header.probe, recorded, header.settings, header.device)
+            recorder.begin(header.probe, recorded, header.settings(), header.device)
             self._recorders[header.tag] = recorder
         recorder.add(evaluation)
 

@@ -75,7 +75,7 @@ class ScalarLog:
                     scalars[full] = value
         self._names |= dict.fromkeys(scalars)
         if remember:
-            self.last |= _finite(self.latest)
+            self.last |= {n: each for n, each in self.latest.items() if math.isfinite(each)}
         if log_scalars is not None:
             log_scalars(scalars)
             return
@@ -92,12 +92,9 @@ class ScalarLog:
 
     def load_state_dict(self, last: object) -> None:
         """Restore the last values, as far as they are names and finite numbers."""
-        self.last = _finite(last) if isinstance(last, Mapping) else {}
-
-
-def _finite(scalars: Mapping[Any, Any]) -> dict[str, float]:
-    return {
-        name: float(value)
-        for name, value in scalars.items()
-        if isinstance(name, str) and isinstance(value, (int, float)) and math.isfinite(value)
-    }
+        scalars = last if isinstance(last, Mapping) else {}
+        self.last = {
+            name: float(value)
+            for name, value in scalars.items()
+            if isinstance(name, str) and isinstance(value, (int, float)) and math.isfinite(value)
+        }

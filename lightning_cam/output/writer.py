@@ -80,13 +80,14 @@ class OutputWriter:
             record: whether the evaluation is part of the run, and not only of `validate()`.
             draw: whether images are drawn.
         """
+        jobs: list[RenderJob] = []
         if folder is not None:
             files = self._files_in(folder)
             for alert in alerts:
                 with self._errors.suppress("a line in alerts.jsonl"):
                     files.add_alert(alert)
-            for output in outputs if record else ():
-                self._submit_record(files, output, step)
+            if record:
+                jobs = [_record_job(files, output, step) for output in outputs]
         sinks: list[PictureSink] = []
         with self._errors.suppress("images"):
             sinks = sinks_for(loggers, folder, lambda: self._errors.suppress("a logger"))
@@ -99,26 +100,17 @@ class OutputWriter:
         self._sinks[step] = sinks
         self._latest = sinks, step
         formats = frozenset(name for sink in sinks for name in getattr(sink, "formats", ()))
-        for output in outputs if draw else ():
-            with self._errors.suppress("images"):
-                self._queue.submit(RenderJob(output.draw, formats, step))
+        jobs += [RenderJob(output.draw, formats, step) for output in outputs if draw]
+        # Last, since a thread that runs takes turns with this one.
+        with self._errors.suppress("the record and the images of an evaluation"):
+            if jobs:
+                self._queue.submit(*jobs)
         self.flush()
 
     def _files_in(self, folder: Path) -> RunFiles:
         if self._files is None or self._files.folder != folder:
             self._files = RunFiles(folder)
         return self._files
-
-    def _submit_record(self, files: RunFiles, output: ProbeOutput, step: int) -> None:
-        """Write the record beside the training: the loggers have what is needed now."""
-
-        def write() -> Sequence[Picture]:
-            files.add_evaluation(output.header, output.evaluation)
-            return ()
-
-        what = "the record of an evaluation"
-        with self._errors.suppress(what):
-            self._queue.submit(RenderJob(write, frozenset(), step, what))
 
     def flush(self) -> None:
         """Hand the images that are finished to the loggers."""
@@ -152,3 +144,13 @@ class OutputWriter:
         if results:  # results come in order, so sinks of earlier steps are not needed any more
             last = results[-1].step
             self._sinks = {step: sinks for step, sinks in self._sinks.items() if step >= last}
+
+
+def _record_job(files: RunFiles, output: ProbeOutput, step: int) -> RenderJob:
+    """Return the job of writing the record beside the training: loggers have what is needed now."""
+
+    def write() -> Sequence[Picture]:
+        files.add_evaluation(output.header, output.evaluation)
+        return ()
+
+    return RenderJob(write, frozenset(), step, "the record of an evaluation")

@@ -19,6 +19,18 @@ _LEAVES = (str, bytes, int, float, complex, torch.Tensor, np.ndarray, ModuleType
 GENERATORS = (random.Random, np.random.Generator, np.random.RandomState, torch.Generator)
 
 
+def is_generator(value: object) -> bool:
+    """Return whether an object is a random generator of Python, NumPy or torch."""
+    kind: Any = type(value)
+    return _is_generator_type(kind)
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_generator_type(kind: Any) -> bool:
+    """Return whether a type is one of `GENERATORS`: for a model's attributes, which are many."""
+    return issubclass(kind, GENERATORS)
+
+
 @contextlib.contextmanager
 def preserve_generators(*holders: Any) -> Iterator[None]:
     """Restore generators that belong to objects: Python's, NumPy's and torch's.

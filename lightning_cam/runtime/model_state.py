@@ -13,7 +13,7 @@ import torch
 import torch.utils.checkpoint
 from torch.nn.modules.lazy import LazyModuleMixin
 
-from lightning_cam.runtime.generators import GENERATORS, preserve_generators
+from lightning_cam.runtime.generators import is_generator, preserve_generators
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -53,7 +53,7 @@ def preserve_model_state(model: nn.Module, device: torch.device) -> Iterator[Non
     with contextlib.ExitStack() as stack:
         stack.enter_context(isolated_rng(device))
         held = (each for module in model.modules() for each in vars(module).values())
-        stack.enter_context(preserve_generators(*(e for e in held if isinstance(e, GENERATORS))))
+        stack.enter_context(preserve_generators(*(e for e in held if is_generator(e))))
         # `trainer.validate()` runs in inference mode, which `enable_grad` does not end.
         stack.enter_context(torch.inference_mode(mode=False))
         stack.enter_context(torch.no_grad())

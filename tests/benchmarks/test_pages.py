@@ -27,7 +27,16 @@ def test_all_pages_are_written_by_default(monkeypatch):
     assert [path for path, *_ in written] == [
         importlib.import_module(module).PAGE for module in BENCHMARKS.values()
     ]
-    assert written[0] == ("docs/cost.md", "maps", "peers", "stall", "training", "growth", "small")
+    assert written[0] == (
+        "docs/cost.md",
+        "maps",
+        "peers",
+        "stall",
+        "training",
+        "growth",
+        "ranks",
+        "small",
+    )
 
 
 def test_only_what_is_between_the_marks_is_replaced(tmp_path):

@@ -49,6 +49,8 @@ PROCESSES = {
     "alerts": 2,
     "sharded, one": 1,
     "sharded": 2,
+    "sharded, exchanges, one": 1,
+    "sharded, exchanges": 4,
     "sharded, several labels": 2,
     "sharded, perturbed": 2,
 }
@@ -283,6 +285,8 @@ def parts_of(folder, scenario):  # noqa: C901, PLR0912 - one branch per scenario
         callback = small(alerts=[rule], on_alert=[raising_on_one, "checkpoint", "stop"])
     if scenario.startswith("sharded"):
         module = Sharded()
+    if scenario.startswith("sharded, exchanges"):
+        callback = CAMCallback(squares_probe(12, seed=1), panels=(), report=False)
     if scenario == "sharded, several labels":
         module, data, val = SeveralLabels(), LabelSets(), LabelSets(8, seed=2)
     if scenario == "sharded, perturbed":
@@ -303,7 +307,11 @@ def train(folder, scenario):
     kind = DownLogger if scenario.endswith("logger down") else TensorBoardLogger
     strategy = "auto" if PROCESSES[scenario] == 1 else DDPStrategy(process_group_backend="gloo")
     if scenario.startswith("sharded"):
-        strategy = ModelParallelStrategy(process_group_backend="gloo")
+        strategy = ModelParallelStrategy(
+            data_parallel_size=PROCESSES[scenario],
+            tensor_parallel_size=1,
+            process_group_backend="gloo",
+        )
     log = RankLog(folder, callback)
     trainer = make_trainer(
         folder,

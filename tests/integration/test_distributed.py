@@ -50,6 +50,7 @@ _PAIRS = [
     ("uneven", "uneven, one"),
     ("few images", "few images, one"),
     ("sharded", "sharded, one"),
+    ("sharded, exchanges", "sharded, exchanges, one"),
 ]
 
 

@@ -42,6 +42,19 @@ def test_the_chunk_size_does_not_change_the_answers(chunk_size):
         assert torch.allclose(one, other)
 
 
+@pytest.mark.parametrize(("chunk_size", "passes"), [(64, [18]), (8, [8, 8, 2]), (5, [5, 5, 5, 3])])
+def test_the_images_of_all_requests_share_full_chunks(chunk_size, passes):
+    sizes = []
+
+    class Counting(RegionReader):
+        def forward(self, images):
+            sizes.append(len(images))
+            return super().forward(images)
+
+    answers(Counting(CELL), chunk_size=AdaptiveChunkSize(chunk_size))
+    assert sizes == passes
+
+
 def test_the_answers_of_two_processes_are_those_of_one():
     expected = answers()
 

@@ -1,11 +1,13 @@
 """Metrics of movement between two maps: by hand, flat maps, invariances, ties."""
 
 import math
+from collections import Counter
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lightning_cam.metrics import (
     center_shift,
@@ -182,3 +184,34 @@ def test_more_noise_gives_more_movement(seed):
     little, much = maps + 0.02 * noise, maps + 2 * noise
     assert jsd(little, maps) < jsd(much, maps)
     assert correlation(little, maps) > correlation(much, maps)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_several_earlier_maps_give_what_each_of_them_gives(metric):
+    now, flat = torch.rand(3, 5, 6), torch.ones(3, 5, 6)
+    earlier = [torch.rand(3, 5, 6), now, flat, torch.rand(3, 5, 6)]
+    expected = torch.stack([metric(now, each) for each in earlier])
+    assert torch.equal(metric(now, earlier).nan_to_num(-9), expected.nan_to_num(-9))
+
+
+def test_what_belongs_to_one_batch_of_maps_alone_is_computed_once():
+    now, earlier = torch.rand(3, 5, 6), [torch.rand(3, 5, 6) for _ in range(3)]
+    with Operations() as first:
+        rank_correlation(now, earlier)
+    with Operations() as again:
+        rank_correlation(now, earlier)
+    assert first.counts["aten.sort"] == 4
+    assert again.counts["aten.sort"] == 0
+    assert again.counts.total() < 10
+
+
+class Operations(TorchDispatchMode):
+    """Counts the operations on tensors by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.counts = Counter()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.counts[str(function.overloadpacket)] += 1
+        return function(*args, **(kwargs or {}))

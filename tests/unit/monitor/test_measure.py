@@ -8,7 +8,7 @@ import torch
 from lightning_cam import Probe
 from lightning_cam.explain.result import CAMResult
 from lightning_cam.metrics import enrichment, entropy, jsd
-from lightning_cam.metrics.registry import METRICS, find_metric
+from lightning_cam.metrics.registry import METRICS, Metric, find_metric
 from lightning_cam.monitor import History, Snapshot
 from lightning_cam.monitor.measure import (
     averages,
@@ -74,8 +74,21 @@ def test_maps_of_another_shape_or_key_are_no_reference():
     assert movement_metrics(maps(5), history, OTHER)["jsd_first"].tolist() == [0, 0]
 
 
-def test_many_maps_are_compared_one_by_one_with_the_same_values():
-    """Few maps are compared with all references in one call."""
+def test_a_metric_that_compares_two_batches_only_is_called_for_each_reference(monkeypatch):
+    def largest_change(now, before):
+        assert now.shape == before.shape
+        return (now - before).abs().amax(dim=(1, 2))
+
+    added = Metric("largest_change", "", "", kind="movement", function=largest_change)
+    monkeypatch.setitem(METRICS, added.name, added)
+    history = history_of(0.1, 0.9, 0.3)
+    moved = movement_metrics(maps(7), history, KEY)
+    for reference, seed in (("first", 0), ("best", 1), ("previous", 2)):
+        expected = largest_change(maps(7), maps(seed))
+        assert torch.equal(moved[f"largest_change_{reference}"], expected)
+
+
+def test_many_large_maps_are_compared_like_few_small_ones():
     history, large = History(), torch.rand(60, 50, 50)
     history.add(snapshot(torch.rand(60, 50, 50)), 0.5)
     moved = movement_metrics(large, history, KEY)

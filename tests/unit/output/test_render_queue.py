@@ -55,22 +55,42 @@ def test_images_are_drawn_and_encoded_in_another_thread(monkeypatch):
     assert "gif" in vars(film)
 
 
-def test_one_job_too_many_waits_until_the_first_is_done():
+def test_jobs_of_an_evaluation_run_in_order_in_one_thread_whatever_one_of_them_raises():
+    queue, threads = RenderQueue(), []
+
+    def draw():
+        threads.append(threading.get_ident())
+        return []
+
+    def failing():
+        draw()
+        sys.exit(3)
+
+    queue.submit(job(0, failing), job(1, draw), job(2, draw))
+    results = queue.close()
+    assert [(each.step, each.error is None) for each in results] == [
+        (0, False), (1, True), (2, True)
+    ]  # fmt: skip
+    assert len(set(threads)) == 1
+    assert threads[0] != threading.get_ident()
+
+
+def test_one_evaluation_too_many_waits_until_the_first_is_done():
     queue, gate, submitted = RenderQueue(), threading.Event(), []
 
-    def submit_seven():
-        for step in range(7):
-            queue.submit(job(step, lambda: gate.wait(_TIMEOUT) and []))
+    def submit_four():
+        for step in range(4):
+            queue.submit(job(step, lambda: gate.wait(_TIMEOUT) and []), job(step))
             submitted.append(step)
 
-    thread = threading.Thread(target=submit_seven, daemon=True)
+    thread = threading.Thread(target=submit_four, daemon=True)
     thread.start()
-    wait_until(lambda: len(submitted) == 6)
+    wait_until(lambda: len(submitted) == 3)
     time.sleep(0.05)
-    assert submitted == [0, 1, 2, 3, 4, 5]
+    assert submitted == [0, 1, 2]
     gate.set()
     thread.join(_TIMEOUT)
-    assert [each.step for each in queue.close()] == [0, 1, 2, 3, 4, 5, 6]
+    assert [each.step for each in queue.close()] == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads as Linux shows them")

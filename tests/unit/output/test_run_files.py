@@ -20,7 +20,7 @@ def evaluation():
 
 
 def header(tag="cam", num_pictures=2, **settings):
-    return ProbeHeader(tag, probe_of(), num_pictures, settings, "cpu")
+    return ProbeHeader(tag, probe_of(), num_pictures, lambda: settings, "cpu")
 
 
 def test_alerts_are_appended_as_lines(tmp_path):

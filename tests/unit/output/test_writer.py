@@ -61,7 +61,7 @@ def write(messages, evaluation, monkeypatch):
     def write(*sinks, writer=None, folder=None, draw=None, step=39, alerts=(), **options):
         writer = writer or new_writer()
         monkeypatch.setattr(module, "sinks_for", lambda *_: list(sinks))
-        header = ProbeHeader("cam", probe_of(), 2, {}, "cpu")
+        header = ProbeHeader("cam", probe_of(), 2, dict, "cpu")
         output = ProbeOutput(header, evaluation, draw or (lambda: [picture("cam/timeline")]))
         options = {"record": True} | options
         writer.write(folder, [], [output], alerts, step, ["cam/iou"], **options)
@@ -152,7 +152,7 @@ def test_without_drawing_there_are_alerts_and_a_record_but_no_images(
     sink = Sink()
     monkeypatch.setattr(module, "sinks_for", lambda *_: [sink])
     writer = OutputWriter("cam", ErrorPolicy(strict=True), background=False)
-    header = ProbeHeader("cam", probe_of(), 2, {}, "cpu")
+    header = ProbeHeader("cam", probe_of(), 2, dict, "cpu")
     output = ProbeOutput(header, evaluation, lambda: pytest.fail("drawn"))
     writer.write(tmp_path, [], [output], [ALERT], 39, [], record=True, draw=False)
     assert len(sink.alerts) == 1
