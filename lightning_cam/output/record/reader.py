@@ -202,18 +202,21 @@ def _read(path: Path) -> ProbeRecord | None:
         return None
     with reading(path):
         header, *others = lines[headers[-1] :]
-        _check_version(path, header)
-        check_header(header)
-        record = _header(path, header)
+        record = header_of(path, header)
         for line in others:
-            if line.get("kind") != EVALUATION:
-                continue
-            check_evaluation(line, len(record.ids), multi_label=record.multi_label)
-            evaluation = _evaluation(line)
-            while record.evaluations and record.evaluations[-1].index >= evaluation.index:
-                record.evaluations.pop()
-            record.evaluations.append(evaluation)
+            if line.get("kind") == EVALUATION:
+                keep_evaluation(record.evaluations, evaluation_of(record, line))
     return record
+
+
+def keep_evaluation(evaluations: list[EvaluationRecord], evaluation: EvaluationRecord) -> int:
+    """Add an evaluation, instead of those that a resumed run repeats; return how many these are."""
+    count = len(evaluations)
+    while evaluations and evaluations[-1].index >= evaluation.index:
+        evaluations.pop()
+    replaced = count - len(evaluations)
+    evaluations.append(evaluation)
+    return replaced
 
 
 class VersionError(ValueError):
@@ -230,7 +233,14 @@ def _check_version(path: Path, line: Mapping[str, Any]) -> None:
         )
 
 
-def _header(path: Path, line: Mapping[str, Any]) -> ProbeRecord:
+def header_of(path: Path, line: Mapping[str, Any]) -> ProbeRecord:
+    """Return the record that a line of kind `HEADER` begins, without evaluations.
+
+    Raises:
+        ValueError: the line is damaged, or of another version.
+    """
+    _check_version(path, line)
+    check_header(line)
     names, masks = line["class_names"], line["masks"]
     return ProbeRecord(
         path=path,
@@ -248,7 +258,13 @@ def _header(path: Path, line: Mapping[str, Any]) -> ProbeRecord:
     )
 
 
-def _evaluation(line: Mapping[str, Any]) -> EvaluationRecord:
+def evaluation_of(record: ProbeRecord, line: Mapping[str, Any]) -> EvaluationRecord:
+    """Return the evaluation in a line of kind `EVALUATION`.
+
+    Raises:
+        ValueError: the line is damaged, or does not fit the record.
+    """
+    check_evaluation(line, len(record.ids), multi_label=record.multi_label)
     maps = (
         MapRecord(m["method"], m["layer"], tuple(m["shape"]), _floats(m["peak"]), m["cells"])
         for m in line["maps"]

@@ -94,7 +94,7 @@ def run_names(paths: Sequence[Path]) -> list[str]:
     different = list(dict.fromkeys(parts))  # a run may be shown twice
     if len(different) == 1 and len(parts) > 1:
         return [parts[0][-1] for _ in parts]
-    for depth in range(1, max(map(len, parts)) + 1):
+    for depth in range(1, max(map(len, parts), default=0) + 1):
         names = {each: "/".join(each[-depth:]) for each in different}
         numbered = any(p[-depth].startswith("version_") for p in different if len(p) >= depth)
         if len(set(names.values())) == len(names) and not (numbered and depth == 1):

@@ -63,16 +63,20 @@ def frame(settings: Mapping[str, Any], records: Iterable[ProbeRecord] = ()) -> d
         settings: of a run.
         records: whose gaps between two probes have charts too.
     """
-    return {"groups": _groups(records), "references": dict(REFERENCES)} | colours(settings)
-
-
-def colours(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the colour maps, and which of them, how opaque, a run's overlays were drawn in."""
-    tables = colour_tables()
-    colormap, alpha = settings.get("colormap"), settings.get("alpha")
     return {
-        "colormaps": tables,
-        "colormap": colormap if colormap in list(tables) else next(iter(tables)),
+        "groups": _groups(records),
+        "references": dict(REFERENCES),
+        "colormaps": colour_tables(),
+        **choice_of_colours(settings),
+    }
+
+
+def choice_of_colours(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the colour map that a run's overlays are drawn in, and how opaque they are."""
+    colormap, alpha = settings.get("colormap"), settings.get("alpha")
+    names = list(colour_tables())
+    return {
+        "colormap": colormap if colormap in names else names[0],
         "opacity": alpha if _rounded(alpha) is not None else _OPACITY,
     }
 

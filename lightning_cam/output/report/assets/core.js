@@ -39,7 +39,7 @@ const mean = (values) => {
 // --- what is selected, and the evaluations that runs have in common -----------------------------
 
 const state = {
-  shown: new Set(data.runs.slice(0, FIRST_SHOWN).map((run) => run.key)),
+  shown: new Set(data.shown || data.runs.slice(0, FIRST_SHOWN).map((run) => run.key)),
   at: 0, // position on the slider
   follow: true, // the newest evaluation
   probe: 0,

@@ -11,6 +11,7 @@ function table(name) {
 
 // Maps that are not here yet are asked for, where there is a server.
 let fetchMaps = () => {};
+let dropWishes = () => {};
 
 // Return the n-th recorded map of an evaluation: cells, size and maximum, or null; `pending` while
 // it is on its way.

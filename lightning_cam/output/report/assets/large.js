@@ -97,6 +97,8 @@ function filmStrip(probe, run, item) {
 
 // Draw image and map of a thumbnail on one canvas: a history has hundreds of them.
 function drawFrame(canvas, probe, item, evaluation) {
+  const look = [state.map, state.colormap, state.scale, state.opacity].join();
+  if (canvas.look === look) return; // it does not depend on the slider
   const reading = readingOf(probe, evaluation, item);
   if (!reading) return;
   const map = mapOf(probe);
@@ -110,7 +112,10 @@ function drawFrame(canvas, probe, item, evaluation) {
   }
   const pending = Boolean(found && found.pending);
   canvas.classList.toggle("pending", pending);
-  if (!pending) drawHeat(canvas, found, gainOf(probe, map, found, item));
+  if (!pending) {
+    drawHeat(canvas, found, gainOf(probe, map, found, item));
+    canvas.look = look;
+  }
   const context = canvas.getContext("2d");
   context.globalCompositeOperation = "destination-over"; // below the heat
   if (image.naturalWidth) context.drawImage(image, 0, 0, canvas.width, canvas.height);

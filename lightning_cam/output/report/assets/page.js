@@ -2,8 +2,10 @@
 
 let playing = null;
 let waitingForData = () => false; // whether more of the records is on its way
+let askSoon = () => {}; // ask the server, where there is one
 
 function showAll() {
+  dropWishes();
   byId("time").value = state.at;
   byId("time").setAttribute("aria-valuetext", timeText(state.at));
   byId("now").textContent = timeText(state.at);
@@ -28,10 +30,17 @@ function moveTo(at) {
   showAll();
 }
 
+// Return what the grid of samples is made of: as long as it is the same, tiles are kept.
+const layoutOf = () =>
+  JSON.stringify([state.probe, [...state.shown], probes().map((p) => p && [p.generation, p.fingerprint, Math.max(0, ...p.answers.map((each) => each.drawn.length))])]);
+
+let madeOf = "";
+
 // Make the page from the data, after another choice of probe or runs.
 function start() {
   const x = axis.xs[state.at];
   makeScale(x);
+  madeOf = layoutOf();
   fillMaps();
   fillReferences();
   makeGrid();
@@ -116,6 +125,7 @@ function showRuns(keys) {
   if (!keys.length) return start(); // one is always shown
   state.shown = new Set(keys);
   start();
+  askSoon();
 }
 
 function onKey(event) {
@@ -160,7 +170,7 @@ function listen() {
   byId("large").addEventListener("click", (event) => event.target === byId("large") && byId("large").close());
   byId("large").addEventListener("close", () => { if (opened) opened.open.focus({ preventScroll: true }); noteLink(); });
   document.addEventListener("keydown", onKey);
-  window.addEventListener("hashchange", () => { state.follow = true; readLink(); showChoices(); start(); });
+  window.addEventListener("hashchange", () => { state.follow = true; readLink(); showChoices(); start(); askSoon(); });
   let width = window.innerWidth;
   let resizing = 0;
   window.addEventListener("resize", () => {
@@ -185,4 +195,5 @@ function begin() {
   showChoices();
   listen();
   start();
+  askSoon();
 }
