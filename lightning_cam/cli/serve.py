@@ -70,6 +70,7 @@ def run(args: argparse.Namespace) -> None:
             raise ValueError(f"expected the folder of a run, got {folder}: no such folder")
     runs = LiveRuns(args.folders)
     runs.search()
+    runs.read_ahead()
     listening = _listen(args.host, args.port)
     if args.host not in LOOPBACK:
         note(f"warning: everyone who reaches {args.host} can see these runs; there is no password")

@@ -7,7 +7,7 @@ import functools
 import hashlib
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -170,14 +170,15 @@ def picture_key(encoded: str) -> str:
 
 
 def probe_columns(
-    record: ProbeRecord, evaluations: Sequence[EvaluationRecord], *, cells: bool = True
+    record: ProbeRecord, evaluations: Sequence[EvaluationRecord], *, whole: bool = True
 ) -> dict[str, Any]:
     """Return what the page draws of some evaluations of a probe, as columns over them.
 
     Args:
         record: the probe.
         evaluations: in order.
-        cells: with the maps themselves, which are most of it.
+        whole: False to leave out the cells of the maps, which are most of it, and to keep values of
+            images as they were recorded, which is faster than rounding them.
     """
     answers = [_answers(record, each) for each in evaluations]
     used = {index for each in answers for kind in ("label", "cls", "pred") for index in each[kind]}
@@ -185,10 +186,10 @@ def probe_columns(
         "names": {index: record.name_of(index) for index in sorted(used) if index >= 0},
         "epochs": [each.epoch for each in evaluations],
         "steps": [each.step for each in evaluations],
-        "maps": _maps(evaluations, cells=cells),
+        "maps": _maps(evaluations, whole=whole),
         "answers": answers,
         "metrics": _metrics(evaluations),
-        "perImage": _per_image(evaluations),
+        "perImage": _per_image(evaluations, _rounded if whole else _known),
         "alerts": [
             {
                 "evaluation": i,
@@ -222,7 +223,7 @@ def _answers(record: ProbeRecord, each: EvaluationRecord) -> dict[str, list[Any]
     return found
 
 
-def _maps(evaluations: Sequence[EvaluationRecord], *, cells: bool) -> list[dict[str, Any]]:
+def _maps(evaluations: Sequence[EvaluationRecord], *, whole: bool) -> list[dict[str, Any]]:
     """Return each method and layer with its maps at every evaluation, null where it has none."""
     keys = list(dict.fromkeys((m.method, m.layer) for each in evaluations for m in each.maps))
     found = []
@@ -236,7 +237,7 @@ def _maps(evaluations: Sequence[EvaluationRecord], *, cells: bool) -> list[dict[
                 "suffix": f"/{method}@{layer}" if n else "",
                 "shape": [list(m.shape) if m else None for m in at],
                 "peak": [[_rounded(v) for v in m.peak] if m else None for m in at],
-                "cells": [m.cells if m and cells else None for m in at],
+                "cells": [m.cells if m and whole else None for m in at],
             }
         )
     return found
@@ -249,15 +250,21 @@ def _metrics(evaluations: Sequence[EvaluationRecord]) -> dict[str, list[float | 
     return {name: [_rounded(each.metrics.get(name)) for each in evaluations] for name in wanted}
 
 
-def _per_image(evaluations: Sequence[EvaluationRecord]) -> dict[str, list[list[float | None]]]:
+def _per_image(
+    evaluations: Sequence[EvaluationRecord], written: Callable[[float], float | None]
+) -> dict[str, list[list[float | None]]]:
     """Return each metric of the first map: per evaluation a list of one value per map."""
     names = dict.fromkeys(name for each in evaluations for name in each.per_image)
     found = {}
     for name in names:
         rows = [each.per_image.get(name, ()) for each in evaluations]
         if all(len(row) in (0, len(k.rows)) for row, k in zip(rows, evaluations, strict=True)):
-            found[name] = [[_rounded(value) for value in row] for row in rows]
+            found[name] = [[written(value) for value in row] for row in rows]
     return found
+
+
+def _known(value: float) -> float | None:
+    return value if value == value else None  # noqa: PLR0124 - NaN
 
 
 def _rounded(value: Any) -> float | None:

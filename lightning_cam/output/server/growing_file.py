@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from lightning_cam.output.server.runs import open_record
 
-_BLOCK = 1 << 20  # bytes that are read at a time
+_BLOCK = 1 << 18  # bytes that are read at a time
 _LONGEST = 64 << 20  # bytes of a line; a header with a thousand images has a third of it
 _SEAM = 64  # bytes before the place up to which the file was read
 

@@ -130,7 +130,7 @@ class LiveRecord:
         self.record = replace(record, images=(), masks=None if record.masks is None else ())
 
     def _add(self, record: ProbeRecord, evaluation: EvaluationRecord, part: Part) -> None:
-        columns = probe_columns(record, [evaluation], cells=False)
+        columns = probe_columns(record, [evaluation], whole=False)
         text = _json(columns | {"gaps": gap_charts([evaluation])})
         if len(self.parts) >= _MOST_EVALUATIONS:
             return

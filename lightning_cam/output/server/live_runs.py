@@ -17,7 +17,7 @@ from lightning_cam.output.server.runs import find_runs, record_files
 _SEARCH_EVERY = 5.0  # seconds
 _SEARCH_SHARE = 0.1  # of the time, where a search takes long, as on a network
 _READ_FOR = 0.3  # seconds per request, so that a page soon shows what is there
-_MOST_SENT = 4 << 20  # characters of evaluations per answer
+_MOST_SENT = 16 << 20  # characters of evaluations per answer
 _MOST_MAPS = 256  # evaluations whose maps are sent at once
 
 
@@ -50,6 +50,15 @@ class LiveRuns:
             self._names = run_names([run.path for run in self._runs.values()])
             took = time.monotonic() - started
             self._next_search = started + max(_SEARCH_EVERY, took / _SEARCH_SHARE)
+
+    def read_ahead(self) -> None:
+        """Read what is there in a thread, before anyone asks for it."""
+
+        def work() -> None:
+            while self.read(self.newest()):
+                time.sleep(0)  # others get the lock
+
+        threading.Thread(target=work, name="lightning_cam_serve", daemon=True).start()
 
     def newest(self) -> list[str]:
         """Return the keys of the runs that are shown at first: all, or those written to last."""

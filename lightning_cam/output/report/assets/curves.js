@@ -27,15 +27,26 @@ function baselinesOf(found, metric) {
   return lines;
 }
 
+const plainName = (metric) => (metric.moves ? `${metric.name}_${state.reference}` : metric.name);
+
+// Return the name of a metric of the selected map, where a probe has it for that.
+function nameIn(probe, metric) {
+  const plain = plainName(metric);
+  const name = `${plain}${mapOf(probe).suffix}`;
+  return name in probe.metrics ? name : plain;
+}
+
+const hasChart = (metric) =>
+  probes().some((p) => p && p.maps.length && (p.metrics[nameIn(p, metric)] || []).some(known));
+
 function chartOf(metric) {
-  const plain = metric.moves ? `${metric.name}_${state.reference}` : metric.name;
+  const plain = plainName(metric);
   const series = [];
   const baselines = [];
   const alerts = [];
   probes().forEach((probe, run) => {
     if (!probe || !probe.maps.length) return;
-    const { suffix } = mapOf(probe);
-    const name = `${plain}${suffix}` in probe.metrics ? `${plain}${suffix}` : plain;
+    const name = nameIn(probe, metric);
     const values = seriesOf(run, name);
     if (!values) return;
     const [errors, lows] = ["se", "low"].map((key) =>
@@ -52,7 +63,6 @@ function chartOf(metric) {
       if (at >= 0) alerts.push({ ...alert, run, at, own: alert.metric === name || alert.metric === `${name}_low` });
     }
   });
-  if (!series.length) return null;
   alerts.sort((a, b) => a.own - b.own);
   // Of many runs only the alerts of this metric: those of all others would cover the curves.
   const marks = shownRuns().length > 2 ? alerts.filter((alert) => alert.own) : alerts;
@@ -77,9 +87,9 @@ let boxes = []; // of all charts
 function makeCharts() {
   const groups = [...data.groups, { key: "more", title: "More", metrics: others() }];
   const drawn = groups
-    .map((group) => ({ ...group, charts: group.metrics.map(chartOf).filter(Boolean) }))
+    .map((group) => ({ ...group, charts: group.metrics.filter(hasChart) }))
     .filter((group) => group.charts.length);
-  const layout = JSON.stringify(drawn.map(({ key, charts }) => [key, charts.map(({ metric }) => metric.name)]));
+  const layout = JSON.stringify(drawn.map(({ key, charts }) => [key, charts.map(({ name }) => name)]));
   if (layout !== byId("charts").layout) {
     byId("charts").layout = layout;
     makeBoxes(drawn);
@@ -88,7 +98,7 @@ function makeCharts() {
   const charts = drawn.flatMap((group) => group.charts);
   boxes.forEach((box, i) => {
     box.show = null;
-    whenNear(box, () => { box.show = drawChart(box, charts[i]); });
+    whenNear(box, () => { box.show = drawChart(box, chartOf(charts[i])); });
   });
   makeKey();
 }

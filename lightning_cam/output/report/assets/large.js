@@ -47,7 +47,7 @@ function makeLarge() {
     el("div", { class: "small-charts" }, ...charts),
     el("div", { class: "large-numbers scroll", tabindex: 0, role: "region", "aria-label": "Numbers", hidden: runs.length < 2 }, el("table", { id: "large-table" })),
   );
-  largeItems.forEach(({ strip }) => strip.frames.forEach((frame) => nearby.observe(frame.node)));
+  largeItems.forEach(({ strip }) => nearby.observe(strip.node));
 }
 
 // The runs' values of this sample, one chart per metric.
@@ -73,14 +73,34 @@ function largeCharts() {
 }
 
 // One thumbnail per evaluation; each moves the slider. The arrow keys do too, so only one of them is
-// a stop of the Tab key.
+// a stop of the Tab key. They are made when the strip comes to the screen.
 function filmStrip(probe, run, item) {
+  const node = el("div", { class: "strip" });
+  const strip = { node, frames: [] };
+  node.near = false;
+  node.stale = () => {
+    strip.frames = framesOf(probe, run, item);
+    node.replaceChildren(...strip.frames.map((frame) => frame.node));
+    for (const frame of strip.frames) {
+      frame.node.near = false;
+      frame.node.stale = frame.show;
+      nearby.observe(frame.node);
+    }
+    mark(strip);
+  };
+  node.addEventListener("scroll", () => {
+    for (const other of largeItems) if (other.strip.node !== node && other.strip.node.scrollLeft !== node.scrollLeft) other.strip.node.scrollLeft = node.scrollLeft;
+  });
+  return strip;
+}
+
+function framesOf(probe, run, item) {
   const count = axis.xs.length;
   const most = Math.min(MOST_FRAMES, count);
   const places = new Set([...Array(most).keys()].map((i) => (most > 1 ? Math.round((i * (count - 1)) / (most - 1)) : 0)));
   const [w, h] = probe.size;
   const scale = FRAME / Math.max(w, h);
-  const frames = [...places].map((at) => {
+  return [...places].map((at) => {
     const canvas = el("canvas", { width: Math.max(1, Math.round(w * scale)), height: Math.max(1, Math.round(h * scale)), "aria-hidden": "true" });
     const node = el("button", { type: "button", tabindex: -1, "aria-label": `Go to ${timeText(at)}` }, canvas, el("span", {}, String(axis.xs[at])));
     node.addEventListener("click", () => moveTo(at));
@@ -88,11 +108,6 @@ function filmStrip(probe, run, item) {
     if (evaluation < 0) canvas.classList.add("none");
     return { at, node, show: () => drawFrame(canvas, probe, item, evaluation) };
   });
-  const node = el("div", { class: "strip" }, ...frames.map((frame) => frame.node));
-  node.addEventListener("scroll", () => {
-    for (const { strip } of largeItems) if (strip.node !== node && strip.node.scrollLeft !== node.scrollLeft) strip.node.scrollLeft = node.scrollLeft;
-  });
-  return { node, frames };
 }
 
 // Draw image and map of a thumbnail on one canvas: a history has hundreds of them.
@@ -144,13 +159,13 @@ function showLarge() {
 
 // Mark the thumbnail of the selected evaluation and bring it into sight.
 function mark({ node, frames }) {
+  if (!frames.length) return; // not made yet
   const marked = frames.reduce((a, b) => (b.at <= state.at ? b : a), frames[0]);
   for (const frame of frames) {
     if (frame !== marked && frame.node.tabIndex < 0) continue;
     frame.node.setAttribute("aria-current", String(frame === marked));
     frame.node.tabIndex = frame === marked ? 0 : -1;
   }
-  if (!marked) return;
   const left = marked.node.offsetLeft - node.offsetLeft;
   if (left < node.scrollLeft || left + marked.node.offsetWidth > node.scrollLeft + node.clientWidth) {
     node.scrollLeft = left - node.clientWidth / 2;

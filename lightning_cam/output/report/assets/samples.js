@@ -119,7 +119,7 @@ const labelOf = (probe, reading) => {
 
 function itemTile(probe, run, item, side) {
   if (!probe || !item || item.row >= probe.images.length) {
-    return { node: el("div", { class: `item gone run-${colourOf(run)}` }, several() ? chipOf(run) : null, "not in this run"), show: () => {} };
+    return { node: el("div", { class: `item gone run-${colourOf(run)}` }, several() ? chipOf(run) : null, "not in this run"), show: () => "" };
   }
   const box = picture(probe, item.row, side);
   const label = el("span", { class: "label" });
@@ -141,6 +141,8 @@ function itemTile(probe, run, item, side) {
     prediction.classList.toggle("wrong", words.wrong);
     node.classList.toggle("miss", words.wrong);
     figure.textContent = figureOf(probe, evaluation, reading);
+    const said = [label.textContent, words.wrong ? `wrong: ${words.text}` : words.text, figure.textContent];
+    return `${several() ? `${data.runs[run].name} ` : ""}${said.filter(Boolean).join(", ")}`; // to read aloud
   };
   return { node, show };
 }
@@ -155,30 +157,59 @@ function figureOf(probe, evaluation, reading) {
   return "";
 }
 
+// A tile is filled when it comes near the screen: of many runs there are hundreds of images.
+function makeTile(sample, runs) {
+  const open = el("button", { type: "button", class: "open", "aria-label": `Enlarge ${sample.id}` });
+  const id = el("span", { class: "id", title: sample.id }, sample.id);
+  const node = el("li", { class: runs.length > 1 ? "pair" : "" }, open, id);
+  const tile = { sample, node, open, items: null };
+  tile.fill = () => {
+    const all = probes();
+    const side = sideOf(runs.length);
+    tile.items = runs.map((run) => itemTile(all[run], run, sample.items[run], side));
+    open.replaceChildren(...tile.items.map((item) => item.node));
+    node.style.minHeight = "";
+  };
+  tile.show = () => {
+    if (!tile.items) tile.fill();
+    const words = tile.items.map((item) => item.show()).filter(Boolean);
+    open.setAttribute("aria-label", `Enlarge ${sample.id}${words.length ? `: ${words.join("; ")}` : ""}`);
+  };
+  open.addEventListener("click", () => openLarge(tile));
+  return tile;
+}
+
 function makeGrid() {
-  const all = probes();
   const runs = shownRuns();
-  const side = sideOf(runs.length);
   tiles.forEach((tile) => nearby.unobserve(tile.node));
-  tiles = samples().map((sample) => {
-    const shown = runs.map((run) => itemTile(all[run], run, sample.items[run], side));
-    const open = el("button", { type: "button", class: "open" }, ...shown.map((item) => item.node));
-    const id = el("span", { class: "id", title: sample.id }, sample.id);
-    const node = el("li", { class: runs.length > 1 ? "pair" : "" }, open, id);
-    const tile = { sample, node, open, show: () => shown.forEach((item) => item.show()) };
-    open.setAttribute("aria-label", `Enlarge ${sample.id}`);
-    open.addEventListener("click", () => openLarge(tile));
-    return tile;
-  });
+  tiles = samples().map((sample) => makeTile(sample, runs));
   byId("grid").className = `grid ${runs.length > 4 ? "wide" : runs.length > 2 ? "quad" : ""}`;
   byId("grid").replaceChildren();
   arranged = null;
+  arrange();
+  fillFirst();
   tiles.forEach((tile) => nearby.observe(tile.node));
+}
+
+// Fill what is on the screen; the others keep its height until they come near.
+function fillFirst() {
+  const end = window.innerHeight + 200;
+  let height = 0;
+  for (const { node, fill } of arranged) {
+    if (height && node.getBoundingClientRect().top > end) {
+      node.near = false;
+      node.style.minHeight = `${height}px`;
+    } else {
+      fill();
+      height = height || Math.floor(node.getBoundingClientRect().height);
+    }
+  }
+  for (const tile of tiles) if (tile.node.hidden) tile.node.near = false;
 }
 
 function showGrid() {
   arrange();
-  tiles.forEach((tile) => !tile.node.hidden && whenNearOrLater(tile.node, tile.show));
+  tiles.forEach((tile) => !tile.node.hidden && whenNear(tile.node, tile.show));
   drawBar(byId("legend"));
   byId("scale-note").textContent =
     state.scale === "own"
@@ -186,7 +217,7 @@ function showGrid() {
       : "Each image is drawn up to its greatest value over the epochs: weak maps stay pale.";
 }
 
-// The colours changed, or maps arrived: only what is on the screen.
+// The colours changed, or maps arrived.
 function showHeats() {
   tiles.forEach((tile) => !tile.node.hidden && whenNear(tile.node, tile.show));
   drawBar(byId("legend"));
