@@ -87,7 +87,7 @@ class CAMCallback(lightning.CallbackBase):
         max_overhead: largest share of the training's time that evaluations may take, such as 0.02;
             validations for which no time is left are skipped.
         progress_bar: a metric to show there, such as `enrichment`.
-        report: write `report.html` into the run's folder when the training ends.
+        report: write `report.html` into the run's folder, now and then and when the training ends.
         strict: raise instead of warn when something fails during training.
 
     Raises:

@@ -61,6 +61,7 @@ class CAMMonitor:
     Attributes:
         config: all options.
         alerts: raised so far, oldest first.
+        report: whether `report.html` is written, now and then and at the end.
 
     Raises:
         ValueError, TypeError: wrong arguments; what needs the model, at the first evaluation.
@@ -96,6 +97,7 @@ class CAMMonitor:
         self.log_dir = run_folder(log_dir, loggers)
         self.schedule = Schedule(self.config.every_n_validations, self.config.max_overhead)
         self.alerts: list[Alert] = []
+        self.report = config.output_config.report
         self._draw = draw
         self._compares = True
         self._single = not isinstance(probe, Mapping)
@@ -288,6 +290,7 @@ class CAMMonitor:
             self.scalars.names,
             record=record,
             draw=self._draw,
+            report=self.report,
         )
 
     def flush(self) -> None:
@@ -302,9 +305,8 @@ class CAMMonitor:
         Args:
             report: whether to write the report; by default as the option `report` says.
         """
-        report = self.config.output_config.report if report is None else report
         with self.errors.suppress("the last images"):
-            return self._writer.close(report=report)
+            return self._writer.close(report=self.report if report is None else report)
         return None
 
     def begin_fit(self, model: nn.Module) -> None:

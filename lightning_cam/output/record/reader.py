@@ -163,14 +163,18 @@ def read_run(folder: str | Path) -> list[ProbeRecord]:
     return sorted(records, key=lambda record: record.tag)
 
 
-def read_record(path: Path) -> ProbeRecord:
+def read_record(path: Path, end: int | None = None) -> ProbeRecord:
     """Return a file's record.
+
+    Args:
+        path: of the file.
+        end: how many of its bytes are read, for a file that is being written; by default all.
 
     Raises:
         ValueError: it has none, or one that is damaged or that this version cannot read.
         OSError: it cannot be read.
     """
-    record = _read(path)
+    record = _read(path, end)
     if record is None:
         got = "an empty file" if not path.stat().st_size else "a file without a header"
         raise ValueError(f"expected a record of lightning_cam, got {got}: {path}")
@@ -194,9 +198,9 @@ def reading(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _read(path: Path) -> ProbeRecord | None:
+def _read(path: Path, end: int | None = None) -> ProbeRecord | None:
     """Return a file's record, None where it is no record."""
-    lines = read_lines(path)
+    lines = read_lines(path, end)
     headers = [number for number, line in enumerate(lines) if line.get("kind") == HEADER]
     if not headers:
         return None

@@ -35,6 +35,7 @@ _SCRIPTS = (
 )
 _LIVE = ("live.js",)  # not in a file, which asks no server
 PARTS = ("head", "alerts", "numbers", "about")  # of a run, macros of run.html.j2
+REPORT = "report.html"
 _MOST_NAMED = 3
 
 
@@ -83,7 +84,7 @@ def write_page(file: Path, runs: Sequence[tuple[str, Sequence[ProbeRecord]]]) ->
 
 def _file_name(names: Sequence[str]) -> str:
     if len(names) == 1:
-        return "report.html"
+        return REPORT
     more = f"-and-{len(names) - 2}-more" if len(names) > 2 else ""  # noqa: PLR2004
     return f"report-with-{safe_name(names[1])}{more}.html"
 

@@ -50,9 +50,10 @@ def make_app(runs: LiveRuns, host: str = LOOPBACK[0]) -> Starlette:
         runs.search()
         shown = runs.newest()
         runs.read(shown)
-        live = [{**each, "probes": []} for each in runs.listed()]
-        data = {**frame({}), "runs": live, "shown": shown}
-        html, policy = render_page(runs.summaries(), data, live=True)
+        summaries, listed = runs.page()
+        records = summaries[0].records if summaries else ()
+        data = {**frame(records[0].settings if records else {}), "runs": listed, "shown": shown}
+        html, policy = render_page(summaries, data, live=True)
         headers = {"content-security-policy": f"{policy}; frame-ancestors 'none'"}
         return HTMLResponse(html.encode("utf-8", "replace"), headers=headers)
 

@@ -27,6 +27,20 @@ class Known(NamedTuple):
     records: Mapping[int, tuple[int, int]] = {}
 
 
+class Words(NamedTuple):
+    """What the page says of a run.
+
+    Attributes:
+        version: changes with everything that is read.
+        summary: to render the page with.
+        text: JSON of the parts of the page that are about the run.
+    """
+
+    version: str
+    summary: RunSummary
+    text: str
+
+
 class LiveRun:
     """A run, read as it grows.
 
@@ -45,7 +59,7 @@ class LiveRun:
         self.records: list[LiveRecord] = []
         self._found: set[Path] = set()
         self._changes = 0
-        self._words: tuple[str, str] = "", ""  # version and JSON
+        self._words: Words | None = None
 
     @property
     def behind(self) -> bool:
@@ -60,12 +74,32 @@ class LiveRun:
                 self.records.append(LiveRecord(path))
         self._changes += sum(record.read() for record in self.records)
 
-    def summary(self, index: int, name: str) -> RunSummary:
-        """Return what the page says of the run, as far as it was read."""
+    def words(self, index: int, name: str) -> Words:
+        """Return what the page says of the run, as far as it was read.
+
+        Args:
+            index: the run's place among all runs.
+            name: of the run.
+        """
+        state = f"{self._changes} {index} {name}"
+        version = hashlib.sha256(state.encode("utf-8", "replace")).hexdigest()[:10]
+        if self._words is None or self._words.version != version:
+            try:
+                self._words = self._worded(version, index, name)
+            except Exception as error:  # noqa: BLE001 - a record may hold anything
+                reason = f"What it says cannot be shown: {type(error).__name__}."
+                empty = RunSummary.of(self.key, index, name, [], [reason])
+                self._words = Words(version, empty, json.dumps(render_parts(empty)))
+        return self._words
+
+    def _worded(self, version: str, index: int, name: str) -> Words:
         records = [each.record for each in self.records if each.record is not None]
         records.sort(key=lambda record: record.tag)
         notes = [note for record in self.records for note in record.notes]
-        return RunSummary.of(self.key, index, name, records, notes)
+        summary = RunSummary.of(self.key, index, name, records, notes)
+        settings = records[0].settings if records else {}
+        parts = render_parts(summary) | {"colours": choice_of_colours(settings)}
+        return Words(version, summary, json.dumps(parts))
 
     def news(self, index: int, name: str, known: Known, room: int) -> tuple[str, bool]:
         """Return as JSON what a page does not know yet, and whether something did not fit.
@@ -82,27 +116,11 @@ class LiveRun:
             probe, room = _probe_news(number, record, has, room)
             probes += probe
         fields = [f'"probes":[{",".join(probes)}]'] if probes else []
-        version, words = ("", "") if self.behind else self._worded(index, name)
-        if version != known.words and words:
-            fields += [f'"words":{words}', f'"version":"{version}"']
+        words = None if self.behind else self.words(index, name)
+        if words is not None and words.version != known.words:
+            fields += [f'"words":{words.text}', f'"version":"{words.version}"']
         text = "{" + ",".join([f'"key":"{self.key}"', *fields]) + "}" if fields else ""
         return text, room <= 0
-
-    def _worded(self, index: int, name: str) -> tuple[str, str]:
-        """Return the parts of the page that are about the run as JSON, with their version."""
-        state = f"{self._changes} {index} {name}"
-        version = hashlib.sha256(state.encode("utf-8", "replace")).hexdigest()[:10]
-        if self._words[0] != version:
-            summary = self.summary(index, name)
-            try:
-                parts = render_parts(summary)
-            except Exception as error:  # noqa: BLE001 - a record may hold anything
-                reason = f"What it says cannot be shown: {type(error).__name__}."
-                parts = render_parts(RunSummary.of(self.key, index, name, [], [reason]))
-            settings = summary.records[0].settings if summary.records else {}
-            words = parts | {"colours": choice_of_colours(settings)}
-            self._words = version, json.dumps(words)
-        return self._words
 
 
 def _probe_news(

@@ -67,17 +67,20 @@ class LiveRuns:
             last = sorted(keys, key=lambda key: _written(self._runs[key].path))[-COLOURS:]
             return [key for key in keys if key in last]
 
-    def listed(self) -> list[dict[str, Any]]:
-        """Return key and name of each run."""
-        with self._lock:
-            pairs = zip(self._runs, self._names, strict=True)
-            return [{"key": key, "name": name} for key, name in pairs]
-
-    def summaries(self) -> list[RunSummary]:
-        """Return what the page says of each run, as far as it was read."""
+    def page(self) -> tuple[list[RunSummary], list[dict[str, Any]]]:
+        """Return what the page says of each run at first, and the runs as its script knows them."""
         with self._lock:
             runs = enumerate(zip(self._runs.values(), self._names, strict=True))
-            return [run.summary(i, name) for i, (run, name) in runs]
+            words = [run.words(i, name) for i, (run, name) in runs]
+            listed = [
+                {**each, "probes": [], "version": said.version}
+                for each, said in zip(self._listed(), words, strict=True)
+            ]
+            return [each.summary for each in words], listed
+
+    def _listed(self) -> list[dict[str, Any]]:
+        pairs = zip(self._runs, self._names, strict=True)
+        return [{"key": key, "name": name} for key, name in pairs]
 
     def read(self, keys: Sequence[str]) -> bool:
         """Read what was added to some runs, for a while; return whether there is more of it."""
@@ -110,7 +113,7 @@ class LiveRuns:
                     room, more = room - len(text), more or full
             fields = [f'"runs":[{",".join(runs)}]', f'"more":{json.dumps(more)}']
             if len(self._runs) != listed:
-                fields.append(f'"listed":{json.dumps(self.listed())}')
+                fields.append(f'"listed":{json.dumps(self._listed())}')
             return "{" + ",".join(fields) + "}"
 
     def maps(self, wanted: Sequence[tuple[str, int, int, int]]) -> list[Any]:

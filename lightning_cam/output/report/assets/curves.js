@@ -94,7 +94,7 @@ function makeCharts() {
     byId("charts").layout = layout;
     makeBoxes(drawn);
   }
-  byId("reference-choice").hidden = !drawn.some((group) => group.key === "movement");
+  byId("reference-choice").hidden = !drawn.some((group) => group.key === "movement") || !byId("reference").options.length;
   const charts = drawn.flatMap((group) => group.charts);
   boxes.forEach((box, i) => {
     box.show = null;
