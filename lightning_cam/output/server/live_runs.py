@@ -51,14 +51,16 @@ class LiveRuns:
             took = time.monotonic() - started
             self._next_search = started + max(_SEARCH_EVERY, took / _SEARCH_SHARE)
 
-    def read_ahead(self) -> None:
-        """Read what is there in a thread, before anyone asks for it."""
+    def read_ahead(self) -> threading.Thread:
+        """Read what is there in a thread, before anyone asks for it; return the thread."""
 
         def work() -> None:
             while self.read(self.newest()):
                 time.sleep(0)  # others get the lock
 
-        threading.Thread(target=work, name="lightning_cam_serve", daemon=True).start()
+        thread = threading.Thread(target=work, name="lightning_cam_serve", daemon=True)
+        thread.start()
+        return thread
 
     def newest(self) -> list[str]:
         """Return the keys of the runs that are shown at first: all, or those written to last."""

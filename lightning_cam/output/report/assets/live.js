@@ -1,6 +1,6 @@
 // The page of a server: what is new in the runs is asked for, and maps when they are looked at.
 
-const EVERY = 1500; // milliseconds between two questions
+const EVERY = 1000; // milliseconds between two questions
 const MOST_MAPS = 48; // evaluations per question
 const AHEAD = 2; // evaluations beside the shown one whose maps are fetched too
 let behind = true; // whether the server has more to say at once
@@ -41,6 +41,7 @@ async function ask() {
 
 function takeIn(news) {
   const listed = (news.listed || []).slice(data.runs.length);
+  if (listed.length && byId("no-run")) byId("no-run").remove();
   behind = news.more;
   for (const { key, name } of listed) {
     data.runs.push({ key, name, probes: [] });
