@@ -87,7 +87,7 @@ class CAMCallback(lightning.CallbackBase):
         mode: whether the smallest (`min`) or the largest (`max`) of it is the best.
         max_overhead: largest share of the training's time, such as 0.02; others are skipped.
         progress_bar: a metric to show there, such as `enrichment`.
-        report: write `report.html` into the run's folder when the training ends.
+        report: write `report.html` into the run's folder, now and then and when the training ends.
         strict: raise instead of warn when something fails during training.
 
     Raises:

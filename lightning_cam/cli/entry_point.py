@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from lightning_cam import __version__
-from lightning_cam.cli import explain, export, label, layers, replay, report
+from lightning_cam.cli import explain, export, label, layers, replay, report, serve
 from lightning_cam.cli.console import note
 
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = made.add_subparsers(required=True, metavar="COMMAND")
-    for command in (explain, replay, report, export, label, layers):
+    for command in (explain, serve, replay, report, export, label, layers):
         own = command.add(commands)
         own.formatter_class = argparse.RawDescriptionHelpFormatter
         own.add_argument(

@@ -171,7 +171,9 @@ def _monitor(
 ) -> CAMMonitor:
     from lightning_cam.monitor import CAMMonitor
 
-    return CAMMonitor(probes, config=config, log_dir=folder, warn=note, draw=draw)
+    monitor = CAMMonitor(probes, config=config, log_dir=folder, warn=note, draw=draw)
+    monitor.report = False  # nobody sees the folder before the end
+    return monitor
 
 
 def _replay(
@@ -201,7 +203,7 @@ def _replay(
         )
         for alert in monitor.alerts[before:]:
             say(str(alert))
-    monitor.close(report=False)
+    monitor.close()
     return found
 
 

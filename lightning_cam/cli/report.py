@@ -1,4 +1,4 @@
-"""`report`: the records of one or two runs as one HTML file."""
+"""`report`: the records of runs as one HTML file."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def add(commands: Any) -> argparse.ArgumentParser:
     """Add the command's parser."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "report",
-        help="make one HTML file of one run, or of two side by side",
-        description="Read what CAMCallback or `replay` recorded in one or two runs' folders and\n"
-        "write one HTML file that opens offline.",
+        help="make one HTML file of one run, or of several side by side",
+        description="Read what CAMCallback or `replay` recorded in the folders of runs and write\n"
+        "one HTML file that opens offline.",
         epilog=_EPILOG,
     )
     parser.add_argument(
@@ -36,8 +36,8 @@ def add(commands: Any) -> argparse.ArgumentParser:
         "--out",
         type=Path,
         metavar="FILE",
-        help="default: report.html in the run's folder; of two, report-with-SECOND.html in the "
-        "first one's",
+        help="default: report.html in the run's folder; of several, report-with-SECOND.html in "
+        "the first one's",
     )
     return parser
 

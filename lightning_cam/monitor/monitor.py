@@ -62,6 +62,7 @@ class CAMMonitor:
     Attributes:
         config: all options.
         alerts: raised so far, oldest first.
+        report: whether `report.html` is written, now and then and at the end.
 
     Raises:
         ValueError, TypeError: wrong arguments; what needs the model, at the first evaluation.
@@ -97,6 +98,7 @@ class CAMMonitor:
         self.log_dir = run_folder(log_dir, loggers)
         self.schedule = Schedule(self.config.every_n_validations, self.config.max_overhead)
         self.alerts: list[Alert] = []
+        self.report = config.output_config.report
         self._draw = draw
         self._latest: list[Evaluation] = []
         self._compares = True
@@ -232,7 +234,7 @@ class CAMMonitor:
             remember=update_history,
         )
         if DistributedContext.current().rank == 0 and (self.log_dir is not None or self.loggers):
-            self._write(evaluations, step, forward_context, record=update_history)
+            self._write(evaluations, step, forward_context, update_history)
         self.schedule.budget.spend(time.perf_counter() - started)
         return next(iter(evaluations.values())) if self._single and evaluations else evaluations
 
@@ -276,20 +278,19 @@ class CAMMonitor:
         evaluations: Mapping[str, Evaluation],
         step: int,
         forward_context: ForwardContext,
-        *,
         record: bool,
     ) -> None:
-        outputs = probe_outputs(self._monitors, evaluations, self.errors, forward_context)
         alerts = [alert for each in evaluations.values() for alert in each.alerts]
         self._writer.write(
             self.log_dir,
             self.loggers,
-            outputs,
+            probe_outputs(self._monitors, evaluations, self.errors, forward_context),
             alerts,
             step,
             self.scalars.names,
             record=record,
             draw=self._draw,
+            report=self.report,
         )
 
     def flush(self) -> None:
@@ -304,9 +305,8 @@ class CAMMonitor:
         Args:
             report: whether to write the report; by default as the option `report` says.
         """
-        report = self.config.output_config.report if report is None else report
         with self.errors.suppress("the last images"):
-            return self._writer.close(report=report)
+            return self._writer.close(report=self.report if report is None else report)
         return None
 
     def begin_fit(self, model: nn.Module) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_cam.output.record import Recorder
+from lightning_cam.output.record.reader import read_record
 from lightning_cam.runtime.files import append_line
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from lightning_cam.probe import Probe
 
 ALERTS = "alerts.jsonl"
+_LARGEST_RUNNING = 64 << 20  # bytes of records; beyond, the report is written at the end only
 _MIN_RECORDED = 32  # images in the report; cheaper there than as images of every evaluation
 
 
@@ -64,6 +66,25 @@ class RunFiles:
             recorder.begin(header.probe, recorded, header.settings(), header.device)
             self._recorders[header.tag] = recorder
         recorder.add(evaluation)
+
+    def running_report(self) -> Callable[[], None]:
+        """Return a function that writes `report.html` of what has been recorded so far.
+
+        It may run while more is recorded.
+        """
+        sizes = {path: path.stat().st_size for path in (r.path for r in self._recorders.values())}
+        folder = self.folder
+
+        def write() -> None:
+            if not 0 < sum(sizes.values()) <= _LARGEST_RUNNING:
+                return
+            from lightning_cam.output.report.page import REPORT, run_names, write_page
+
+            records = [read_record(path, size) for path, size in sizes.items()]
+            records.sort(key=lambda record: record.tag)
+            write_page(folder / REPORT, [(run_names([folder])[0], records)])
+
+        return write
 
     def write_report(self) -> Path | None:
         """Write `report.html` of what was recorded; return its path, None where nothing was."""

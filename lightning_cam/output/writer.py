@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_cam.output.loggers import attach_report, prepare, sinks_for
 from lightning_cam.output.render_queue import RenderJob, RenderQueue, RenderResult
+from lightning_cam.output.report_writer import ReportWriter
 from lightning_cam.output.run_files import ProbeHeader, RunFiles
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from lightning_cam.output.picture import Picture
     from lightning_cam.output.protocols import Alert, Evaluation
     from lightning_cam.runtime.errors import ErrorPolicy
+
+_REPORT = "the report"
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class OutputWriter:
         self._tag = tag
         self._errors = errors
         self._queue = RenderQueue(background=background)
+        self._report = ReportWriter(background=background)
         self._sinks: dict[int, list[PictureSink]] = {}  # by the step of unfinished images
         self._latest: tuple[list[PictureSink], int] = [], 0  # sinks and step, for the report
         self._files: RunFiles | None = None
@@ -55,6 +59,7 @@ class OutputWriter:
         """Forget the files of the run before."""
         self._files = None
         self._latest = [], 0
+        self._report.start_run()
 
     def write(
         self,
@@ -67,6 +72,7 @@ class OutputWriter:
         *,
         record: bool,
         draw: bool = True,
+        report: bool = False,
     ) -> None:
         """Write alerts, and start to write the record and to draw the images.
 
@@ -79,6 +85,7 @@ class OutputWriter:
             scalar_names: full names of the scalars logged so far.
             record: whether the evaluation is part of the run, and not only of `validate()`.
             draw: whether images are drawn.
+            report: whether `report.html` is written now and then.
         """
         jobs: list[RenderJob] = []
         if folder is not None:
@@ -88,6 +95,9 @@ class OutputWriter:
                     files.add_alert(alert)
             if record:
                 jobs = [_record_job(files, output, step) for output in outputs]
+            if record and report and self._report.due():
+                with self._errors.suppress(_REPORT):
+                    jobs.append(self._report_job(files, step))
         sinks: list[PictureSink] = []
         with self._errors.suppress("images"):
             sinks = sinks_for(loggers, folder, lambda: self._errors.suppress("a logger"))
@@ -112,9 +122,23 @@ class OutputWriter:
             self._files = RunFiles(folder)
         return self._files
 
+    def _report_job(self, files: RunFiles, step: int) -> RenderJob:
+        """Return the job that starts a report, to be run as soon as the record is written."""
+        # Imported here: a worker process forked while a thread imports would hang.
+        import lightning_cam.output.report  # noqa: F401
+
+        def start() -> Sequence[Picture]:
+            self._report.start(files.running_report())
+            return ()
+
+        return RenderJob(start, frozenset(), step, _REPORT)
+
     def flush(self) -> None:
         """Hand the images that are finished to the loggers."""
         self._log(self._queue.finished())
+        error = self._report.error()
+        if error is not None:
+            self._errors.handle(_REPORT, error)
 
     def close(self, *, report: bool) -> Path | None:
         """Finish all images; then, if there was a run, write its report and return its path.
@@ -123,9 +147,11 @@ class OutputWriter:
         """
         self._log(self._queue.close())
         self._sinks.clear()
+        self._report.wait()  # of two that write one file the last counts
+        self.flush()
         path = None
         if report and self._files is not None:
-            with self._errors.suppress("the report"):
+            with self._errors.suppress(_REPORT):
                 path = self._files.write_report()
         if path is not None:
             sinks, step = self._latest

@@ -1,9 +1,10 @@
-"""One thread and no messages of Lightning for the integration tests."""
+"""One thread, no messages of Lightning, and a browser for the integration tests."""
 
 import logging
 
 import pytest
 import torch
+from helpers.browser import FLAGS, executable
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -25,3 +26,16 @@ def _silent_lightning():
     yield
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, where there is one."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with sync_api.sync_playwright() as playwright:
+        try:
+            started = playwright.chromium.launch(executable_path=executable(), args=FLAGS)
+        except sync_api.Error as error:
+            pytest.skip(f"no browser to start: {error}".splitlines()[0])
+        yield started
+        started.close()

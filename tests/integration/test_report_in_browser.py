@@ -1,51 +1,19 @@
 """The report in a browser, opened from a file: drawing, controls, and no requests."""
 
-import contextlib
-import shutil
-
 import pytest
+from helpers.browser import opened as open_page
+from helpers.browser import pixels, set_range
 from helpers.hostile import NAMES
 from helpers.recorded_run import Run, probe_of
 
 from lightning_cam.monitor import Alert
 from lightning_cam.output.report import write_report
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
-_FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
 
-
-@pytest.fixture(scope="module")
-def browser():
-    installed = shutil.which("chromium") or shutil.which("google-chrome")
-    with sync_api.sync_playwright() as playwright:
-        try:
-            started = playwright.chromium.launch(executable_path=installed, args=_FLAGS)
-        except sync_api.Error as error:
-            pytest.skip(f"no browser to start: {error}".splitlines()[0])
-        yield started
-        started.close()
-
-
-@contextlib.contextmanager
-def opened(browser, path, width=1280, scheme="light", **context):
-    """Open a page; afterwards assert that there were no errors, dialogs and requests."""
-    context = browser.new_context(
-        viewport={"width": width, "height": 800}, color_scheme=scheme, **context
-    )
-    page = context.new_page()
-    messages, requests = [], []
-    page.on("console", lambda message: messages.append(message.text))
-    page.on("pageerror", lambda error: messages.append(str(error)))
-    page.on("dialog", lambda dialog: (messages.append(dialog.message), dialog.dismiss()))
-    page.on("request", lambda request: requests.append(request.url))
-    page.goto(path.as_uri())
-    yield page
-    assert messages == []
-    assert [url for url in requests if not url.startswith("data:")] == [path.as_uri()]
-    context.close()
+def opened(browser, path, *args, **options):
+    return open_page(browser, path.as_uri(), *args, **options)
 
 
 @pytest.fixture(scope="module")
@@ -61,26 +29,6 @@ def one(folder):
     alert = Alert("cam", "enrichment", 0.4, 1.0, 3, 39, "confirmed", {"bg_gap": 0.5}, worst=("00",))
     run.evaluate(3, [alert])
     return write_report([folder / "one"])
-
-
-def pixels(page, which="#grid canvas"):
-    """Return the sum of a canvas's pixels and its largest opacity."""
-    return page.evaluate(
-        """which => {
-            const canvas = document.querySelector(which);
-            const all = canvas.getContext("2d")
-                .getImageData(0, 0, canvas.width, canvas.height).data;
-            return [all.reduce((a, b) => a + b, 0), all.filter((_, i) => i % 4 === 3)
-                .reduce((a, b) => Math.max(a, b), 0)];
-        }""",
-        which,
-    )
-
-
-def set_range(page, which, value):
-    page.locator(which).evaluate(
-        "(node, value) => { node.value = value; node.dispatchEvent(new Event('input')); }", value
-    )
 
 
 def test_the_slider_and_the_arrow_keys_move_the_epoch(browser, one):

@@ -19,22 +19,30 @@ def record_folder(run: Path) -> Path:
     return run / _FOLDER
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
+def read_lines(path: Path, end: int | None = None) -> list[dict[str, Any]]:
     """Return the complete lines of a file of JSON objects; the others cost one warning.
 
     A process that is killed or a full disk leaves an incomplete line, and a resumed run writes on
     after it, so lines that cannot be parsed are left out wherever they are.
 
+    Args:
+        path: of the file.
+        end: how many of its bytes are read, for a file that is being written; by default all.
+
     Raises:
         OSError: the file cannot be read.
     """
-    found, damaged = [], []
-    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+    found, damaged, left = [], [], end
+    with path.open("rb") as file:
         for number, line in enumerate(file, 1):
+            if left is not None:
+                left -= len(line)
+                if left < 0:
+                    break
             if not line.strip():
                 continue
             try:
-                content = json.loads(line)
+                content = json.loads(line.decode("utf-8", "replace"))
             except (ValueError, RecursionError):
                 content = None
             if isinstance(content, dict):

@@ -108,9 +108,9 @@ def _label(value: object) -> bool:
 
 def _number(value: object) -> bool:
     """Return whether it is a number, or None for one that is not known."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return abs(value) < _LARGEST
-    return value is None or isinstance(value, float)
+    if value is None or isinstance(value, float):
+        return True
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST
 
 
 def _time(value: object) -> bool:

@@ -165,14 +165,18 @@ def read_run(folder: str | Path) -> list[ProbeRecord]:
     return sorted(records, key=lambda record: record.tag)
 
 
-def read_record(path: Path) -> ProbeRecord:
+def read_record(path: Path, end: int | None = None) -> ProbeRecord:
     """Return a file's record.
+
+    Args:
+        path: of the file.
+        end: how many of its bytes are read, for a file that is being written; by default all.
 
     Raises:
         ValueError: it has none, or one that is damaged or that this version cannot read.
         OSError: it cannot be read.
     """
-    record = _read(path)
+    record = _read(path, end)
     if record is None:
         got = "an empty file" if not path.stat().st_size else "a file without a header"
         raise ValueError(f"expected a record of lightning_cam, got {got}: {path}")
@@ -196,26 +200,29 @@ def reading(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _read(path: Path) -> ProbeRecord | None:
+def _read(path: Path, end: int | None = None) -> ProbeRecord | None:
     """Return a file's record, None where it is no record."""
-    lines = read_lines(path)
+    lines = read_lines(path, end)
     headers = [number for number, line in enumerate(lines) if line.get("kind") == HEADER]
     if not headers:
         return None
     with reading(path):
         header, *others = lines[headers[-1] :]
-        _check_version(path, header)
-        check_header(header)
-        record = _header(path, header)
+        record = header_of(path, header)
         for line in others:
-            if line.get("kind") != EVALUATION:
-                continue
-            check_evaluation(line, len(record.ids), multi_label=record.multi_label)
-            evaluation = _evaluation(line)
-            while record.evaluations and record.evaluations[-1].index >= evaluation.index:
-                record.evaluations.pop()
-            record.evaluations.append(evaluation)
+            if line.get("kind") == EVALUATION:
+                keep_evaluation(record.evaluations, evaluation_of(record, line))
     return record
+
+
+def keep_evaluation(evaluations: list[EvaluationRecord], evaluation: EvaluationRecord) -> int:
+    """Add an evaluation, instead of those that a resumed run repeats; return how many these are."""
+    count = len(evaluations)
+    while evaluations and evaluations[-1].index >= evaluation.index:
+        evaluations.pop()
+    replaced = count - len(evaluations)
+    evaluations.append(evaluation)
+    return replaced
 
 
 class VersionError(ValueError):
@@ -232,7 +239,14 @@ def _check_version(path: Path, line: Mapping[str, Any]) -> None:
         )
 
 
-def _header(path: Path, line: Mapping[str, Any]) -> ProbeRecord:
+def header_of(path: Path, line: Mapping[str, Any]) -> ProbeRecord:
+    """Return the record that a line of kind `HEADER` begins, without evaluations.
+
+    Raises:
+        ValueError: the line is damaged, or of another version.
+    """
+    _check_version(path, line)
+    check_header(line)
     names, masks = line["class_names"], line["masks"]
     return ProbeRecord(
         path=path,
@@ -251,7 +265,13 @@ def _header(path: Path, line: Mapping[str, Any]) -> ProbeRecord:
     )
 
 
-def _evaluation(line: Mapping[str, Any]) -> EvaluationRecord:
+def evaluation_of(record: ProbeRecord, line: Mapping[str, Any]) -> EvaluationRecord:
+    """Return the evaluation in a line of kind `EVALUATION`.
+
+    Raises:
+        ValueError: the line is damaged, or does not fit the record.
+    """
+    check_evaluation(line, len(record.ids), multi_label=record.multi_label)
     maps = (
         MapRecord(m["method"], m["layer"], tuple(m["shape"]), _floats(m["peak"]), m["cells"])
         for m in line["maps"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import functools
+import hashlib
+import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -33,6 +35,7 @@ UNCERTAINTY = ("se", "low")  # at the end of a metric's name: of its standard er
 _OPACITY = 0.7
 _FINER = 8  # so many points a mask's pixel, for outlines along the pixels' edges
 _MOST_POINTS = 1024
+_MOST_PIXELS = 2048  # along a side of a recorded image; recorders write 224
 
 
 def payload(runs: Sequence[tuple[str, Sequence[ProbeRecord]]]) -> dict[str, Any]:
@@ -41,18 +44,39 @@ def payload(runs: Sequence[tuple[str, Sequence[ProbeRecord]]]) -> dict[str, Any]
     Args:
         runs: name and records of each.
     """
-    settings = runs[0][1][0].settings
-    tables = colour_tables()
-    colormap, alpha = settings.get("colormap"), settings.get("alpha")
+    records = [record for _, some in runs for record in some]
     return {
+        **frame(runs[0][1][0].settings, records),
         "runs": [
-            {"name": name, "probes": [_probe(record) for record in records]}
-            for name, records in runs
+            {"key": str(i), "name": name, "probes": [_probe(record) for record in some]}
+            for i, (name, some) in enumerate(runs)
         ],
-        "groups": _groups(record for _, records in runs for record in records),
+        # Runs of one probe have the same images: each is there once.
+        "pictures": {picture_key(each): each for record in records for each in record.images},
+    }
+
+
+def frame(settings: Mapping[str, Any], records: Iterable[ProbeRecord] = ()) -> dict[str, Any]:
+    """Return what the page draws with: charts by group, colours, and the run's choice of them.
+
+    Args:
+        settings: of a run.
+        records: whose gaps between two probes have charts too.
+    """
+    return {
+        "groups": _groups(records),
         "references": dict(REFERENCES),
-        "colormaps": tables,
-        "colormap": colormap if colormap in list(tables) else next(iter(tables)),
+        "colormaps": colour_tables(),
+        **choice_of_colours(settings),
+    }
+
+
+def choice_of_colours(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the colour map that a run's overlays are drawn in, and how opaque they are."""
+    colormap, alpha = settings.get("colormap"), settings.get("alpha")
+    names = list(colour_tables())
+    return {
+        "colormap": colormap if colormap in names else names[0],
         "opacity": alpha if _rounded(alpha) is not None else _OPACITY,
     }
 
@@ -75,16 +99,17 @@ def _groups(records: Iterable[ProbeRecord]) -> list[dict[str, Any]]:
         key: [_chart(each.name, each) for each in some if not is_uncertainty(each)]
         for key, some in grouped().items()
     }
-    gaps = dict.fromkeys(
-        name
-        for record in records
-        for each in record.evaluations
-        for name in each.metrics
-        if name.startswith(f"{GAP}/")
-    )
-    groups[GAP] = [_chart(name, find_metric(name.partition("/")[2])[0]) for name in gaps]
+    groups[GAP] = gap_charts(each for record in records for each in record.evaluations)
     order = [key for key in GROUPS if key in groups]
     return [{"key": key, "title": GROUPS[key], "metrics": groups[key]} for key in order]
+
+
+def gap_charts(evaluations: Iterable[EvaluationRecord]) -> list[dict[str, Any]]:
+    """Return the charts of the gaps between two probes that were recorded."""
+    names = dict.fromkeys(
+        name for each in evaluations for name in each.metrics if name.startswith(f"{GAP}/")
+    )
+    return [_chart(name, find_metric(name.partition("/")[2])[0]) for name in names]
 
 
 def _chart(name: str, metric: Metric | None) -> dict[str, Any]:
@@ -122,35 +147,56 @@ def is_uncertainty(metric: Metric) -> bool:
 
 def _probe(record: ProbeRecord) -> dict[str, Any]:
     with reading(record.path):
-        return _drawn(record)
+        return probe_facts(record) | probe_columns(record, record.evaluations)
 
 
-def _drawn(record: ProbeRecord) -> dict[str, Any]:
-    evaluations = record.evaluations
-    count = len(record.images)
-    answers = [_answers(record, each) for each in evaluations]
-    used = {index for each in answers for kind in ("label", "cls", "pred") for index in each[kind]}
+def probe_facts(record: ProbeRecord) -> dict[str, Any]:
+    """Return what the page draws of a probe at every evaluation."""
     return {
         "tag": record.tag,
         "ids": list(record.ids),
         "fingerprint": record.fingerprint,
-        "images": list(record.images),
-        "size": image_size(record.images[0]) if count else [1, 1],
+        "images": [picture_key(each) for each in record.images],
+        "size": image_size(record.images[0]) if record.images else [1, 1],
         "outlines": [outline(mask) for mask in record.masks] if record.masks else None,
-        "names": {index: record.name_of(index) for index in sorted(used) if index >= 0},
         "multi": record.multi_label,
+    }
+
+
+@functools.lru_cache(maxsize=4096)
+def picture_key(encoded: str) -> str:
+    """Return the name of an encoded image, which depends on its content alone."""
+    return hashlib.sha256(encoded.encode()).hexdigest()[:20]
+
+
+def probe_columns(
+    record: ProbeRecord, evaluations: Sequence[EvaluationRecord], *, whole: bool = True
+) -> dict[str, Any]:
+    """Return what the page draws of some evaluations of a probe, as columns over them.
+
+    Args:
+        record: the probe.
+        evaluations: in order.
+        whole: False to leave out the cells of the maps, which are most of it, and to keep values of
+            images as they were recorded, which is faster than rounding them.
+    """
+    answers = [_answers(record, each) for each in evaluations]
+    used = {index for each in answers for kind in ("label", "cls", "pred") for index in each[kind]}
+    return {
+        "names": {index: record.name_of(index) for index in sorted(used) if index >= 0},
         "epochs": [each.epoch for each in evaluations],
         "steps": [each.step for each in evaluations],
-        "maps": _maps(evaluations),
+        "maps": _maps(evaluations, whole=whole),
         "answers": answers,
         "metrics": _metrics(evaluations),
-        "perImage": _per_image(evaluations),
+        "perImage": _per_image(evaluations, _rounded if whole else _known),
         "alerts": [
             {
                 "evaluation": i,
                 "metric": alert["metric"],
                 "title": title_of(alert["metric"]),
                 "level": VERDICTS[alert["verdict"]][0],
+                "worst": list(alert["worst"]),
             }
             for i, each in enumerate(evaluations)
             for alert in each.alerts
@@ -177,8 +223,8 @@ def _answers(record: ProbeRecord, each: EvaluationRecord) -> dict[str, list[Any]
     return found
 
 
-def _maps(evaluations: Sequence[EvaluationRecord]) -> list[dict[str, Any]]:
-    """Return each method and layer with its maps at every each, null where it has none."""
+def _maps(evaluations: Sequence[EvaluationRecord], *, whole: bool) -> list[dict[str, Any]]:
+    """Return each method and layer with its maps at every evaluation, null where it has none."""
     keys = list(dict.fromkeys((m.method, m.layer) for each in evaluations for m in each.maps))
     found = []
     for n, (method, layer) in enumerate(keys):
@@ -191,7 +237,7 @@ def _maps(evaluations: Sequence[EvaluationRecord]) -> list[dict[str, Any]]:
                 "suffix": f"/{method}@{layer}" if n else "",
                 "shape": [list(m.shape) if m else None for m in at],
                 "peak": [[_rounded(v) for v in m.peak] if m else None for m in at],
-                "cells": [m.cells if m else None for m in at],
+                "cells": [m.cells if m and whole else None for m in at],
             }
         )
     return found
@@ -204,15 +250,21 @@ def _metrics(evaluations: Sequence[EvaluationRecord]) -> dict[str, list[float | 
     return {name: [_rounded(each.metrics.get(name)) for each in evaluations] for name in wanted}
 
 
-def _per_image(evaluations: Sequence[EvaluationRecord]) -> dict[str, list[list[float | None]]]:
-    """Return each metric of the first map, a list a each with a value a map."""
+def _per_image(
+    evaluations: Sequence[EvaluationRecord], written: Callable[[float], float | None]
+) -> dict[str, list[list[float | None]]]:
+    """Return each metric of the first map: per evaluation a list of one value per map."""
     names = dict.fromkeys(name for each in evaluations for name in each.per_image)
     found = {}
     for name in names:
         rows = [each.per_image.get(name, ()) for each in evaluations]
         if all(len(row) in (0, len(k.rows)) for row, k in zip(rows, evaluations, strict=True)):
-            found[name] = [[_rounded(value) for value in row] for row in rows]
+            found[name] = [[written(value) for value in row] for row in rows]
     return found
+
+
+def _known(value: float) -> float | None:
+    return value if value == value else None  # noqa: PLR0124 - NaN
 
 
 def _rounded(value: Any) -> float | None:
@@ -222,21 +274,33 @@ def _rounded(value: Any) -> float | None:
 
 
 def image_size(encoded: str) -> list[int]:
-    """Return width and height of an encoded image."""
-    height, width = _decoded(encoded, cv2.IMREAD_COLOR).shape[:2]
+    """Return width and height of an encoded image.
+
+    Raises:
+        ValueError: it is none, or larger than any that is recorded.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(encoded))) as image:  # reads its header only
+            width, height = image.size
+    except (OSError, Image.DecompressionBombError) as error:
+        raise ValueError("expected encoded images in the record, got other bytes") from error
+    if max(width, height) > _MOST_PIXELS:
+        raise ValueError(
+            f"expected images of at most {_MOST_PIXELS} pixels per side in the record, "
+            f"got {width}×{height}"
+        )
     return [width, height]
 
 
-def _decoded(encoded: str, flag: int) -> Any:
-    pixels = cv2.imdecode(np.frombuffer(base64.b64decode(encoded), np.uint8), flag)
-    if pixels is None:
-        raise ValueError("expected encoded images in the record, got other bytes")
-    return pixels
-
-
+@functools.lru_cache(maxsize=4096)
 def outline(mask: str) -> str:
     """Return a mask's outline as an SVG path in its pixels, empty where it has none."""
-    pixels = _decoded(mask, cv2.IMREAD_GRAYSCALE)
+    image_size(mask)  # before it is decoded: few bytes may stand for many pixels
+    pixels = cv2.imdecode(np.frombuffer(base64.b64decode(mask), np.uint8), cv2.IMREAD_GRAYSCALE)
+    if pixels is None:
+        raise ValueError("expected encoded masks in the record, got other bytes")
     finer = max(1, min(_FINER, _MOST_POINTS // max(pixels.shape)))
     large = np.kron(pixels, np.ones((finer, finer), np.uint8))
     contours, _ = cv2.findContours(large, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)

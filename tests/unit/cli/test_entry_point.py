@@ -35,7 +35,7 @@ def process(*arguments, cwd, code=None):
 
 
 @pytest.mark.parametrize(
-    "command_name", ["", "explain", "replay", "report", "export", "label", "layers"]
+    "command_name", ["", "explain", "replay", "report", "export", "label", "layers", "serve"]
 )
 def test_help_has_examples(command, command_name):
     code, out, _ = command(*[command_name] * bool(command_name), "--help")

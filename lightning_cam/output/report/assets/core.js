@@ -18,6 +18,8 @@ const el = (tag, attributes, ...children) =>
 const svg = (tag, attributes, ...children) =>
   filled(document.createElementNS(SVG, tag), attributes, children);
 
+const FIRST_SHOWN = 12; // runs, of which there are as many colours
+
 const known = (value) => value !== null && value !== undefined;
 
 function number(value, share = false) {
@@ -36,27 +38,42 @@ const mean = (values) => {
 
 // --- what is selected, and the evaluations that runs have in common -----------------------------
 
-const several = data.runs.length > 1;
-const tags = tagsOf();
 const state = {
+  shown: new Set(data.shown || data.runs.slice(0, FIRST_SHOWN).map((run) => run.key)),
   at: 0, // position on the slider
+  follow: true, // the newest evaluation
   probe: 0,
   map: 0,
   reference: "previous",
   colormap: data.colormap in data.colormaps ? data.colormap : "turbo",
   scale: "own",
   opacity: data.opacity,
+  name: "", // of the class whose samples are shown
+  answer: "",
+  order: "",
 };
 
+let tags = [];
+let current = []; // by run its probe of the selected name; null where it has none, or is not shown
+let axis = { by: "epoch", xs: [], evaluations: [], exact: [] };
+
 function tagsOf() {
-  const single = data.runs.every((run) => run.probes.length === 1);
-  if (single) return [data.runs.map((run) => run.probes[0].tag).join(", ")];
-  return [...new Set(data.runs.flatMap((run) => run.probes.map((probe) => probe.tag)))];
+  const runs = data.runs.filter((run) => run.probes.length);
+  const single = runs.every((run) => run.probes.length === 1);
+  const all = [...new Set(runs.flatMap((run) => run.probes.map((probe) => probe.tag)))];
+  return single && all.length ? [all.join(", ")] : all;
 }
 
-// Return each run's probe of the selected name, null where a run has none.
-function probes() {
-  return data.runs.map((run) => {
+const probes = () => current;
+const shownRuns = () => data.runs.map((_, run) => run).filter((run) => state.shown.has(data.runs[run].key));
+const several = () => shownRuns().length > 1;
+const colourOf = (run) => run % FIRST_SHOWN;
+
+function selectProbes() {
+  tags = tagsOf();
+  state.probe = Math.min(state.probe, Math.max(0, tags.length - 1));
+  current = data.runs.map((run) => {
+    if (!state.shown.has(run.key)) return null;
     if (tags.length === 1 && run.probes.length === 1) return run.probes[0];
     return run.probes.find((probe) => probe.tag === tags[state.probe]) || null;
   });
@@ -70,19 +87,22 @@ function metricOf(name) {
   return found || { name, title: name, description: "", low: null, high: null, even: null, percent: false, moves: false, uncertain: [] };
 }
 
-let axis = { by: "epoch", xs: [], evaluations: [] };
-
 // Runs may be evaluated at different steps: each shows its latest evaluation up to the slider.
 function makeAxis() {
-  const all = probes();
-  const repeats = all.some((p) => p && new Set(p.epochs).size < p.epochs.length);
-  const by = repeats ? "step" : "epoch";
-  const own = all.map((p) => (p ? (repeats ? p.steps : p.epochs) : []));
+  const repeats = current.some((p) => p && new Set(p.epochs).size < p.epochs.length);
+  const own = current.map((p) => (p ? (repeats ? p.steps : p.epochs) : []));
   const xs = [...new Set(own.flat())].sort((a, b) => a - b);
-  const evaluations = own.map((mine) =>
-    xs.map((x) => mine.reduce((found, each, i) => (each <= x ? i : found), -1)),
-  );
-  axis = { by, xs, evaluations, own };
+  const places = new Map(xs.map((x, at) => [x, at]));
+  const exact = own.map((mine) => {
+    const found = Array(xs.length).fill(-1);
+    mine.forEach((x, i) => { found[places.get(x)] = i; });
+    return found;
+  });
+  const evaluations = exact.map((found) => {
+    let latest = -1;
+    return found.map((i) => (latest = Math.max(latest, i)));
+  });
+  axis = { by: repeats ? "step" : "epoch", xs, own, exact, evaluations };
 }
 
 const evaluationOf = (run) => (axis.xs.length ? axis.evaluations[run][state.at] : -1);
@@ -90,12 +110,51 @@ const evaluationOf = (run) => (axis.xs.length ? axis.evaluations[run][state.at] 
 function timeText(at) {
   if (!axis.xs.length) return "no evaluation yet";
   if (axis.by === "epoch") return `epoch ${axis.xs[at]}`;
-  const all = probes();
-  const run = all.findIndex((p, r) => p && axis.evaluations[r][at] >= 0);
-  return `epoch ${all[run].epochs[axis.evaluations[run][at]]}, step ${axis.xs[at]}`;
+  const run = current.findIndex((p, r) => p && axis.evaluations[r][at] >= 0);
+  return `epoch ${current[run].epochs[axis.evaluations[run][at]]}, step ${axis.xs[at]}`;
 }
 
 const nameOf = (probe, index) => (index in probe.names ? probe.names[index] : "?");
 
 // Return the index of the selected map, 0 where a run has fewer maps.
 const mapOf = (probe) => probe.maps[Math.min(state.map, probe.maps.length - 1)];
+
+// Return the sign of a run: its colour and, where there are more than two, its number.
+const chipOf = (run) => el("span", { class: "chip", "aria-hidden": "true" }, String(run + 1));
+
+const ofRun = (run) =>
+  el("h3", { class: `of-run run-${colourOf(run)}` }, chipOf(run), data.runs[run].name);
+
+// --- what is not on the screen is drawn later ------------------------------------------------------
+
+const LATER = 300; // milliseconds after the last change
+const waiting = new Set(); // nodes out of sight whose text is not up to date
+let settling = 0;
+const nearby = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    target.near = isIntersecting;
+    if (isIntersecting) refresh(target);
+  }
+}, { rootMargin: "200px" });
+
+function refresh(node) {
+  waiting.delete(node);
+  const draw = node.stale;
+  node.stale = null;
+  if (draw) draw();
+}
+
+// Draw now if the node is on the screen or close to it, else when it comes there.
+function whenNear(node, draw) {
+  node.stale = draw;
+  if (node.near !== false) refresh(node);
+}
+
+// The same for text, which is brought up to date out of sight too: it may be read aloud.
+function whenNearOrLater(node, draw) {
+  whenNear(node, draw);
+  if (!node.stale) return;
+  waiting.add(node);
+  clearTimeout(settling);
+  settling = setTimeout(() => [...waiting].forEach((each) => (each.isConnected ? refresh(each) : waiting.delete(each))), LATER);
+}

@@ -9,9 +9,18 @@ function table(name) {
   return tables[name];
 }
 
-// Return the n-th recorded map of an evaluation: cells, size and maximum, or null.
-function cellsOf(map, evaluation, n) {
+// Maps that are not here yet are asked for, where there is a server.
+let fetchMaps = () => {};
+let dropWishes = () => {};
+
+// Return the n-th recorded map of an evaluation: cells, size and maximum, or null; `pending` while
+// it is on its way.
+function cellsOf(probe, map, evaluation, n) {
   if (!map || !map.shape[evaluation] || n >= map.shape[evaluation][0]) return null;
+  if (!known(map.cells[evaluation])) {
+    fetchMaps(probe, evaluation);
+    return { pending: true };
+  }
   const [, h, w] = map.shape[evaluation];
   if (!decoded.has(map)) decoded.set(map, []);
   const kept = decoded.get(map);

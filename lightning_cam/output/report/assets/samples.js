@@ -1,19 +1,17 @@
-// The grid of samples, one tile per image and label, and the large view of one sample.
+// The grid of samples, one tile per image and label, with the maps of all shown runs side by side.
 
-const SIDE = 208; // of a tile's heat in pixels; the browser smooths it to the tile's size
-const LARGE = 512;
 let tiles = [];
-let opened = -1;
 
-// Two runs share a sample where the image's id and the label's position are the same.
+// Return the side of a tile's heat in pixels; the browser smooths it to the tile's size.
+const sideOf = (runs) => (runs > 4 ? 112 : runs > 2 ? 160 : 208);
+
+// Runs share a sample where the image's id and the label's position are the same.
 function samples() {
   const found = new Map();
   probes().forEach((probe, run) => {
     if (!probe) return;
     const counts = new Map();
-    const answers = probe.answers.reduce((a, b) => (b.drawn.length > a.drawn.length ? b : a), {
-      drawn: [],
-    });
+    const answers = probe.answers.reduce((a, b) => (b.drawn.length > a.drawn.length ? b : a), { drawn: [] });
     answers.drawn.forEach((n) => {
       const row = answers.row[n];
       const place = counts.get(row) || 0;
@@ -56,12 +54,18 @@ function gainOf(probe, map, found, item) {
   return top > 0 ? Math.min(1, found.peak / top) : 1;
 }
 
+// Return the address of an image: its bytes in a file, else where the server has them.
+function pictureOf(probe, row) {
+  const key = probe.images[row];
+  return data.pictures ? `data:image/jpeg;base64,${data.pictures[key]}` : `images/${key}`;
+}
+
 function picture(probe, row, side) {
   const [w, h] = probe.size;
   const scale = side / Math.max(w, h);
   const box = el("span", { class: "picture" });
   box.style.aspectRatio = `${w} / ${h}`;
-  const image = el("img", { alt: "", src: `data:image/jpeg;base64,${probe.images[row]}` });
+  const image = el("img", { alt: "", src: pictureOf(probe, row), decoding: data.pictures ? null : "async" });
   const canvas = el("canvas", {
     width: Math.max(1, Math.round(w * scale)),
     height: Math.max(1, Math.round(h * scale)),
@@ -84,9 +88,11 @@ function picture(probe, row, side) {
 
 function showHeat(box, probe, evaluation, item, reading) {
   const map = mapOf(probe);
-  const found = reading ? cellsOf(map, evaluation, reading.drawn) : null;
-  drawHeat(box.querySelector("canvas"), found, gainOf(probe, map, found, item));
-  box.querySelector(".empty").hidden = !isFlat(found);
+  const found = reading ? cellsOf(probe, map, evaluation, reading.drawn) : null;
+  const pending = Boolean(found && found.pending);
+  box.classList.toggle("pending", pending); // the map before stays, pale, until this one is here
+  box.querySelector(".empty").hidden = pending || !isFlat(found);
+  if (!pending) drawHeat(box.querySelector("canvas"), found, gainOf(probe, map, found, item));
 }
 
 // Return the prediction as text; `wrong` marks an error.
@@ -111,20 +117,19 @@ const labelOf = (probe, reading) => {
   return label >= 0 ? nameOf(probe, label) : "";
 };
 
-function itemTile(probe, run, item) {
+function itemTile(probe, run, item, side) {
   if (!probe || !item || item.row >= probe.images.length) {
-    return { node: el("div", { class: "item gone" }, "not in this run"), show: () => {} };
+    return { node: el("div", { class: `item gone run-${colourOf(run)}` }, several() ? chipOf(run) : null, "not in this run"), show: () => "" };
   }
-  const box = picture(probe, item.row, SIDE);
+  const box = picture(probe, item.row, side);
   const label = el("span", { class: "label" });
   const prediction = el("span", { class: "prediction" });
   const figure = el("span", { class: "figure" });
-  const chip = several ? el("span", { class: "chip", "aria-hidden": "true" }) : null;
   const node = el(
     "div",
-    { class: `item run-${run}` },
+    { class: `item run-${colourOf(run)}`, title: several() ? data.runs[run].name : null },
     box,
-    el("div", { class: "caption" }, el("div", {}, chip, label, prediction), figure),
+    el("div", { class: "caption" }, el("div", {}, several() ? chipOf(run) : null, label, prediction), figure),
   );
   const show = () => {
     const evaluation = evaluationOf(run);
@@ -136,6 +141,8 @@ function itemTile(probe, run, item) {
     prediction.classList.toggle("wrong", words.wrong);
     node.classList.toggle("miss", words.wrong);
     figure.textContent = figureOf(probe, evaluation, reading);
+    const said = [label.textContent, words.wrong ? `wrong: ${words.text}` : words.text, figure.textContent];
+    return `${several() ? `${data.runs[run].name} ` : ""}${said.filter(Boolean).join(", ")}`; // to read aloud
   };
   return { node, show };
 }
@@ -150,24 +157,59 @@ function figureOf(probe, evaluation, reading) {
   return "";
 }
 
+// A tile is filled when it comes near the screen: of many runs there are hundreds of images.
+function makeTile(sample, runs) {
+  const open = el("button", { type: "button", class: "open", "aria-label": `Enlarge ${sample.id}` });
+  const id = el("span", { class: "id", title: sample.id }, sample.id);
+  const node = el("li", { class: runs.length > 1 ? "pair" : "" }, open, id);
+  const tile = { sample, node, open, items: null };
+  tile.fill = () => {
+    const all = probes();
+    const side = sideOf(runs.length);
+    tile.items = runs.map((run) => itemTile(all[run], run, sample.items[run], side));
+    open.replaceChildren(...tile.items.map((item) => item.node));
+    node.style.minHeight = "";
+  };
+  tile.show = () => {
+    if (!tile.items) tile.fill();
+    const words = tile.items.map((item) => item.show()).filter(Boolean);
+    open.setAttribute("aria-label", `Enlarge ${sample.id}${words.length ? `: ${words.join("; ")}` : ""}`);
+  };
+  open.addEventListener("click", () => openLarge(tile));
+  return tile;
+}
+
 function makeGrid() {
-  const all = probes();
-  const list = samples();
-  tiles = list.map((sample, i) => {
-    const shown = sample.items.map((item, run) => itemTile(all[run], run, item));
-    const open = el("button", { type: "button", class: "open" }, ...shown.map((item) => item.node));
-    open.setAttribute("aria-label", `Enlarge ${sample.id}`);
-    open.addEventListener("click", () => openLarge(i));
-    const node = el("li", { class: several ? "pair" : "" }, open, el("span", { class: "id" }, sample.id));
-    node.lastChild.title = sample.id;
-    return { sample, node, show: () => shown.forEach((item) => item.show()) };
-  });
-  byId("grid").replaceChildren(...tiles.map((tile) => tile.node));
-  if (!tiles.length) byId("grid").append(el("li", { class: "quiet" }, "No images were recorded."));
+  const runs = shownRuns();
+  tiles.forEach((tile) => nearby.unobserve(tile.node));
+  tiles = samples().map((sample) => makeTile(sample, runs));
+  byId("grid").className = `grid ${runs.length > 4 ? "wide" : runs.length > 2 ? "quad" : ""}`;
+  byId("grid").replaceChildren();
+  arranged = null;
+  arrange();
+  fillFirst();
+  tiles.forEach((tile) => nearby.observe(tile.node));
+}
+
+// Fill what is on the screen; the others keep its height until they come near.
+function fillFirst() {
+  const end = window.innerHeight + 200;
+  let height = 0;
+  for (const { node, fill } of arranged) {
+    if (height && node.getBoundingClientRect().top > end) {
+      node.near = false;
+      node.style.minHeight = `${height}px`;
+    } else {
+      fill();
+      height = height || Math.floor(node.getBoundingClientRect().height);
+    }
+  }
+  for (const tile of tiles) if (tile.node.hidden) tile.node.near = false;
 }
 
 function showGrid() {
-  tiles.forEach((tile) => tile.show());
+  arrange();
+  tiles.forEach((tile) => !tile.node.hidden && whenNear(tile.node, tile.show));
   drawBar(byId("legend"));
   byId("scale-note").textContent =
     state.scale === "own"
@@ -175,103 +217,10 @@ function showGrid() {
       : "Each image is drawn up to its greatest value over the epochs: weak maps stay pale.";
 }
 
-// --- the large view -------------------------------------------------------------------------------
-
-function openLarge(i) {
-  opened = (i + tiles.length) % tiles.length;
-  makeLarge();
-  if (!byId("large").open) byId("large").showModal();
+// The colours changed, or maps arrived.
+function showHeats() {
+  tiles.forEach((tile) => !tile.node.hidden && whenNear(tile.node, tile.show));
+  drawBar(byId("legend"));
+  whenNear(byId("worst"), makeWorst);
   showLarge();
-}
-
-let largeItems = [];
-
-function makeLarge() {
-  const { sample } = tiles[opened];
-  byId("large-title").textContent = sample.id;
-  largeItems = [];
-  const columns = sample.items.map((item, run) => {
-    const probe = probes()[run];
-    if (!probe || !item) return el("div", { class: "column gone" }, "not in this run");
-    const box = picture(probe, item.row, LARGE);
-    const facts = el("dl", { class: "pairs" });
-    const charts = el("div", { class: "small-charts" });
-    const strip = filmStrip(probe, run, item);
-    largeItems.push({ probe, run, item, box, facts, charts, strip });
-    const title = several ? ofRun(run) : null;
-    const left = el("div", {}, box, strip.node);
-    return el("div", { class: "column" }, title, left, el("div", {}, facts, charts));
-  });
-  byId("large-body").className = several ? "two" : "one";
-  byId("large-body").replaceChildren(...columns);
-}
-
-const ofRun = (run) =>
-  el(
-    "h3",
-    { class: `of-run run-${run}` },
-    el("span", { class: "chip", "aria-hidden": "true" }),
-    data.runs[run].name,
-  );
-
-// Draw thumbnails of evenly spaced evaluations; each moves the slider.
-function filmStrip(probe, run, item) {
-  const most = Math.min(several ? 5 : 8, axis.xs.length);
-  const places = [...Array(most).keys()].map((i) =>
-    most > 1 ? Math.round((i * (axis.xs.length - 1)) / (most - 1)) : 0,
-  );
-  const frames = [...new Set(places)].map((at) => {
-    const box = picture(probe, item.row, 96);
-    const node = el("button", { type: "button" }, box, el("span", {}, String(axis.xs[at])));
-    node.setAttribute("aria-label", `Go to ${timeText(at)}`);
-    node.addEventListener("click", () => moveTo(at));
-    const evaluation = axis.evaluations[run][at];
-    return { at, node, show: () => showHeat(box, probe, evaluation, item, readingOf(probe, evaluation, item)) };
-  });
-  const node = el("div", { class: "strip" }, ...frames.map((frame) => frame.node));
-  return { node, frames };
-}
-
-function showLarge() {
-  if (!byId("large").open) return;
-  for (const { probe, run, item, box, facts, charts, strip } of largeItems) {
-    const evaluation = evaluationOf(run);
-    const reading = readingOf(probe, evaluation, item);
-    showHeat(box, probe, evaluation, item, reading);
-    strip.frames.forEach((frame) => {
-      frame.show();
-      frame.node.setAttribute("aria-current", String(frame.at === state.at));
-    });
-    facts.replaceChildren(...factsOf(probe, evaluation, reading));
-    charts.replaceChildren();
-    for (const name of ["enrichment", "label_confidence", "mean_activation"]) {
-      if (!probe.perImage[name]) continue;
-      const values = probe.answers.map((_, i) => {
-        const then = readingOf(probe, i, item);
-        return then ? valueOf(probe, name, i, then.n) : null;
-      });
-      const box = el("div", { class: "chart" });
-      charts.append(box);
-      const shown = axis.xs.map((_, at) => (axis.evaluations[run][at] < 0 ? null : values[axis.evaluations[run][at]]));
-      const metric = { ...metricOf(name), low: 0, high: null };
-      drawChart(box, { title: metric.title, note: "this image", metric, series: [{ run, values: shown }], baselines: [], alerts: [] });
-    }
-  }
-}
-
-function factsOf(probe, evaluation, reading) {
-  const rows = [["when", timeText(state.at)]];
-  if (reading) {
-    const words = predictionText(probe, reading);
-    rows.push(["label", labelOf(probe, reading) || "–"]);
-    const mark = words.wrong ? ["wrong", words.text] : ["right", words.text];
-    rows.push(probe.multi ? ["the label is", words.text] : reading.label < 0 ? ["predicted", words.text] : mark);
-    for (const group of data.groups) {
-      for (const metric of group.metrics) {
-        const value = valueOf(probe, metric.name, evaluation, reading.n);
-        if (known(value) && group.key === "attention") rows.push([metric.title.toLowerCase(), number(value)]);
-      }
-    }
-  }
-  return rows.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)));
 }

@@ -1,7 +1,7 @@
 // Tables of classes and of the worst samples at the selected evaluation, from per-image values.
 
 const COLUMNS = ["enrichment", "relevance_mass", "pointing_game", "label_confidence", "jsd_previous", "mean_activation"];
-const MOST_WORST = several ? 4 : 6;
+const MOST_COMPARED = 4; // runs whose worst samples are listed; of more the samples are ordered
 const order = { column: 0, up: true };
 
 function classRows(probe, evaluation) {
@@ -32,15 +32,15 @@ function trendOf(probe, name, label) {
 }
 
 // A line chart without axes, from 0 up; the thin line is the value of an even map.
-function sparkline(values, even, evaluation) {
+function sparkline(run, values, even, evaluation) {
   const top = Math.max(even ? 2 * even : 0, ...values.filter(known), 1e-9);
   const there = values.map((v, i) => [v, i]).filter(([v]) => known(v));
   const x = (i) => 2 + (values.length > 1 ? (i / (values.length - 1)) * 76 : 38);
   const y = (v) => 18 - (v / top) * 16;
   const plot = svg("svg", { class: "spark", viewBox: "0 0 80 20", width: 80, height: 20, "aria-hidden": "true" });
   if (known(even) && even <= top) plot.append(svg("line", { class: "even", x1: 0, x2: 80, y1: y(even), y2: y(even) }));
-  if (there.length > 1) plot.append(svg("path", { class: "line run-0", d: `M${there.map(([v, i]) => `${x(i).toFixed(1)} ${y(v).toFixed(1)}`).join("L")}` }));
-  if (known(values[evaluation])) plot.append(svg("circle", { class: "dot run-0", cx: x(evaluation), cy: y(values[evaluation]), r: 2.5 }));
+  if (there.length > 1) plot.append(svg("path", { class: `line run-${colourOf(run)}`, d: `M${there.map(([v, i]) => `${x(i).toFixed(1)} ${y(v).toFixed(1)}`).join("L")}` }));
+  if (known(values[evaluation])) plot.append(svg("circle", { class: `dot run-${colourOf(run)}`, cx: x(evaluation), cy: y(values[evaluation]), r: 2.5 }));
   return plot;
 }
 
@@ -64,13 +64,17 @@ function makeClasses() {
     const body = rows.map((row) =>
       el("tr", {}, el("th", { scope: "row", title: row.name }, row.name),
         ...row.cells.map((value, i) => el("td", { class: i === 2 && even && known(value) && value < even ? "low" : null }, i ? number(value, shares[i]) : String(value))),
-        el("td", {}, sparkline(row.trend, even, evaluation))));
+        el("td", {}, sparkline(run, row.trend, even, evaluation))));
     const trend = columns[0] ? `${columns[0].title} over time` : "";
-    return el("div", { class: "column" }, several ? ofRun(run) : null,
-      el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Classes" },
+    return el("div", { class: "column" }, several() ? ofRun(run) : null,
+      el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": several() ? `Classes of ${data.runs[run].name}` : "Classes" },
         el("table", {}, el("thead", {}, el("tr", {}, ...heads, el("th", { scope: "col" }, trend))), el("tbody", {}, ...body))));
   });
-  byId("class-tables").replaceChildren(...tables.filter(Boolean));
+  const box = byId("class-tables");
+  const buttons = () => [...box.querySelectorAll("thead button")];
+  const focused = buttons().indexOf(document.activeElement);
+  box.replaceChildren(...tables.filter(Boolean));
+  if (focused >= 0 && buttons()[focused]) buttons()[focused].focus({ preventScroll: true });
 }
 
 let sorted = false;
@@ -84,10 +88,7 @@ function sortBy(column) {
   order.up = sorted && order.column === column ? !order.up : true;
   order.column = column;
   sorted = true;
-  const focused = document.activeElement && document.activeElement.dataset.column;
   makeClasses();
-  const again = focused !== undefined && document.querySelector(`#class-tables [data-column="${column}"]`);
-  if (again) again.focus();
 }
 
 // --- worst samples --------------------------------------------------------------------------------
@@ -96,7 +97,7 @@ function worstOf(probe, evaluation, name, least) {
   const values = (probe.perImage[name] || [])[evaluation] || [];
   const ranked = values.map((value, n) => ({ value, n })).filter((each) => known(each.value));
   ranked.sort((a, b) => (least ? a.value - b.value : b.value - a.value));
-  return ranked.slice(0, MOST_WORST);
+  return ranked.slice(0, several() ? 4 : 6);
 }
 
 const WORST = [
@@ -105,13 +106,15 @@ const WORST = [
 ];
 
 function makeWorst() {
+  byId("worst").hidden = shownRuns().length > MOST_COMPARED;
+  if (byId("worst").hidden) return;
   const lists = WORST.map(([name, least, title]) => {
     const columns = probes().map((probe, run) => {
       const evaluation = evaluationOf(run);
       if (!probe || evaluation < 0 || (name === "jsd_previous" && evaluation === 0)) return null;
       const worst = worstOf(probe, evaluation, name, least);
       if (!worst.length) return null;
-      return el("div", { class: "column" }, several ? ofRun(run) : null,
+      return el("div", { class: "column" }, several() ? ofRun(run) : null,
         el("ul", { class: "grid small" }, ...worst.map((each) => worstTile(probe, run, evaluation, each, name))));
     }).filter(Boolean);
     if (!columns.length) return null;
@@ -136,7 +139,7 @@ function worstTile(probe, run, evaluation, { value, n }, name) {
   const text = predictionText(probe, reading);
   const open = el("button", { type: "button", class: "open", "aria-label": `Enlarge ${probe.ids[row]}` }, box,
     el("div", { class: "caption" }, el("div", {}, el("span", { class: "label" }, labelOf(probe, reading)), el("span", { class: `prediction${text.wrong ? " wrong" : ""}` }, text.text)), figure));
-  open.addEventListener("click", () => openLarge(tiles.findIndex((tile) => {
+  open.addEventListener("click", () => openLarge(tiles.find((tile) => {
     const own = tile.sample.items[run];
     return own && own.row === row && own.place === place;
   })));

@@ -72,7 +72,7 @@ def test_the_report_is_in_the_runs_folder_and_holds_its_record(run):
     (probe,) = made.data["runs"][0]["probes"]
     (record,) = read_run(run)
     assert probe["epochs"] == [0, 1, 2]
-    assert probe["images"] == list(record.images)
+    assert [made.data["pictures"][key] for key in probe["images"]] == list(record.images)
     assert probe["maps"][0]["cells"] == [each.maps[0].cells for each in record.evaluations]
     assert probe["metrics"]["enrichment"] == pytest.approx(
         [each.metrics["enrichment"] for each in record.evaluations], rel=1e-3
@@ -240,8 +240,8 @@ def test_wrong_input_leaves_the_file_unchanged(run, tmp_path):
     kept.write_text("before")
     with pytest.raises(ValueError, match="expected the folder of a run"):
         write_report([run, tmp_path / "missing"], kept)
-    with pytest.raises(ValueError, match="one or two run folders, got 3"):
-        write_report([run] * 3, kept)
+    with pytest.raises(ValueError, match="at least one run, got none"):
+        write_report([], kept)
     assert kept.read_text() == "before"
     assert [p.name for p in tmp_path.iterdir() if "part" in p.name] == []
 

@@ -74,7 +74,7 @@ def test_gaps_that_were_recorded_have_charts(tmp_path):
 
 def test_alerts_are_listed_by_evaluation(tmp_path):
     run = Run(tmp_path)
-    alert = Alert("cam", "jsd_first", 0.4, 1.0, 1, 19, "saliency only")
+    alert = Alert("cam", "jsd_first", 0.4, 1.0, 1, 19, "saliency only", worst=("02",))
     run.evaluate(0, [])
     run.evaluate(1, [alert, alert])
     assert (
@@ -85,6 +85,7 @@ def test_alerts_are_listed_by_evaluation(tmp_path):
                 "metric": "jsd_first",
                 "title": "Divergence (JSD) from the first evaluation",
                 "level": "saliency",
+                "worst": ["02"],
             }
         ]
         * 2
