@@ -15,7 +15,10 @@ import torch
 
 _MAX_OBJECTS = 10_000  # that are searched
 _MAX_ITEMS = 1_000  # a longer list holds samples, not transforms
-_LEAVES = (str, bytes, int, float, complex, torch.Tensor, np.ndarray, ModuleType)
+# The system's source of randomness is a generator by its type, but has no state.
+_LEAVES = (
+    str, bytes, int, float, complex, torch.Tensor, np.ndarray, ModuleType, random.SystemRandom
+)  # fmt: skip
 GENERATORS = (random.Random, np.random.Generator, np.random.RandomState, torch.Generator)
 
 
@@ -28,7 +31,7 @@ def is_generator(value: object) -> bool:
 @functools.lru_cache(maxsize=1024)
 def _is_generator_type(kind: Any) -> bool:
     """Return whether a type is one of `GENERATORS`: for a model's attributes, which are many."""
-    return issubclass(kind, GENERATORS)
+    return issubclass(kind, GENERATORS) and not issubclass(kind, random.SystemRandom)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ classes in `robustness/unusual/`; the ids of the tests list them.
 import itertools
 import math
 import multiprocessing
+import signal
 import warnings
 
 import pytest
@@ -181,7 +182,12 @@ def test_weights_that_become_nan_end_the_training_as_without_the_callback(tmp_pa
 
 
 def test_ctrl_c_while_the_probe_is_read_leaves_no_process(tmp_path):
-    ours = run(data.interrupted_while_the_probe_is_read, tmp_path)
+    # Ctrl-C is ignored in processes that a shell started in the background.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        ours = run(data.interrupted_while_the_probe_is_read, tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert isinstance(ours.error, (KeyboardInterrupt, SystemExit))
     assert ours.warnings == []
     assert multiprocessing.active_children() == []

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import Subset
 
 from lightning_cam import Probe
-from lightning_cam.runtime.generators import preserve_generators
+from lightning_cam.runtime.generators import is_generator, preserve_generators
 
 
 class Augment:
@@ -88,3 +88,12 @@ def test_sampling_a_probe_does_not_advance_the_generators_of_a_transform():
     augment = Augment()
     Probe.from_dataset(Data(transform=augment), 2)
     assert augment.draw() == Augment().draw()
+
+
+def test_the_systems_randomness_has_no_state_and_is_left_alone():
+    held = Data(augment=Augment(), system=random.SystemRandom())
+    before = Augment().draw()
+    with preserve_generators(held):
+        held.augment.draw()
+    assert held.augment.draw() == before
+    assert not is_generator(held.system)
