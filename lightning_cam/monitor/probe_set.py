@@ -104,10 +104,7 @@ class ProbeSet:
         return bool(self._retired)
 
     def retire(self, model: nn.Module) -> None:
-        """Announce all probes again, for another training.
-
-        What they remember comes back when they are set up with the same model, layers and images.
-        """
+        """Announce all probes again; what they remember comes back with the same model and data."""
         same = self._model.is_of(model)
         self._retired = {n: m.state_dict() for n, m in self.monitors.items()} if same else {}
         self._restored = {}
@@ -128,7 +125,7 @@ class ProbeSet:
         Raises:
             ValueError: whatever of probe, model and configuration does not fit together.
         """
-        if not self.unset and set(self._probes) != set(self.monitors):
+        if not self.unset and not self.is_set_up:
             # The probe of rank 0 counts, whatever shards the others sampled.
             problem = DistributedContext.current().broadcast(self.masks.problem())
             if problem:

@@ -149,7 +149,9 @@ def test_samples_are_filtered_and_ordered(browser, server):
             return [float(text.split()[-1]) for text in texts]
 
         choose("Order", "off")
-        assert figures() == sorted(figures())
+        found = figures()
+        assert len(found) > 1
+        assert found == sorted(found)
         choose("Order", "moved")
         assert sorted(shown()) == [f"0{n}" for n in range(8)]
         assert shown() != sorted(shown())

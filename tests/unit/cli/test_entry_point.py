@@ -42,7 +42,7 @@ def test_help_has_examples(command, command_name):
     assert code == 0
     if command_name:
         assert "examples:\n  lightning-cam" in out
-        words = ("Draw", "training", "HTML", "FiftyOne", "layers")
+        words = ("Draw", "training", "HTML", "FiftyOne", "layers", "page")
         assert any(word in out for word in words)
     else:
         assert "Exit codes: 0 done" in " ".join(out.split())

@@ -9,6 +9,7 @@ from helpers.pictures import picture
 from helpers.recorded_run import net, probe_of
 
 from lightning_cam.monitor import Alert
+from lightning_cam.output import report_writer
 from lightning_cam.output import writer as module
 from lightning_cam.output.record import read_run
 from lightning_cam.output.run_files import ProbeHeader
@@ -263,3 +264,41 @@ def test_a_logger_that_does_not_take_the_report_costs_one_warning(write, tmp_pat
     assert good.reports == [("cam", path, 39)]
     assert len(messages) == 1
     assert "the report in a logger" in messages[0]
+
+
+# --- the report while the training goes on --------------------------------------------------------
+
+
+@pytest.fixture
+def _always_due(monkeypatch):
+    monkeypatch.setattr(report_writer, "EVERY", 0.0)
+    monkeypatch.setattr(report_writer, "_SHARE", 1e9)
+
+
+@pytest.mark.usefixtures("_always_due")
+@pytest.mark.parametrize("background", [True, False])
+def test_the_report_is_there_before_the_end(write, messages, tmp_path, background):
+    writer = OutputWriter("cam", ErrorPolicy(warn=messages.append), background=background)
+    write(Sink(), writer=writer, folder=tmp_path, report=True)
+    writer._queue.close()
+    writer._report.wait()
+    assert (tmp_path / "report.html").exists()
+    assert [path.name for path in tmp_path.iterdir() if "part" in path.name] == []
+    assert messages == []
+
+
+@pytest.mark.usefixtures("_always_due")
+@pytest.mark.parametrize("options", [{"report": False}, {"report": True, "record": False}])
+def test_without_the_option_or_a_record_there_is_none(write, tmp_path, options):
+    write(Sink(), folder=tmp_path, **options)
+    assert not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.usefixtures("_always_due")
+def test_a_report_that_cannot_be_written_costs_one_warning(write, messages, tmp_path):
+    (tmp_path / "report.html").mkdir()
+    writer = write(Sink(), folder=tmp_path, report=True)
+    write(Sink(), writer=writer, folder=tmp_path, step=40, report=True)
+    writer.close(report=True)
+    assert len(messages) == 1
+    assert messages[0].startswith("lightning_cam skipped the report; training goes on.")
