@@ -160,7 +160,7 @@ CASES = {
     "unknown layer in replay": ([*REPLAY, "--layer", "layer9"], "unknown layer 'layer9'"),
     "no run": (["report", "gone"], "expected the folder of a run, got gone: no such folder"),
     "a run without a record": (["report", "empty"], "lightning_cam/*.jsonl"),
-    "three runs": (["report", "empty", "bad", "runs"], "one or two run"),
+    "three runs, none with a record": (["report", "empty", "bad", "runs"], "lightning_cam/*.jsonl"),
     "unknown model's layers": (["layers", "resnet81"], "Did you mean 'resnet18'"),
     # argparse's own
     "a size of words": ([*NET, "photo.png", "--size", "big"], "pixels such as 224"),
