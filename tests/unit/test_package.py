@@ -5,6 +5,7 @@ The layout is described in CONTRIBUTING.md.
 
 import ast
 import functools
+import json
 from pathlib import Path
 
 import pytest
@@ -160,19 +161,35 @@ def test_there_are_no_star_imports():
     assert [p for p in sources() if any(name.endswith(".*") for name in imported_by(p))] == []
 
 
+# The libraries are imported once, and each entry in a process that was forked after that.
+_IMPORT_ENTRIES = """
+import importlib, json, os, sys
+import cv2, torch, torchvision
+for entry, names in json.loads(sys.argv[1]).items():
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        continue
+    try:
+        for name in names:
+            importlib.import_module(name)
+        print(*{n.split('.')[1] for n in sys.modules if n.startswith('lightning_cam.')}, flush=True)
+    finally:
+        os._exit(0)
+"""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("entry", ENTRIES)
-def test_importing_an_entry_imports_none_above_it(entry):
-    names = [module_name(path) for path in sources() if entry_of(path) == entry]
-    code = (
-        "import importlib, sys\n"
-        "for name in sys.argv[1:]: importlib.import_module(name)\n"
-        "print(*{n.split('.')[1] for n in sys.modules if n.startswith('lightning_cam.')})"
-    )
-    done = run_python("-c", code, *names)
-    loaded = set(done.stdout.split())
-    assert entry in loaded
-    assert not loaded & set(ENTRIES[: ENTRIES.index(entry)])
+def test_importing_an_entry_imports_none_above_it():
+    names = {
+        entry: [module_name(p) for p in sources() if entry_of(p) == entry] for entry in ENTRIES
+    }
+    done = run_python("-c", _IMPORT_ENTRIES, json.dumps(names))
+    lines = done.stdout.splitlines()
+    for entry, line in zip(ENTRIES, lines, strict=True):
+        loaded = set(line.split())
+        assert entry in loaded
+        assert not loaded & set(ENTRIES[: ENTRIES.index(entry)]), entry
 
 
 # --- sizes and names ------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ const FRAME = 72;
 let opened = null; // the tile
 let largeItems = [];
 let largeBoxes = []; // charts of the large view
+let largeFilled = false; // whether charts and numbers are there
 
 const largeSide = (runs) => (runs > 4 ? 192 : runs > 1 ? 320 : 512);
 
@@ -14,6 +15,9 @@ function openLarge(tile) {
   if (!byId("large").open) byId("large").showModal();
   showLarge();
   noteLink();
+  // Maps first: the charts of many runs take longer than all the rest.
+  const body = byId("large-body").firstChild;
+  requestAnimationFrame(() => setTimeout(() => body.isConnected && fillLarge(), 0));
 }
 
 // Open the sample beside the opened one, among those that the filters leave.
@@ -39,21 +43,29 @@ function makeLarge() {
     return el("div", { class: "column" }, title, box, facts);
   });
   const strips = largeItems.map(({ run, strip }) => el("div", {}, several() ? ofRun(run) : null, strip.node));
-  const charts = largeCharts();
+  largeBoxes.forEach((box) => nearby.unobserve(box));
+  largeBoxes = [];
+  largeFilled = false;
   byId("large-body").className = runs.length > 1 ? "several" : "one";
   byId("large-body").replaceChildren(
     el("div", { class: "large-runs" }, ...columns),
     el("div", { class: "history", role: "group", "aria-label": "History" }, ...strips),
-    el("div", { class: "small-charts" }, ...charts),
+    el("div", { class: "small-charts" }),
     el("div", { class: "large-numbers scroll", tabindex: 0, role: "region", "aria-label": "Numbers", hidden: runs.length < 2 }, el("table", { id: "large-table" })),
   );
   largeItems.forEach(({ strip }) => nearby.observe(strip.node));
 }
 
+// Add the charts and the numbers.
+function fillLarge() {
+  largeFilled = true;
+  byId("large-body").querySelector(".small-charts").replaceChildren(...largeCharts());
+  showLargeCharts();
+  showLargeNumbers();
+}
+
 // The runs' values of this sample, one chart per metric.
 function largeCharts() {
-  largeBoxes.forEach((box) => nearby.unobserve(box));
-  largeBoxes = [];
   for (const name of ["enrichment", "label_confidence", "mean_activation", "jsd_previous"]) {
     const series = largeItems.map(({ probe, run, item }) => {
       if (!probe.perImage[name]) return null;
@@ -140,7 +152,6 @@ function drawFrame(canvas, probe, item, evaluation) {
 function showLarge() {
   if (!byId("large").open) return;
   byId("large-now").textContent = timeText(state.at);
-  const numbers = [];
   for (const { probe, run, item, box, facts, strip } of largeItems) {
     const evaluation = evaluationOf(run);
     const reading = readingOf(probe, evaluation, item);
@@ -148,13 +159,25 @@ function showLarge() {
     strip.frames.forEach((frame) => whenNear(frame.node, frame.show));
     mark(strip);
     facts.replaceChildren(...factsOf(probe, evaluation, reading));
-    numbers.push({ run, numbers: numbersOf(probe, evaluation, reading) });
   }
-  if (several()) fillNumbers(numbers);
+  if (!largeFilled) return; // opened just now: they follow
+  showLargeCharts();
+  showLargeNumbers();
+}
+
+function showLargeCharts() {
   for (const box of largeBoxes) {
     if (!box.show && box.clientWidth) box.show = drawChart(box, box.chart);
     if (box.show) box.show(state.at);
   }
+}
+
+function showLargeNumbers() {
+  if (!several()) return;
+  fillNumbers(largeItems.map(({ probe, run, item }) => {
+    const evaluation = evaluationOf(run);
+    return { run, numbers: numbersOf(probe, evaluation, readingOf(probe, evaluation, item)) };
+  }));
 }
 
 // Mark the thumbnail of the selected evaluation and bring it into sight.

@@ -81,6 +81,7 @@ function reopen() {
   opened = tile;
   makeLarge();
   showLarge();
+  fillLarge();
   const current = focused && byId("large-body").querySelector("[aria-current=true]");
   if (current) current.focus({ preventScroll: true });
 }

@@ -195,8 +195,10 @@ function makeGrid() {
 function fillFirst() {
   const end = window.innerHeight + 200;
   let height = 0;
+  let below = false; // as all that follow: each is measured by a layout of the page
   for (const { node, fill } of arranged) {
-    if (height && node.getBoundingClientRect().top > end) {
+    below = below || (height > 0 && node.getBoundingClientRect().top > end);
+    if (below) {
       node.near = false;
       node.style.minHeight = `${height}px`;
     } else {
