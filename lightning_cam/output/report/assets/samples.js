@@ -191,20 +191,21 @@ function makeGrid() {
   tiles.forEach((tile) => nearby.observe(tile.node));
 }
 
-// Fill what is on the screen; the others keep its height until they come near.
+// Fill what is on the screen; the others keep its height until they come near. One tile is measured:
+// each look at a place costs a layout of the whole page.
 function fillFirst() {
-  const end = window.innerHeight + 200;
-  let height = 0;
-  let below = false; // as all that follow: each is measured by a layout of the page
-  for (const { node, fill } of arranged) {
-    below = below || (height > 0 && node.getBoundingClientRect().top > end);
-    if (below) {
+  const [first, ...rest] = arranged;
+  if (first) {
+    first.fill();
+    const box = first.node.getBoundingClientRect();
+    const across = Math.max(1, Math.round(byId("grid").clientWidth / box.width));
+    const rows = Math.ceil((window.innerHeight + 200 - box.top) / box.height);
+    const height = `${Math.floor(box.height)}px`;
+    rest.forEach(({ node, fill }, i) => {
+      if (i + 1 < across * rows) return fill();
       node.near = false;
-      node.style.minHeight = `${height}px`;
-    } else {
-      fill();
-      height = height || Math.floor(node.getBoundingClientRect().height);
-    }
+      node.style.minHeight = height;
+    });
   }
   for (const tile of tiles) if (tile.node.hidden) tile.node.near = false;
 }
