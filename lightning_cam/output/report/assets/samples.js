@@ -199,7 +199,7 @@ function fillFirst() {
     first.fill();
     const box = first.node.getBoundingClientRect();
     const across = Math.max(1, Math.round(byId("grid").clientWidth / box.width));
-    const rows = Math.ceil((window.innerHeight + 200 - box.top) / box.height);
+    const rows = Math.ceil((window.innerHeight - box.top) / box.height);
     const height = `${Math.floor(box.height)}px`;
     rest.forEach(({ node, fill }, i) => {
       if (i + 1 < across * rows) return fill();
