@@ -25,6 +25,7 @@ def test_the_choice_for_small_images_is_that_of_experts(name):
     assert expected.agrees(names), f"chose {names}, experts choose {expected.layers}"
 
 
+@pytest.mark.zoo
 @pytest.mark.slow
 @pytest.mark.parametrize("expected", EXPECTED, ids=lambda each: f"{each.library}-{each.model}")
 def test_the_choice_is_that_of_experts(expected):

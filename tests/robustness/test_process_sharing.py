@@ -7,6 +7,7 @@ _REQUESTS = 16
 
 
 @pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.ddp
 def test_each_of_two_processes_runs_half_of_the_images():
     one, two = measure(1, side=16), measure(2, side=16)
