@@ -25,9 +25,8 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 demo: $(VENV)/.demo
 	$(RUN) examples/demo.py
 
-# Files in their order: slow ones come first, so that at the end no worker waits for one of them.
 test: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not zoo and not sweep"
+	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist loadfile -m "not zoo and not sweep"
 
 sweep: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 -m sweep
