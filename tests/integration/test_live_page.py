@@ -59,6 +59,7 @@ def server(twelve):
 
 
 def test_epochs_of_two_trainings_appear_while_the_page_is_open(browser, tmp_path):
+    expect = pytest.importorskip("playwright.sync_api").expect  # waits until it holds
     first = GatedTraining(tmp_path / "runs" / "first", 4)
     second = None
     with serving(tmp_path / "runs") as server, opened(browser, server) as page:
@@ -66,7 +67,7 @@ def test_epochs_of_two_trainings_appear_while_the_page_is_open(browser, tmp_path
         try:
             first.epoch()
             at(page, "epoch 0")
-            assert page.locator("#grid li").count() == 4
+            expect(page.locator("#grid li")).to_have_count(4)
             page.locator("#live.on").wait_for()
             first.epoch()
             at(page, "epoch 1")
@@ -75,8 +76,8 @@ def test_epochs_of_two_trainings_appear_while_the_page_is_open(browser, tmp_path
             second = GatedTraining(tmp_path / "runs" / "second", 4)
             second.epoch()
             page.locator("#grid .item.run-1 canvas").first.wait_for()
-            assert page.locator("#grid .item.run-0 canvas").count() == 4
-            assert page.locator("#run-list .run").count() == 2
+            expect(page.locator("#grid .item.run-0 canvas")).to_have_count(4)
+            expect(page.locator("#run-list .run")).to_have_count(2)
             set_range(page, "#time", 0)
             at(page, "epoch 0")
             first.epoch()
@@ -89,8 +90,8 @@ def test_epochs_of_two_trainings_appear_while_the_page_is_open(browser, tmp_path
             assert pixels(page, "#grid .item.run-0 canvas") != before
             chart = page.locator(".chart", has=page.get_by_role("heading", name="Enrichment")).first
             for run in (0, 1):
-                assert chart.locator(f"path.line.run-{run}").count() == 1
-            assert "3 evaluations" in page.locator("#run-list .run-0").text_content()
+                expect(chart.locator(f"path.line.run-{run}")).to_have_count(1)
+            expect(page.locator("#run-list .run-0")).to_contain_text("3 evaluations")
         finally:
             first.finish()
             if second is not None:
