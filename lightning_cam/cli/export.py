@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_cam.cli.console import note, say
-from lightning_cam.cli.paths import appearing, check_new
+from lightning_cam.cli.paths import appearing, check_new, check_run
 
 _EPILOG = """examples:
   lightning-cam export lightning_logs/version_0
@@ -59,8 +59,7 @@ def run(args: argparse.Namespace) -> None:
     from lightning_cam.runtime.files import safe_name
 
     check_count("--count", args.count)
-    if not args.run_folder.is_dir():
-        raise ValueError(f"expected the folder of a run, got {args.run_folder}: no such folder")
+    check_run(args.run_folder)
     out = args.out or args.run_folder / "export"
     check_new(out)
     records = read_run(args.run_folder)

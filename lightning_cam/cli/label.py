@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_cam.cli.console import note, say
-from lightning_cam.cli.paths import check_file
+from lightning_cam.cli.paths import check_file, check_run
 
 _EPILOG = """examples:
   lightning-cam label lightning_logs/version_0
@@ -47,8 +47,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Serve the page until interrupted."""
-    if not args.folder.is_dir():
-        raise ValueError(f"expected the folder of a run, got {args.folder}: no such folder")
+    check_run(args.folder)
     if not 0 <= args.port <= _HIGHEST_PORT:
         raise ValueError(f"expected --port from 0 to {_HIGHEST_PORT}, got {args.port}")
     out = args.folder / "masks.json" if args.out is None else args.out

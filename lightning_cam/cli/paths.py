@@ -1,4 +1,4 @@
-"""Output paths: checked before the work, written whole or not at all."""
+"""Paths: checked before the work; outputs are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+
+def check_run(folder: Path) -> None:
+    """Raise ValueError unless `folder`, of a run, is there."""
+    if not folder.is_dir():
+        raise ValueError(f"expected the folder of a run, got {folder}: no such folder")
 
 
 def check_folder(folder: Path) -> None:

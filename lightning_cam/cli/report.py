@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_cam.cli.console import note, say
-from lightning_cam.cli.paths import check_file, check_folder
+from lightning_cam.cli.paths import check_file, check_folder, check_run
 
 _EPILOG = """examples:
   lightning-cam report lightning_logs/version_0
@@ -47,8 +47,7 @@ def run(args: argparse.Namespace) -> None:
     from lightning_cam.output.report import write_report
 
     for folder in args.runs:
-        if not folder.is_dir():
-            raise ValueError(f"expected the folder of a run, got {folder}: no such folder")
+        check_run(folder)
     if args.out is None or args.out.is_dir():
         check_folder(args.out or args.runs[0])
     else:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_cam.cli.console import note, say
+from lightning_cam.cli.paths import check_run
 
 _LOOPBACK = "127.0.0.1"
 _PORT = 6226
@@ -66,8 +67,7 @@ def run(args: argparse.Namespace) -> None:
             f"`serve` needs {error.name}: pip install 'lightning-cam[serve]'"
         ) from error
     for folder in args.folders:
-        if not folder.is_dir():
-            raise ValueError(f"expected the folder of a run, got {folder}: no such folder")
+        check_run(folder)
     runs = LiveRuns(args.folders)
     runs.search()
     runs.read_ahead()
