@@ -37,7 +37,7 @@ class History:
         count: number of evaluations so far.
     """
 
-    def __init__(self, capacity: int = 12) -> None:
+    def __init__(self, capacity: int = 10) -> None:
         self._capacity = capacity
         self._stride = 1
         self._kept: list[Snapshot] = []
@@ -71,7 +71,7 @@ class History:
             key: averaged(self.average.get(key), maps) for key, maps in snapshot.maps.items()
         }
         if self.count % self._stride == 0:
-            if len(self._kept) == self._capacity:
+            if len(self._kept) >= self._capacity:  # more of a checkpoint
                 self._kept = self._kept[::2]
                 self._stride *= 2
             if self.count % self._stride == 0:

@@ -12,7 +12,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_QUALITY = 80  # event files of about 1 MB per evaluation, and no artefacts that one sees
+_QUALITY = 80  # event files below 1 MB per evaluation, and no artefacts that one sees
 _FRAME_MS = 500
 _LAST_FRAME_MS = 2000  # the latest evaluation stays long enough to be looked at
 
