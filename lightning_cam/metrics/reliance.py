@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 MIN_TRIPLES = 8  # that a standard error needs to mean anything
 _DECAY = 0.7  # weight of what was seen at the evaluation before
+_CHANGED = 2.0  # standard errors between two values, from which the model has changed
 _LEAST_SKILL = 0.1
 _SUMS = ("n", "v", "s", "vv", "vs", "ss")
 _HELPFUL = 0.1  # reliance on the surroundings from which they are said to help
@@ -45,7 +46,9 @@ class RelianceEstimate:
     With v what an exchange costs, in probability of the label, and s what exchanging the whole
     image costs, both means over triples, the reliance is v / s. A model that knows little can rely
     on little, so s counts as 0.1 at least. The standard error is that of a ratio of means
-    (Cochran 1977, eq. 2.46).
+    (Cochran 1977, eq. 2.46). Older evaluations together count little more than twice as much as the
+    newest, however many triples they had, and are forgotten at once where it contradicts them: the
+    model has changed.
     """
 
     def __init__(self) -> None:
@@ -55,7 +58,8 @@ class RelianceEstimate:
 
     def update(self, values: NDArray[np.float64], skills: NDArray[np.float64]) -> None:
         """Take in one evaluation: what exchanges of the attribute and of all cost, (M,) each."""
-        new = {
+        newest = RelianceEstimate()
+        newest._sums = {
             "n": float(len(values)),
             "v": float(values.sum()),
             "s": float(skills.sum()),
@@ -63,9 +67,21 @@ class RelianceEstimate:
             "vs": float((values * skills).sum()),
             "ss": float((skills**2).sum()),
         }
-        self._sums = {name: _DECAY * self._sums[name] + new[name] for name in _SUMS}
-        self._squared_weights = _DECAY**2 * self._squared_weights + len(values)
-        self._triples += len(values)
+        newest._squared_weights, newest._triples = float(len(values)), len(values)
+        decay = 0.0 if newest._contradicts(self) else self._decay(len(values))
+        self._sums = {name: decay * self._sums[name] + newest._sums[name] for name in _SUMS}
+        self._squared_weights = decay**2 * self._squared_weights + len(values)
+        self._triples = len(values) + (self._triples if decay else 0)
+
+    def _decay(self, newest: int) -> float:
+        """Return the weight of what was seen, before an evaluation of so many triples."""
+        most = _DECAY / (1 - _DECAY) * max(newest, MIN_TRIPLES)  # where all have equally many
+        return min(_DECAY, most / self._sums["n"]) if self._triples else _DECAY
+
+    def _contradicts(self, other: RelianceEstimate) -> bool:
+        """Return whether two estimates are further apart than chance explains."""
+        error = math.hypot(self.standard_error, other.standard_error)
+        return abs(self.value - other.value) > _CHANGED * error  # never where one is unknown
 
     @property
     def value(self) -> float:

@@ -48,10 +48,32 @@ def test_the_standard_error_is_that_of_many_repetitions():
     assert np.mean([each.standard_error for each in found]) == pytest.approx(spread, rel=0.1)
 
 
-def test_what_changed_is_followed():
-    before, after = ([0.0] * 20, [1.0] * 20), ([1.0] * 20, [1.0] * 20)
-    found = estimate_of(*[before] * 5, *[after] * 5)
-    assert 0.7 < found.value < 1
+def test_what_the_newest_evaluation_contradicts_is_forgotten():
+    before, after = ([0.0, 0.2] * 10, [1.0] * 20), ([0.8, 1.0] * 10, [1.0] * 20)
+    found = estimate_of(*[before] * 5, after)
+    assert (found.value, found.standard_error) == pytest.approx((0.9, 0.1 / 20**0.5))
+
+
+def test_evaluations_that_agree_add_up_and_older_ones_count_less():
+    first, second = ([0.3, 0.7] * 10, [1.0] * 20), ([0.4, 0.8] * 10, [1.0] * 20)
+    found = estimate_of(first, second)
+    assert found.value == pytest.approx((0.7 * 0.5 + 0.6) / 1.7)
+    assert found.standard_error < estimate_of(second).standard_error
+
+
+def test_an_evaluation_of_fewer_triples_than_the_one_before_counts_as_much():
+    many, fewer = ([0.0, 1.0] * 200, [1.0] * 400), ([0.0, 1.2] * 10, [1.0] * 20)
+    old, new = estimate_of(many), estimate_of(fewer)
+    found = estimate_of(many, fewer)
+    weight = 0.7 / 0.3  # of all that came before, where evaluations have equally many triples
+    assert found.value == pytest.approx((weight * 0.5 + 0.6) / (weight + 1))
+    expected = math.hypot(weight * old.standard_error, new.standard_error) / (weight + 1)
+    assert found.standard_error == pytest.approx(expected, rel=0.1)
+
+
+def test_evaluations_of_few_triples_add_up_whatever_they_say():
+    few, others = ([0.0] * 4, [1.0] * 4), ([1.0] * 4, [1.0] * 4)
+    assert estimate_of(few, others, others).value == pytest.approx(1.7 / (0.49 + 0.7 + 1))
 
 
 def test_the_state_is_restored_and_a_damaged_one_refused():
