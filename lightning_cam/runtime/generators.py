@@ -22,15 +22,9 @@ _LEAVES = (
 GENERATORS = (random.Random, np.random.Generator, np.random.RandomState, torch.Generator)
 
 
-def is_generator(value: object) -> bool:
-    """Return whether an object is a random generator of Python, NumPy or torch."""
-    kind: Any = type(value)
-    return _is_generator_type(kind)
-
-
 @functools.lru_cache(maxsize=1024)
-def _is_generator_type(kind: Any) -> bool:
-    """Return whether a type is one of `GENERATORS`: for a model's attributes, which are many."""
+def is_generator_type(kind: Any) -> bool:
+    """Return whether a type is that of a random generator of Python, NumPy or torch."""
     return issubclass(kind, GENERATORS) and not issubclass(kind, random.SystemRandom)
 
 

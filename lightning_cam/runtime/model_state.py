@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import operator
 import random
 import sys
 import weakref
@@ -13,10 +15,10 @@ import torch
 import torch.utils.checkpoint
 from torch.nn.modules.lazy import LazyModuleMixin
 
-from lightning_cam.runtime.generators import is_generator, preserve_generators
+from lightning_cam.runtime.generators import is_generator_type, preserve_generators
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from torch import Tensor, nn
 
@@ -52,8 +54,8 @@ def preserve_model_state(model: nn.Module, device: torch.device) -> Iterator[Non
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(isolated_rng(device))
-        held = (each for module in model.modules() for each in vars(module).values())
-        stack.enter_context(preserve_generators(*(e for e in held if is_generator(e))))
+        held = [vars(module) for module in model.modules()]
+        stack.enter_context(preserve_generators(*_values_of(held, is_generator_type)))
         # `trainer.validate()` runs in inference mode, which `enable_grad` does not end.
         stack.enter_context(torch.inference_mode(mode=False))
         stack.enter_context(torch.no_grad())
@@ -139,7 +141,7 @@ def _attributes_kept(model: nn.Module) -> Iterator[None]:
     modules = [module for module in model.modules() if not isinstance(module, LazyModuleMixin)]
     dicts = [(vars(module), dict(vars(module))) for module in modules]
     dicts += [(module._modules, dict(module._modules)) for module in modules]  # noqa: SLF001
-    lists = [value for _, before in dicts for value in before.values() if type(value) is list]
+    lists = _values_of([before for _, before in dicts], _is_list)
     lengths = [len(each) for each in lists]
     try:
         yield
@@ -153,42 +155,60 @@ def _attributes_kept(model: nn.Module) -> Iterator[None]:
                 now.update(before)  # not cleared before: a signal's handler may save the model
 
 
+def _values_of(dicts: Sequence[Mapping[str, Any]], wanted: Callable[[type], bool]) -> list[Any]:
+    """Return the values of wanted types: a network has thousands of few types, often of none."""
+    kinds: set[type] = set()
+    for each in dicts:
+        kinds.update(map(type, each.values()))
+    found = set(filter(wanted, kinds))
+    return [v for each in dicts for v in each.values() if type(v) in found] if found else []
+
+
+def _is_list(kind: type) -> bool:
+    return kind is list
+
+
 def _same_entries(now: dict[str, Any], before: dict[str, Any]) -> bool:
-    return list(now.keys()) == list(before.keys()) and all(now[k] is before[k] for k in before)
+    """Return whether two dicts hold the same objects in the same order."""
+    return list(now) == list(before) and all(map(operator.is_, now.values(), before.values()))
 
 
 class _BufferCopies:
     """The buffers of one device copied into one tensor of bytes, for a single comparison."""
 
     def __init__(self, buffers: list[Tensor]) -> None:
-        self._buffers = buffers
-        self._kinds = [(buffer.shape, buffer.dtype) for buffer in buffers]
-        parts = [_bytes(buffer) for buffer in buffers]
-        self._sizes = [len(part) for part in parts]
-        self._bytes = torch.cat(parts)
+        self._buffers = sorted(buffers, key=lambda buffer: str(buffer.dtype))
+        self._kinds = [(buffer.shape, buffer.dtype) for buffer in self._buffers]
+        self._bytes = _bytes(self._buffers)
 
     def restore(self) -> None:
         """Restore the buffers that differ."""
-        parts = [_bytes(buffer) for buffer in self._buffers]
-        if [len(part) for part in parts] == self._sizes and torch.equal(
-            torch.cat(parts), self._bytes
-        ):
+        kinds = [(buffer.shape, buffer.dtype) for buffer in self._buffers]
+        if kinds == self._kinds and torch.equal(_bytes(self._buffers), self._bytes):
             return
-        before = torch.split(self._bytes, self._sizes)
-        for buffer, kind, now, was in zip(self._buffers, self._kinds, parts, before, strict=True):
-            if not torch.equal(now, was):
+        sizes = [shape.numel() * dtype.itemsize for shape, dtype in self._kinds]
+        before = torch.split(self._bytes, sizes)
+        for buffer, kind, now, was in zip(self._buffers, self._kinds, kinds, before, strict=True):
+            if now != kind or not torch.equal(_bytes([buffer]), was):
                 shape, dtype = kind
                 value = was.clone().view(dtype).view(shape)  # a view may not be aligned
                 with torch.inference_mode(buffer.is_inference()):
                     # Through .data: a graph that awaits its backward pass stays valid.
-                    if (buffer.shape, buffer.dtype) == kind:
+                    if now == kind:
                         buffer.data.copy_(value)
                     else:  # resized in place
                         buffer.data = value
 
 
-def _bytes(tensor: Tensor) -> Tensor:
-    return tensor.detach().contiguous().reshape(-1).view(torch.uint8)
+def _bytes(buffers: Sequence[Tensor]) -> Tensor:
+    """Return the bytes of buffers that are sorted by dtype: each operation on one takes time."""
+    parts = []
+    for dtype, some in itertools.groupby(buffers, key=lambda buffer: buffer.dtype):
+        flat = [each.detach() if each.ndim == 1 else each.detach().reshape(-1) for each in some]
+        if dtype.itemsize == 1:  # not all of these can be concatenated
+            flat = [each.view(torch.uint8) for each in flat]
+        parts.append(torch.cat(flat).view(torch.uint8))
+    return torch.cat(parts)
 
 
 @contextlib.contextmanager
