@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 PASSES = 6.5  # of the probe that one evaluation of all attributes takes
 _SLACK = 0.05  # of probability: what costs less is never counted as reliance
 _BOOST = 5.0  # times as many triples for an attribute that may be relied on
-_SETTLED = 0.5  # weight of an attribute that is known to be relied on
 _DECAY = 0.7  # of the control, and of the search for a patch, from one evaluation to the next
 _LEADING_SHARE = 0.6  # of the largest excess, from which a narrower attribute leads
 
@@ -168,8 +167,7 @@ class Evidence:
             if not f.attribute.marks or batch.marks is not None
         }
         weights = {
-            name: (_SETTLED if f.is_shortcut else f.attribute.weight)
-            * (_BOOST if f.is_suspicious else 1.0)
+            name: f.attribute.weight * (_BOOST if f.is_suspicious else 1.0)
             for name, f in there.items()
         }
         images = {  # altered images for one triple, with half a triple for the control

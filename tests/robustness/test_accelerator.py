@@ -94,13 +94,13 @@ def test_a_training_is_monitored_in_every_precision(tmp_path, precision):
     assert trainer.callback_metrics["cam/entropy"].isfinite()
 
 
-@pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
+@pytest.mark.parametrize("mode", ["default", "reduce-overhead"] if CUDA else ["default"])
 def test_a_compiled_training_is_monitored(tmp_path, mode):
     """`reduce-overhead` replays CUDA graphs, whose memory the next replay overwrites."""
     if shutil.which("g++") is None:
         pytest.skip("needs a C++ compiler, none here")
     torch._dynamo.reset()
-    options = {"mode": mode} if CUDA else {"backend": "aot_eager"}
+    options = {"mode": mode} if CUDA else {"backend": "eager"}  # which takes seconds less
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer = fit(
