@@ -116,7 +116,7 @@ class _Weights(Callback):
     def __init__(self) -> None:
         self.of_epochs: list[dict[str, Tensor]] = []
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         del trainer
         copies = {name: tensor.clone() for name, tensor in pl_module.state_dict().items()}
         self.of_epochs.append(copies)
@@ -130,14 +130,11 @@ def run(plan: Plan, weights: Path | None = None) -> Run:
         weights: a folder where the weights of trainings are kept, and are found where they are
             there already.
     """
-    splits = splits_of(plan)
-    torch.manual_seed(plan.seed)
-    module = _Module(plan, splits.classes)
-    of_epochs = _trained(plan, module, splits, weights)
+    splits, module, of_epochs = trained(plan, weights)
     module.load_state_dict(of_epochs[-1])
     scores = [_accuracy(module, part) for part in (splits.val, splits.shuffled)]
     found = Run(plan, scores[0], scores[1])
-    for mode, monitor in _monitors(plan, splits).items():
+    for mode, monitor in monitors_of(plan, splits).items():
         found.metrics[mode] = []
         for epoch, state in enumerate(of_epochs):
             module.load_state_dict(state)
@@ -147,7 +144,17 @@ def run(plan: Plan, weights: Path | None = None) -> Run:
     return found
 
 
-def _trained(
+def trained(
+    plan: Plan, weights: Path | None = None
+) -> tuple[Splits, LightningModule, list[dict[str, Tensor]]]:
+    """Return the data, the network, and its weights after each epoch; see `run`."""
+    splits = splits_of(plan)
+    torch.manual_seed(plan.seed)
+    module = _Module(plan, splits.classes)
+    return splits, module, _weights_of_epochs(plan, module, splits, weights)
+
+
+def _weights_of_epochs(
     plan: Plan, module: LightningModule, splits: Splits, folder: Path | None
 ) -> list[dict[str, Tensor]]:
     """Return the weights after each epoch, read from `folder` where they are there."""
@@ -161,7 +168,7 @@ def _trained(
         trainer = quiet_trainer(place, [kept], max_epochs=plan.epochs)
         size = min(BATCH, max(8, len(splits.train) // 25))
         train = DataLoader(splits.train, size, shuffle=True, drop_last=True, generator=order)
-        trainer.fit(module, train, DataLoader(splits.val, 100))
+        trainer.fit(module, train)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         torch.save(kept.of_epochs, file)
@@ -222,7 +229,7 @@ def _renumbered(labels: Tensor, classes: tuple[int, ...] | str) -> tuple[Tensor,
     return found, len(classes)
 
 
-def _monitors(plan: Plan, splits: Splits) -> dict[str, CAMMonitor]:
+def monitors_of(plan: Plan, splits: Splits) -> dict[str, CAMMonitor]:
     """Return monitors with default rules, for a probe with masks and one without."""
     probe = Probe.from_dataset(splits.val, plan.probe, seed=plan.seed)
     probes = {"masks": probe, "blind": Probe(probe.images, probe.targets, ids=probe.ids)}

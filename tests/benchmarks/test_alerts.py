@@ -14,6 +14,7 @@ from benchmarks.alerts.cues import CUES, plant
 from benchmarks.alerts.pasted import folder_splits, make_splits
 from benchmarks.alerts.photographs import photographs, waterbirds
 from benchmarks.alerts.runs import Plan, Run, as_json, from_json, run, splits_of
+from benchmarks.alerts.standing import course
 
 OFFLINE = ["digits-photos", "digits-patch", "shapes-photos", "digits-stripe", "digits-border"]
 
@@ -144,6 +145,14 @@ def test_kept_weights_give_the_same_run_without_training(photos, tmp_path, monke
     again = run(plan, tmp_path / "weights")
     assert json.dumps(as_json(again)) == json.dumps(as_json(trained))
     assert len(list((tmp_path / "weights").iterdir())) == 1
+
+
+def test_a_network_that_stands_still_is_evaluated_again_and_again(photos, tmp_path):
+    plan = Plan(photos, 1.0, "plain", 0, epochs=2, train=30, classes=(0, 1), cue="patch")
+    courses = [course(plan, turn, 3, tmp_path / "weights") for turn in (0, 1)]
+    assert len(list((tmp_path / "weights").iterdir())) == 1
+    assert [each["seed"] for each in courses] == [0, 0]
+    assert all(isinstance(each["alerted"], list) for each in courses)
 
 
 def test_without_photographs_it_says_what_was_expected(tmp_path):
