@@ -67,15 +67,25 @@ class Alert:
     @property
     def _confirmed(self) -> str:
         name = f"{self.attribute}_reliance"
-        share, least, error = (
-            self.evidence.get(f"{name}{each}", math.nan) for each in ("", "_low", "_se")
-        )
+        share, error = (self.evidence.get(f"{name}{each}", math.nan) for each in ("", "_se"))
         interval = f" ± {_INTERVAL * error:.0%}" if math.isfinite(error) else ""
         return (
             f"CONFIRMED: the model relies on {self.cue} ({self.probe}, epoch {self.epoch}): "
-            f"exchanging it between classes costs {share:.0%}{interval} of what the model knows, "
-            f"at least {least:.0%} over the whole training. Look at {self.probe}/overlay and at "
-            f"{self.probe}/{name}; what to do: docs/alerts.md#{self.attribute}."
+            f"exchanging it between classes costs {share:.0%}{interval} of what the model knows"
+            f"{self._at_least} Look at {self.probe}/overlay and at {self.probe}/{name}; what to "
+            f"do: docs/alerts.md#{self.attribute}."
+        )
+
+    @property
+    def _at_least(self) -> str:
+        """What is beyond doubt: of the attribute that leads, else of one that it is a part of."""
+        low = {name: self.evidence.get(f"{name}_reliance_low", 0.0) for name in ATTRIBUTES}
+        if low.get(self.attribute, 0.0) > 0:
+            return f", at least {low[self.attribute]:.0%} over the whole training."
+        whole = max(low, key=lambda name: low[name])
+        return (
+            f". It may be a part of what is beyond doubt, {ATTRIBUTES[whole].cue}: at least "
+            f"{low[whole]:.0%} over the whole training."
         )
 
     def as_dict(self) -> dict[str, Any]:

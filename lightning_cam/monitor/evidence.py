@@ -81,11 +81,13 @@ class ExchangePlan:
             where it has one, its control's.
         search: the triples of the search.
         triples: of each attribute, by name.
+        cell: where `patch` is exchanged.
     """
 
     requests: list[ExchangeRequest]
     search: Triples
     triples: dict[str, Triples]
+    cell: tuple[int, int]
 
 
 class Evidence:
@@ -134,7 +136,8 @@ class Evidence:
             requests.append(_request(attribute.exchange, own, cell, generator))
             if attribute.control is not None:
                 requests.append(_request(attribute.control, of_control, cell, generator))
-        return ExchangePlan(requests, triples[0], dict(zip(counts, triples[1::2], strict=True)))
+        of_attributes = dict(zip(counts, triples[1::2], strict=True))
+        return ExchangePlan(requests, triples[0], of_attributes, cell)
 
     def take_in(
         self, plan: ExchangePlan, answers: Sequence[Tensor], labels: Tensor, clean: Tensor
@@ -157,6 +160,9 @@ class Evidence:
         for name, own in plan.triples.items():
             answer = next(rest)
             control = next(rest) if self.found[name].attribute.control is not None else None
+            if name == "patch":  # many images say more about its place than the search's one did
+                drop = float((clean[own.rows, labels[own.rows]] - answer[1]).mean())
+                self._cell_drops.view(GRID, GRID)[plan.cell] = self._cell_weights * drop
             self._update(self.found[name], answer, control, _skills(clean, labels, own))
 
     def _counts(self, batch: ExchangeBatch) -> dict[str, tuple[int, int]]:
@@ -224,14 +230,20 @@ class Evidence:
 
     @property
     def leading(self) -> str | None:
-        """The attribute that is relied on beyond doubt, the narrowest of about equal ones."""
-        sure = {name: found.excess for name, found in self.found.items() if found.is_shortcut}
-        if not sure:
+        """The attribute that is relied on, the narrowest of about equal ones; None in doubt.
+
+        A narrower attribute than one beyond doubt may lead too where it is likely: a patch at the
+        edge is a part of the border.
+        """
+        certain = [n for n, each in enumerate(self.found.values()) if each.is_shortcut]
+        if not certain:
             return None
-        largest = max(sure.values())  # below 0 where the model does not rely on it any more
+        narrow = list(self.found.items())[: certain[-1] + 1]
+        excess = {name: f.excess for name, f in narrow if f.is_shortcut or f.is_suspicious}
+        largest = max(excess.values())  # below 0 where the model does not rely on it any more
         return next(
-            (name for name in sure if sure[name] >= _LEADING_SHARE * largest),
-            max(sure, key=lambda name: sure[name]),
+            (name for name in excess if excess[name] >= _LEADING_SHARE * largest),
+            max(excess, key=lambda name: excess[name]),
         )
 
     @property

@@ -62,6 +62,19 @@ def test_a_confirmed_alert_names_the_cue_its_evidence_and_what_to_do():
         assert part in text
 
 
+def test_a_cue_that_is_likely_is_told_apart_from_what_is_beyond_doubt():
+    evidence = {"patch_reliance": 0.82, "patch_reliance_low": 0.0, "border_reliance_low": 0.15}
+    text = str(
+        Alert(
+            "cam", "shortcut_score_low", 0.1, 0.0, 7, 350, "confirmed", evidence,
+            "patch", "a patch at the upper left corner",
+        )
+    )  # fmt: skip
+    assert "relies on a patch at the upper left corner" in text
+    assert "It may be a part of what is beyond doubt, the border of the image: at least 15%" in text
+    assert "at least 0%" not in text
+
+
 def test_a_confirmed_alert_of_another_rule_names_its_metric_too():
     evidence = {"patch_reliance": 0.82, "patch_reliance_low": 0.55}
     text = str(Alert("cam", "entropy", 0.5, 1.0, 7, 350, "confirmed", evidence, "patch", "a patch"))

@@ -112,6 +112,38 @@ def test_the_narrowest_of_equal_attributes_leads():
     assert evidence.leading == "patch"
 
 
+def evidence_of(**reliance):
+    """Return evidence in which attributes were found to have these reliances, but for doubts."""
+    evidence = Evidence([ATTRIBUTES[name] for name in reliance], 0.05)
+    for name, value in reliance.items():
+        evidence.found[name].estimate.update(np.array([value - 0.1, value + 0.1] * 10), np.ones(20))
+    return evidence
+
+
+@pytest.mark.parametrize(("patch", "leading"), [(0.8, "patch"), (0.3, "border")])
+def test_a_likely_patch_leads_before_the_border_that_it_is_a_part_of(patch, leading):
+    evidence = evidence_of(patch=patch, border=0.5, context=1.0)
+    assert evidence.leading is None
+    evidence.found["border"].bound.low = 0.1
+    assert evidence.leading == leading
+
+
+def test_a_cell_whose_exchange_costs_nothing_is_not_tried_again():
+    """One image per cell is searched; more of them are exchanged, and tell more."""
+    evidence, batch = Evidence([ATTRIBUTES["patch"]], 0.05), batch_of(torch.rand(16, 3, 20, 20))
+    labels = torch.arange(16) % CLASSES
+    clean = nn.functional.one_hot(labels, CLASSES).float()
+    first = evidence.plan(batch, labels)
+    answers = [torch.ones(len(r.partners), len(r.rows)) for r in first.requests]
+    answers[0][0, 5] = 0.0
+    evidence.take_in(first, answers, labels, clean)
+    second = evidence.plan(batch, labels)
+    assert second.cell == (1, 1)
+    answers = [torch.ones(len(r.partners), len(r.rows)) for r in second.requests]
+    evidence.take_in(second, answers, labels, clean)
+    assert evidence.plan(batch, labels).cell != (1, 1)
+
+
 def test_a_model_that_diverged_leaves_the_evidence_as_it_was():
     class Diverging(RegionReader):
         def forward(self, images):
