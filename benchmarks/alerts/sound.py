@@ -74,7 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if alerted:
                 tqdm.write(f"probe {n}, {name}: {alerted}")
     print(found)
-    write_json(args.json, {**vars(args), "environment": environment(), "found": found})
+    options = {name: vars(args)[name] for name in ("probes", "evaluations", "side")}
+    write_json(args.json, {**options, "environment": environment(), "found": found})
 
 
 @torch.inference_mode()
