@@ -170,7 +170,8 @@ def _is_list(kind: type) -> bool:
 
 def _same_entries(now: dict[str, Any], before: dict[str, Any]) -> bool:
     """Return whether two dicts hold the same objects in the same order."""
-    return list(now) == list(before) and all(map(operator.is_, now.values(), before.values()))
+    same_names = list(now.keys()) == list(before.keys())  # scripted modules have no iterator
+    return same_names and all(map(operator.is_, now.values(), before.values()))
 
 
 class _BufferCopies:
