@@ -155,6 +155,9 @@ def _limited_file_size(size: int) -> Iterator[None]:
 def folder_deleted(setup: TrainingSetup) -> None:
     class Delete(pl.Callback):
         def on_validation_start(self, *_: Any) -> None:
+            for thread in threading.enumerate():  # a file that is being written would be a warning
+                if thread.name.startswith("lightning_cam"):
+                    thread.join()
             shutil.rmtree(setup.folder, ignore_errors=True)
 
     setup.settings["callbacks"] = [Delete()]
