@@ -43,6 +43,7 @@ def test_crops_compares_training_and_validation(tmp_path, monkeypatch, capsys):
     assert {"cam/train/enrichment", "cam/val/enrichment", "cam/gap/enrichment"} <= {*scalars}
 
 
+@pytest.mark.slow
 @pytest.mark.sweep
 def test_a_network_that_overfits_crops_looks_elsewhere_in_new_ones(tmp_path, monkeypatch):
     import crops
