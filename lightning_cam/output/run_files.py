@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_cam.output.record import Recorder
+from lightning_cam.output.record.format import record_folder
 from lightning_cam.output.record.reader import read_record
 from lightning_cam.runtime.files import append_line
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 ALERTS = "alerts.jsonl"
 _LARGEST_RUNNING = 64 << 20  # bytes of records; beyond, the report is written at the end only
 _MIN_RECORDED = 32  # images in the report; cheaper there than as images of every evaluation
+# Several callbacks of a training write into one folder, each in a thread of its own, and the report
+# of each shows the records of all: none is read while a line of it is being written.
+_writing = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -59,20 +64,23 @@ class RunFiles:
 
     def add_evaluation(self, header: ProbeHeader, evaluation: Evaluation) -> None:
         """Append an evaluation, with the alerts that it raised, to the probe's record."""
-        recorder = self._recorders.get(header.tag)
-        if recorder is None or not recorder.path.exists():  # the folder may have been deleted
-            recorder = Recorder(self.folder, header.tag)
-            recorded = header.num_pictures and max(header.num_pictures, _MIN_RECORDED)
-            recorder.begin(header.probe, recorded, header.settings(), header.device)
-            self._recorders[header.tag] = recorder
-        recorder.add(evaluation)
+        with _writing:
+            recorder = self._recorders.get(header.tag)
+            if recorder is None or not recorder.path.exists():  # the folder may have been deleted
+                recorder = Recorder(self.folder, header.tag)
+                recorded = header.num_pictures and max(header.num_pictures, _MIN_RECORDED)
+                recorder.begin(header.probe, recorded, header.settings(), header.device)
+                self._recorders[header.tag] = recorder
+            recorder.add(evaluation)
 
     def running_report(self) -> Callable[[], None]:
         """Return a function that writes `report.html` of what has been recorded so far.
 
         It may run while more is recorded.
         """
-        sizes = {path: path.stat().st_size for path in (r.path for r in self._recorders.values())}
+        with _writing:
+            paths = record_folder(self.folder).glob("*.jsonl")
+            sizes = {path: path.stat().st_size for path in paths}
         folder = self.folder
 
         def write() -> None:
@@ -92,7 +100,8 @@ class RunFiles:
             return None
         from lightning_cam.output.report import write_report
 
-        return write_report([self.folder])
+        with _writing:
+            return write_report([self.folder])
 
 
 def run_folder(log_dir: str | Path | None, loggers: Sequence[Any]) -> Path | None:

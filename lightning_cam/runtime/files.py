@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import re
+import threading
 import unicodedata
 from pathlib import Path
 
@@ -71,7 +72,8 @@ def ends_without_newline(path: Path) -> bool:
 def write_atomic(path: Path, data: bytes) -> None:
     """Write a file so that no reader ever sees half of it; make its folder where needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
+    # Two threads may write the same file: the last one counts, and neither takes the other's part.
+    part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
         part.write_bytes(data)
         os.replace(part, path)  # noqa: PTH105 - Path.replace hides that it is atomic

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +10,7 @@ from helpers.monitoring import evaluate, probe_monitor
 from helpers.recorded_run import net, probe_of
 
 from lightning_cam.monitor import Alert
-from lightning_cam.output.record import read_run
+from lightning_cam.output.record import Recorder, read_run
 from lightning_cam.output.run_files import ProbeHeader, RunFiles, run_folder
 
 
@@ -73,6 +74,39 @@ def test_a_report_is_written_where_something_was_recorded(tmp_path, evaluation):
     assert files.write_report() is None
     files.add_evaluation(header(), evaluation)
     assert files.write_report() == tmp_path / "report.html"
+
+
+def test_a_report_waits_for_the_record_that_another_callback_begins(
+    tmp_path, evaluation, monkeypatch
+):
+    early, late = RunFiles(tmp_path), RunFiles(tmp_path)
+    early.add_evaluation(header("early"), evaluation)
+    begun, go_on, begin = threading.Event(), threading.Event(), Recorder.begin
+
+    def interrupted(recorder, *args):
+        recorder.path.touch()
+        begun.set()
+        go_on.wait(10)
+        begin(recorder, *args)
+
+    monkeypatch.setattr(Recorder, "begin", interrupted)
+    writing = threading.Thread(target=late.add_evaluation, args=(header("late"), evaluation))
+    writing.start()
+    begun.wait(10)
+    threading.Timer(0.2, go_on.set).start()
+    page = early.write_report().read_text()
+    writing.join()
+    assert '"late"' in page
+
+
+def test_a_report_of_a_running_training_shows_the_records_of_all_callbacks(tmp_path, evaluation):
+    early, late = RunFiles(tmp_path), RunFiles(tmp_path)
+    early.add_evaluation(header("early"), evaluation)
+    late.add_evaluation(header("late"), evaluation)
+    early.running_report()()
+    page = (tmp_path / "report.html").read_text()
+    assert '"early"' in page
+    assert '"late"' in page
 
 
 def test_the_folder_is_the_given_one_or_that_of_the_first_logger_that_has_one(tmp_path):

@@ -1,6 +1,8 @@
 """Safe file names, and files that are written whole or not at all."""
 
+import os
 import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -196,3 +198,20 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_no_part(tmp_path, monkeypa
             write_atomic(path, b"new")
     assert path.read_bytes() == b"old"
     assert [each.name for each in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_two_threads_may_write_one_file(tmp_path, monkeypatch):
+    path, replace = tmp_path / "file", os.replace
+
+    def late(*paths):
+        monkeypatch.setattr(os, "replace", replace)
+        other = threading.Thread(target=write_atomic, args=(path, b"other"))
+        other.start()
+        other.join()
+        assert path.read_bytes() == b"other"
+        replace(*paths)
+
+    monkeypatch.setattr(os, "replace", late)
+    write_atomic(path, b"first")
+    assert path.read_bytes() == b"first"
+    assert list(tmp_path.iterdir()) == [path]
