@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 from tensorboard.compat.proto.summary_pb2 import Summary
 
 from lightning_cam.output.loggers.base import prefixed
+from lightning_cam.output.loggers.event_file import use_compiled_checksums
 from lightning_cam.output.loggers.tensorboard_layout import charts
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class TensorBoardSink:
         The writer queues ten events; with one event per image the training would wait for it.
         """
         writer = self._logger.experiment._get_file_writer()  # noqa: SLF001 - reopens a closed one
+        use_compiled_checksums(writer)
         writer.add_summary(Summary(value=[self._value(picture) for picture in pictures]), step)
 
     def _value(self, picture: Picture) -> Any:

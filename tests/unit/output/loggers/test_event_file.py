@@ -1,0 +1,43 @@
+"""The checksums of event files, against TensorBoard's own writer and reader."""
+
+import io
+import random
+
+import pytest
+from helpers.pictures import picture
+from lightning.pytorch.loggers import TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+from lightning_cam.output.loggers.event_file import CompiledChecksums, use_compiled_checksums
+from lightning_cam.output.loggers.tensorboard import TensorBoardSink
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 7, 255, 256, 4097])
+def test_the_bytes_are_those_of_tensorboard(size):
+    data = random.Random(size).randbytes(size)
+    ours, theirs = io.BytesIO(), io.BytesIO()
+    CompiledChecksums(ours).write(data)
+    RecordWriter(theirs).write(data)
+    assert ours.getvalue() == theirs.getvalue()
+
+
+def test_tensorboard_reads_what_was_written_before_and_after(tmp_path):
+    logger = TensorBoardLogger(tmp_path)
+    logger.log_metrics({"loss": 1.0}, 0)
+    TensorBoardSink(logger).write([picture()], 1)
+    logger.log_metrics({"loss": 0.5}, 1)
+    records = logger.experiment._get_file_writer().event_writer._async_writer._writer
+    assert type(records) is CompiledChecksums
+    logger.experiment.flush()
+    events = EventAccumulator(logger.log_dir, size_guidance={"images": 0}).Reload()
+    assert [each.value for each in events.Scalars("loss")] == [1.0, 0.5]
+    assert [each.step for each in events.Images(picture().tag)] == [1]
+
+
+@pytest.mark.parametrize("other", [object(), None])
+def test_other_writers_are_left_alone(other):
+    class Own:
+        event_writer = other
+
+    use_compiled_checksums(Own())
