@@ -32,6 +32,7 @@ def font(size: int) -> Any:
     return ImageFont.load_default(size)
 
 
+@functools.lru_cache(maxsize=4096)
 def drawable(text: str) -> str:
     """Return `text` in characters that Pillow's own font has.
 
@@ -59,6 +60,7 @@ def _has_glyph(letter: str) -> bool:
         return False
 
 
+@functools.lru_cache(maxsize=4096)  # the same names stand below the images of every evaluation
 def shortened(text: str, width: float, size: int) -> str:
     """Return `text`, shortened with an ellipsis where it is wider than `width` pixels."""
     text = " ".join(
