@@ -1,6 +1,7 @@
-"""A small training whose processes Lightning starts itself.
+"""Small trainings whose processes Lightning starts itself.
 
-Run as `python -m helpers.launched_run FOLDER STRATEGY`.
+Run as `python -m helpers.launched_run FOLDER STRATEGY ...`; each trains in a folder of its name.
+Those that fork come first, since a process that has trained cannot be forked any more.
 """
 
 import json
@@ -31,4 +32,5 @@ def main(folder, strategy):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    for each in sys.argv[2:]:
+        main(Path(sys.argv[1]) / each, each)

@@ -19,18 +19,34 @@ pytestmark = [pytest.mark.slow, pytest.mark.ddp]
 _TIMEOUT = 600  # seconds; each scenario kills its own processes after 120
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Run all scenarios after each other and return the folder with their files."""
-    found = tmp_path_factory.mktemp("processes")
+STRATEGIES = ["ddp_notebook", "ddp_spawn"]
+
+
+def run(module, *arguments):
+    """Run one of our own modules as a command."""
     subprocess.run(  # noqa: S603 - our own script
-        [sys.executable, "-m", "helpers.ddp_run", str(found), *PROCESSES],
+        [sys.executable, "-m", module, *map(str, arguments)],
         check=True,
         capture_output=True,
         timeout=_TIMEOUT,
         cwd=Path(__file__).parents[1],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Run all scenarios after each other and return the folder with their files."""
+    found = tmp_path_factory.mktemp("processes")
+    run("helpers.ddp_run", found, *PROCESSES)
+    return found
+
+
+@pytest.fixture(scope="module")
+def launched(tmp_path_factory):
+    """Train with all strategies that start processes; return the folder with a folder of each."""
+    found = tmp_path_factory.mktemp("launched")
+    run("helpers.launched_run", found, *STRATEGIES)
     return found
 
 
@@ -128,23 +144,15 @@ def test_a_logger_that_is_down_costs_one_warning(folder):
     assert (len(zero["warnings"]), one["warnings"]) == (1, [])
 
 
-@pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_notebook"])
-def test_processes_that_lightning_starts_itself(tmp_path, strategy):
-    subprocess.run(  # noqa: S603 - our own script
-        [sys.executable, "-m", "helpers.launched_run", str(tmp_path), strategy],
-        check=True,
-        capture_output=True,
-        timeout=_TIMEOUT,
-        cwd=Path(__file__).parents[1],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    logged = json.loads((tmp_path / "metrics.json").read_text())
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_processes_that_lightning_starts_itself(launched, strategy):
+    logged = json.loads((launched / strategy / "metrics.json").read_text())
     assert math.isfinite(logged["cam/enrichment"])
-    (record,) = read_run(tmp_path / "tb/version_0")
+    (record,) = read_run(launched / strategy / "tb/version_0")
     assert len(record.evaluations) == 2
     last = record.evaluations[-1].metrics
     assert logged["cam/enrichment"] == pytest.approx(last["enrichment"], rel=1e-5)
-    assert (tmp_path / "tb/version_0/report.html").exists()
+    assert (launched / strategy / "tb/version_0/report.html").exists()
 
 
 @pytest.mark.parametrize("many", ["two", "four"])

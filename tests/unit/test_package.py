@@ -164,7 +164,7 @@ def test_there_are_no_star_imports():
 # The libraries are imported once, and each entry in a process that was forked after that.
 _IMPORT_ENTRIES = """
 import importlib, json, os, sys
-import cv2, torch, torchvision
+import cv2, lightning.pytorch, torchvision
 for entry, names in json.loads(sys.argv[1]).items():
     child = os.fork()
     if child:

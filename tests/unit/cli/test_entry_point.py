@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import cli_nets
+from helpers.nets import ConvNet
 
 from lightning_cam import __version__
 
@@ -68,8 +69,8 @@ def test_the_version(command):
 
 @pytest.mark.slow
 def test_a_process_imports_from_the_working_directory(photo, here):
-    (here / "own.py").write_text("from helpers.cli_nets import net as make\n")
-    torch.save(cli_nets.net().state_dict(), "weights.pt")
+    (here / "own.py").write_text("from helpers.nets import ConvNet as make\n")
+    torch.save(ConvNet().state_dict(), "weights.pt")
     done = process(
         "explain", "own:make", photo, "--size", 16, "--checkpoint", "weights.pt", cwd=here
     )
@@ -90,7 +91,8 @@ def test_wrong_input_ends_a_process_with_2_and_one_line(here):
 
 @pytest.mark.slow
 def test_a_bug_ends_a_process_with_its_traceback(photo, here):
-    done = process("explain", f"{NETS}:broken", photo, cwd=here)
+    (here / "own.py").write_text("def broken(): raise RuntimeError('a bug in a user\\'s code')\n")
+    done = process("explain", "own:broken", photo, cwd=here)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert done.stderr.endswith("RuntimeError: a bug in a user's code\n")

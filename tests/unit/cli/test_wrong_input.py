@@ -206,7 +206,7 @@ def test_a_full_disk_gives_one_line_too(inputs, here, command, monkeypatch):
     monkeypatch.setattr(Path, "write_bytes", full)
     code, _, err = command(*PHOTO)
     assert code == 2
-    assert "No space left on device: cams/.photo.cam.png.part" in err.splitlines()[-1]
+    assert "No space left on device: cams/.photo.cam.png." in err.splitlines()[-1]
     assert not list((here / "cams").iterdir())
 
 
