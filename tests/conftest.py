@@ -16,7 +16,7 @@ hypothesis.settings.load_profile("repeatable")
 
 
 def pytest_collection_finish():
-    """Leave modules and tests out of every later garbage collection, which takes 5 % of the time."""
+    """Leave modules and tests out of every later garbage collection, to shorten it."""
     gc.collect()
     gc.freeze()
 

@@ -98,6 +98,36 @@ def host(bench: Bench) -> dict[str, Any]:
     return {"what": what, "milliseconds": of_all, "of_maps": of_maps, "metrics": metrics}
 
 
+class _StepTimer(pl.Callback):
+    """Measures the time of the training steps of each epoch, which follow a validation."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self.started = 0.0
+
+    def on_train_epoch_start(self, *_: Any) -> None:
+        self.started = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: Any, _m: Any, _o: Any, _b: Any, index: int) -> None:
+        if index == trainer.num_training_batches - 1:
+            self.seconds.append(time.perf_counter() - self.started)
+
+
+def steps_after(bench: Bench) -> dict[str, Any]:
+    """Measure the training steps beside which the images of an evaluation are drawn and written."""
+    net, side = tiny(), 64 if bench.quick else 224
+    probe, medians = probe_for(net, 2 if bench.quick else 16, side), []
+    for monitored in (True, False):
+        cam = [CAMCallback(probe, interventions_every=0, alerts=())] if monitored else []
+        timer, data = _StepTimer(), (loader(240, 64, 8), loader(2, 64, 2))
+        with tempfile.TemporaryDirectory() as folder:
+            fitting = trainer(folder, [*cam, timer], max_epochs=5 if bench.quick else 20)
+            fitting.fit(Classifier(net, 0.0), *data)
+        medians.append(statistics.median(timer.seconds[4:]) * 1000)
+    what = "30 training steps of six convolutions, beside which an evaluation is drawn and written"
+    return {"what": what, "milliseconds": medians[0], "without": medians[1]}
+
+
 def beside_maps(bench: Bench) -> dict[str, Any]:
     """Measure an evaluation of a network whose forward takes about 10 ms against its maps alone.
 
@@ -205,6 +235,7 @@ def measure(bench: Bench) -> Iterator[dict[str, Any]]:
     """Yield a row per measurement."""
     yield from imports(bench)
     yield host(bench)
+    yield steps_after(bench)
     yield beside_maps(bench)
     yield interventions(bench)
     yield from disk(bench)

@@ -141,7 +141,8 @@ def _small_lines(row: Mapping[str, Any]) -> list[tuple[str, str]]:
         return [(name, f"{Ratio(**row['time']).text()} {row.get('unit', 'forwards')}")]
     if "milliseconds" in row:
         of_maps = f", {row['of_maps']:.1f} ms of it the maps" if "of_maps" in row else ""
-        return [(row["what"], f"{row['milliseconds']:.1f} ms{of_maps}")]
+        without = f", {row['without']:.0f} ms without it" if "without" in row else ""
+        return [(row["what"], f"{row['milliseconds']:.1f} ms{of_maps}{without}")]
     lines = [
         (f"{row['what']}: {key}, per validation", f"{size / 1000:.0f} kB")
         for key, size in row["bytes_per_validation"].items()

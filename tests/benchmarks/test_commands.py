@@ -76,7 +76,7 @@ def test_the_command_for_gpus_names_what_it_has_no_time_for(tmp_path):
 def test_benchmarks_are_small_and_import_no_tests():
     files = sorted((ROOT / "benchmarks").rglob("*.py"))
     texts = {file: file.read_text(encoding="utf-8") for file in files}
-    assert sum(text.count("\n") for text in texts.values()) <= 4200
+    assert sum(text.count("\n") for text in texts.values()) <= 4250
     for package in ("tests", "helpers", "robustness", "model_zoo"):
         assert [f for f, text in texts.items() if f"from {package}" in text] == []
 
