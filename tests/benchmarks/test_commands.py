@@ -51,14 +51,14 @@ def test_the_command_for_gpus_runs_on_the_cpu(tmp_path, monkeypatch):
     from benchmarks.gpu import main
 
     monkeypatch.setenv("LIGHTNING_CAM_DRY_RUN", "1")
-    assert main(["--device", "cpu", "--quick", "--part", "small", "--out", str(tmp_path)]) == 0
+    assert main(["--device", "cpu", "--quick", "--part", "variants", "--out", str(tmp_path)]) == 0
     (file,) = tmp_path.glob("gpu-*.json")
     results = read_json(file)
     assert results["tests"]["failures"] == results["tests"]["errors"] == 0
     assert results["tests"]["tests"] > 10
     assert results["tests"]["synchronisations"]["count"] == 0
     assert all(each["identical"] for each in results["interference"]["configurations"])
-    assert results["small"]["rows"]
+    assert results["variants"]["rows"]
     page = file.with_suffix(".md").read_text()
     assert "- fp32: identical" in page
 

@@ -56,6 +56,7 @@ def test_metrics_steps_alerts_and_record_are_those_of_the_live_training(here, co
 
 
 @pytest.mark.slow
+@pytest.mark.sweep  # the demo is replayed in its own tests
 def test_the_digits_of_the_examples_with_a_shortcut(here, command, monkeypatch):
     import digits
 
