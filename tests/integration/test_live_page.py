@@ -166,6 +166,7 @@ def test_a_sample_opens_with_its_whole_history_of_all_runs(browser, server):
     with opened(browser, server) as page:
         at(page, "epoch 3")
         page.locator("#grid .open").nth(2).click()
+        page.locator("#large[open]").wait_for()
         assert page.locator("#large-title").text_content() == "02"
         assert page.locator("#large .column").count() == 12
         strip = page.locator("#large .strip").last
@@ -192,6 +193,7 @@ def test_a_link_shows_the_same_to_others(browser, server):
         page.get_by_role("combobox", name="Colours").select_option("viridis")
         page.get_by_role("checkbox", name="Show run_0", exact=True).uncheck()
         page.locator("#grid .open").nth(1).click()
+        page.locator("#large[open]").wait_for()
         page.wait_for_url("**#*sample=04*")
         link = page.evaluate("location.hash")
     with opened(browser, server, link) as page:
@@ -213,6 +215,7 @@ def test_twelve_runs_fit_the_screen(browser, server, width, scheme):
         at(page, "epoch 3")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         page.locator("#grid .open").first.click()
+        page.locator("#large[open]").wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 

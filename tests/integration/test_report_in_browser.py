@@ -109,7 +109,7 @@ def test_maps_are_drawn_as_the_callback_draws_them(browser, folder):
 def test_a_sample_opens_large_with_its_timeline_and_closes_by_key(browser, one):
     with opened(browser, one) as page:
         page.locator("#grid .open").nth(1).click()
-        assert page.locator("#large").is_visible()
+        page.locator("#large[open]").wait_for()
         assert page.locator("#large-title").text_content() == "01"
         assert page.locator("#large .strip button").count() == 4
         assert page.locator("#large .small-charts svg[role=img]").count() >= 2
@@ -176,6 +176,7 @@ def test_two_runs_are_shown_side_by_side(browser, one, folder):
         assert chart.locator("path.line.run-1").count() == 1
         assert page.locator("#class-tables table").count() == 2
         page.locator("#grid .open").first.click()
+        page.locator("#large[open]").wait_for()
         assert page.locator("#large .column").count() == 2
 
 
@@ -230,6 +231,7 @@ def test_hostile_names_are_shown_as_text(browser, folder):
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             assert page.locator("img:not([src^='data:'])").count() == 0
             page.locator("#grid .open").nth(6).click()
+            page.locator("#large[open]").wait_for()
             assert page.locator("#large-title").text_content() == NAMES[6]
 
 
