@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_cam.output.record import Recorder
-from lightning_cam.output.record.format import record_folder
+from lightning_cam.output.record.format import record_paths
 from lightning_cam.output.record.reader import read_record
 from lightning_cam.runtime.files import append_line
 
@@ -79,8 +79,7 @@ class RunFiles:
         It may run while more is recorded.
         """
         with _writing:
-            paths = record_folder(self.folder).glob("*.jsonl")
-            sizes = {path: path.stat().st_size for path in paths}
+            sizes = {path: path.stat().st_size for path in record_paths(self.folder)}
         folder = self.folder
 
         def write() -> None:

@@ -19,6 +19,11 @@ def record_folder(run: Path) -> Path:
     return run / _FOLDER
 
 
+def record_paths(run: Path) -> list[Path]:
+    """Return the files of a run's records, in the order of their names."""
+    return sorted(record_folder(run).glob("*.jsonl"))
+
+
 def read_lines(path: Path, end: int | None = None) -> list[dict[str, Any]]:
     """Return the complete lines of a file of JSON objects; the others cost one warning.
 

@@ -17,7 +17,7 @@ from lightning_cam.output.record.format import (
     HEADER,
     VERSION,
     read_lines,
-    record_folder,
+    record_paths,
 )
 from lightning_cam.output.record.line_check import check_evaluation, check_header
 
@@ -151,7 +151,7 @@ def read_run(folder: str | Path) -> list[ProbeRecord]:
         OSError: a file cannot be read.
     """
     folder = Path(folder)
-    paths = sorted(record_folder(folder).glob("*.jsonl"))
+    paths = record_paths(folder)
     records = [read_record(path) for path in paths]
     if not paths:  # the folder of the records itself; files of a run beside it are none
         read = (_read(path) for path in sorted(folder.glob("*.jsonl")))
