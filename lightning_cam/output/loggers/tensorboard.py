@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 from tensorboard.compat.proto.summary_pb2 import Summary
 
 from lightning_cam.output.loggers.base import prefixed
-from lightning_cam.output.loggers.event_file import use_compiled_checksums
+from lightning_cam.output.loggers.event_file import prepare_file_writer
 from lightning_cam.output.loggers.tensorboard_layout import charts
 
 if TYPE_CHECKING:
@@ -39,9 +39,11 @@ class TensorBoardSink:
     def prepare(self, tag: str, scalar_names: Sequence[str]) -> None:
         """Group the scalars on the page of custom scalars, whenever there are new ones."""
         writer = self._logger.experiment
+        prepare_file_writer(writer._get_file_writer())  # noqa: SLF001 - reopens a closed one
         known = _KNOWN.get(writer, {})
-        tag = prefixed(self._logger, tag)
-        names = {prefixed(self._logger, name) for name in scalar_names} | known.get(tag, set())
+        prefix = prefixed(self._logger, "")
+        tag = f"{prefix}{tag}"
+        names = {f"{prefix}{name}" for name in scalar_names} | known.get(tag, set())
         if names == known.get(tag):
             return
         before, after = _layout(known), _layout({**known, tag: names})
@@ -50,12 +52,8 @@ class TensorBoardSink:
         _KNOWN[writer] = {**known, tag: names}
 
     def write(self, pictures: Sequence[Picture], step: int) -> None:
-        """Log the images under `step`, all in one event.
-
-        The writer queues ten events; with one event per image the training would wait for it.
-        """
+        """Log the images under `step`, all in one event."""
         writer = self._logger.experiment._get_file_writer()  # noqa: SLF001 - reopens a closed one
-        use_compiled_checksums(writer)
         writer.add_summary(Summary(value=[self._value(picture) for picture in pictures]), step)
 
     def _value(self, picture: Picture) -> Any:

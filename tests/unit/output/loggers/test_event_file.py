@@ -9,7 +9,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from lightning_cam.output.loggers.event_file import CompiledChecksums, use_compiled_checksums
+from lightning_cam.output.loggers.event_file import CompiledChecksums, prepare_file_writer
 from lightning_cam.output.loggers.tensorboard import TensorBoardSink
 
 
@@ -25,7 +25,9 @@ def test_the_bytes_are_those_of_tensorboard(size):
 def test_tensorboard_reads_what_was_written_before_and_after(tmp_path):
     logger = TensorBoardLogger(tmp_path)
     logger.log_metrics({"loss": 1.0}, 0)
-    TensorBoardSink(logger).write([picture()], 1)
+    sink = TensorBoardSink(logger)
+    sink.prepare("cam", ["loss"])
+    sink.write([picture()], 1)
     logger.log_metrics({"loss": 0.5}, 1)
     records = logger.experiment._get_file_writer().event_writer._async_writer._writer
     assert type(records) is CompiledChecksums
@@ -35,9 +37,17 @@ def test_tensorboard_reads_what_was_written_before_and_after(tmp_path):
     assert [each.step for each in events.Images(picture().tag)] == [1]
 
 
+def test_the_queue_takes_all_metrics_of_an_evaluation_and_a_larger_one_is_kept(tmp_path):
+    for given, expected in ((10, 256), (1000, 1000), (0, 0)):  # 0 is without a limit
+        logger = TensorBoardLogger(tmp_path / str(given), max_queue=given)
+        writer = logger.experiment._get_file_writer()
+        prepare_file_writer(writer)
+        assert writer.event_writer._async_writer._byte_queue.maxsize == expected
+
+
 @pytest.mark.parametrize("other", [object(), None])
 def test_other_writers_are_left_alone(other):
     class Own:
         event_writer = other
 
-    use_compiled_checksums(Own())
+    prepare_file_writer(Own())
