@@ -42,7 +42,7 @@ def enrichment(maps: Tensor, masks: Tensor) -> Tensor:
     grid = (maps.shape[1], maps.shape[2])
     share = coverage(masks, grid).mean(dim=(1, 2))
     ratio = relevance_mass(maps, masks) / share
-    return ratio.masked_fill(masks.flatten(1).all(dim=1), math.nan)
+    return ratio.masked_fill(_full(masks), math.nan)
 
 
 def pointing_game(maps: Tensor, masks: Tensor) -> Tensor:
@@ -102,3 +102,8 @@ def iou(maps: Tensor, masks: Tensor, threshold: float = 0.5) -> Tensor:
 @remember_per_tensor
 def _empty(masks: Tensor) -> Tensor:
     return ~masks.flatten(1).any(dim=1)
+
+
+@remember_per_tensor
+def _full(masks: Tensor) -> Tensor:
+    return masks.flatten(1).all(dim=1)

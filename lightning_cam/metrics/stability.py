@@ -34,10 +34,7 @@ def jsd(maps: Tensor, before: Earlier) -> Tensor:
 
 def correlation(maps: Tensor, before: Earlier) -> Tensor:
     """Return Pearson's correlation of the cells, -1 to 1."""
-    p, q = _centered(maps), _of_each(_centered, before)
-    lengths: Tensor = torch.linalg.vector_norm(p, dim=-1) * torch.linalg.vector_norm(q, dim=-1)
-    cosine: Tensor = (p * q).sum(dim=-1) / lengths
-    return cosine.clamp(min=-1.0, max=1.0)
+    return _cosine(_centered(maps), _of_each(_centered, before))
 
 
 def center_shift(maps: Tensor, before: Earlier, image_hw: tuple[int, int] | None = None) -> Tensor:
@@ -61,9 +58,7 @@ def center_shift(maps: Tensor, before: Earlier, image_hw: tuple[int, int] | None
 
 def rank_correlation(maps: Tensor, before: Earlier) -> Tensor:
     """Return Spearman's rank correlation of the cells, -1 to 1; equal cells share a rank."""
-    if isinstance(before, Tensor):
-        return correlation(_defined_ranks(maps), _defined_ranks(before))
-    return correlation(_defined_ranks(maps), [_defined_ranks(each) for each in before])
+    return _cosine(_centered_ranks(maps), _of_each(_centered_ranks, before))
 
 
 def top_overlap(maps: Tensor, before: Earlier, share: float = 0.2) -> Tensor:
@@ -106,9 +101,11 @@ def _highest(maps: Tensor, share: float) -> Tensor:
 
 
 @remember_per_tensor
-def _defined_ranks(maps: Tensor) -> Tensor:
-    """Return the ranks of the cells in the maps' shape, NaN where a map is flat."""
-    return _ranks(maps).masked_fill(as_distribution(maps).isnan(), math.nan)
+def _centered_ranks(maps: Tensor) -> Tensor:
+    """Return the ranks of the cells minus their mean, (N, h·w), NaN where a map is flat."""
+    ranks = _ranks(maps).flatten(1)
+    mean = (ranks.shape[1] + 1) / 2  # whatever cells are equal
+    return (ranks - mean).masked_fill(is_flat(maps)[:, None], math.nan)
 
 
 def _ranks(maps: Tensor) -> Tensor:
@@ -118,3 +115,10 @@ def _ranks(maps: Tensor) -> Tensor:
     lower = torch.searchsorted(ordered, cells)  # number of lower cells
     not_higher = torch.searchsorted(ordered, cells, right=True)
     return ((lower + not_higher + 1) / 2).view(maps.shape)
+
+
+def _cosine(p: Tensor, q: Tensor) -> Tensor:
+    """Return the cosine of the angle between vectors (..., cells)."""
+    lengths: Tensor = torch.linalg.vector_norm(p, dim=-1) * torch.linalg.vector_norm(q, dim=-1)
+    cosine: Tensor = (p * q).sum(dim=-1) / lengths
+    return cosine.clamp(min=-1.0, max=1.0)

@@ -62,24 +62,24 @@ def compute_metrics(probe: Probe, result: CAMResult, history: History) -> Measur
     masks = None if probe.foreground is None else select_rows(probe.foreground, result.rows)
     image_hw = (probe.images.shape[2], probe.images.shape[3])
     confidences, predicted = _predict(probe, result.logits)
-    means: dict[str, float] = {}
+    values: dict[str, Tensor] = {}
     per_image: dict[str, Tensor] = {}
     for key, maps in result.maps.items():
         suffix = suffix_of(key, result.maps)
         movement = movement_metrics(maps, history, key, image_hw)
-        values = {**map_metrics(maps, masks), **movement}
+        of_maps = {**map_metrics(maps, masks), **movement}
         if not suffix:
-            per_image = dict(values)
-            values |= unflipped(movement, predicted, result.rows, history)
-        means |= {f"{name}{suffix}": value for name, value in averages(values).items()}
+            per_image = dict(of_maps)
+            of_maps |= unflipped(movement, predicted, result.rows, history)
+        values |= {f"{name}{suffix}": each for name, each in of_maps.items()}
     if result.logits.shape[1]:
         before = None if history.previous is None else history.previous.predictions
         targets = None if probe.targets is None else probe.targets[: len(predicted)]
         found = prediction_metrics(confidences, predicted, before, targets)
-        means |= averages(found)
+        values |= found
         if not probe.multi_label and "label_confidence" in found:
             per_image["label_confidence"] = found["label_confidence"][result.rows]
-    means |= _per_class(probe, per_image, result)
+    means = averages(values) | _per_class(probe, per_image, result)
     if not probe.multi_label:
         confidences = confidences.amax(dim=1)
     return Measurements(means, per_image, predicted, confidences)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 _MAX_LENGTH = 80
 
 
+@functools.lru_cache(maxsize=1024)  # the classes of a probe are named at every evaluation
 def safe_name(text: str) -> str:
     """Return `text` as one harmless path component: letters, digits and `._-@`.
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.compat.proto.event_pb2 import Event
 
 from lightning_cam.output.loggers.base import prefixed
 from lightning_cam.output.loggers.event_file import prepare_file_writer
@@ -39,7 +39,7 @@ class TensorBoardSink:
     def prepare(self, tag: str, scalar_names: Sequence[str]) -> None:
         """Group the scalars on the page of custom scalars, whenever there are new ones."""
         writer = self._logger.experiment
-        prepare_file_writer(writer._get_file_writer())  # noqa: SLF001 - reopens a closed one
+        prepare_file_writer(writer._get_file_writer())  # noqa: SLF001
         known = _KNOWN.get(writer, {})
         prefix = prefixed(self._logger, "")
         tag = f"{prefix}{tag}"
@@ -52,19 +52,20 @@ class TensorBoardSink:
         _KNOWN[writer] = {**known, tag: names}
 
     def write(self, pictures: Sequence[Picture], step: int) -> None:
-        """Log the images under `step`, all in one event."""
-        writer = self._logger.experiment._get_file_writer()  # noqa: SLF001 - reopens a closed one
-        writer.add_summary(Summary(value=[self._value(picture) for picture in pictures]), step)
+        """Log the images under `step`, all in one event, which is filled in place.
 
-    def _value(self, picture: Picture) -> Any:
-        height, width, _ = picture.pixels.shape
-        image = Summary.Image(
-            height=height,
-            width=width,
-            colorspace=_RGB,
-            encoded_image_string=picture.jpeg if picture.frames is None else picture.gif,
-        )
-        return Summary.Value(tag=prefixed(self._logger, picture.tag), image=image)
+        Each message that is put into another one is copied, and these are a megabyte.
+        """
+        event = Event()
+        for picture in pictures:
+            height, width, _ = picture.pixels.shape
+            value = event.summary.value.add(tag=prefixed(self._logger, picture.tag))
+            value.image.height, value.image.width = height, width
+            value.image.colorspace = _RGB
+            encoded = picture.jpeg if picture.frames is None else picture.gif
+            value.image.encoded_image_string = encoded
+        writer = self._logger.experiment._get_file_writer()  # noqa: SLF001 - reopens a closed one
+        writer.add_event(event, step)
 
     def alert(self, tag: str, message: str, step: int) -> None:
         """Log the message for the text page, which renders Markdown: markup in names is escaped.
