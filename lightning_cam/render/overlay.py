@@ -80,9 +80,10 @@ def overlay(
     """
     size = size or (images.shape[2], images.shape[3])
     heat = heat_of(maps, size, peaks)
-    drawn = (alpha * heat.sqrt())[:, None]
-    blended = torch.lerp(resized(images, size), colored(heat, colormap), drawn)
-    images = as_pixels(blended)
+    # A weight for each value: to broadcast it along the innermost axis, the colours, is slow.
+    weights = (alpha * heat.sqrt())[..., None].expand(-1, -1, -1, 3).contiguous()
+    colors = colored(heat, colormap)
+    images = as_pixels(torch.lerp(resized(images, size), colors, weights.permute(0, 3, 1, 2)))
     return images if masks is None else _outlined(images, masks)
 
 
@@ -133,7 +134,8 @@ def heat_of(maps: Tensor, size: tuple[int, int], peaks: Tensor | None = None) ->
 
 def colored(heat: Tensor, colormap: str) -> Tensor:
     """Return the colours of values in 0 to 1, (B, H, W) to (B, 3, H, W)."""
-    return table(colormap, heat.device)[heat.mul(255).round().long()].permute(0, 3, 1, 2)
+    levels = heat.mul(255).round().int()
+    return F.embedding(levels, table(colormap, heat.device)).permute(0, 3, 1, 2)
 
 
 def as_pixels(colors: Tensor) -> Tensor:
@@ -163,7 +165,12 @@ def _outlined(images: Tensor, masks: Tensor) -> Tensor:
     width = max(1, min(size) // _OUTLINE)
     wide = _grown(sized, width)
     line, edge = wide & ~sized, _grown(wide, width) & ~wide
-    return images.masked_fill(edge[..., None], 0).masked_fill(line[..., None], 255)
+    return images & _bits(~edge) | _bits(line)
+
+
+def _bits(masks: Tensor) -> Tensor:
+    """Return masks (B, H, W) bool as (B, H, W, 3) uint8, all bits set where they are true."""
+    return masks.to(torch.uint8).neg()[..., None].expand(-1, -1, -1, 3).contiguous()
 
 
 def resized(images: Tensor, size: tuple[int, int]) -> Tensor:

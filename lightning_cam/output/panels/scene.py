@@ -267,6 +267,8 @@ def on_host(images: Tensor) -> NDArray[np.uint8]:
 
 def _framed(thumbnails: Tensor, flat: Tensor) -> Tensor:
     """Return the thumbnails (B, h, w, 3), those of flat maps with a grey frame."""
-    frame = torch.ones(thumbnails.shape[1:3], dtype=torch.bool, device=thumbnails.device)
-    frame[2:-2, 2:-2] = False
-    return torch.where(flat.view(-1, 1, 1, 1) & frame[None, :, :, None], _GREY, thumbnails)
+    framed = thumbnails[flat]
+    for side in (framed[:, :2], framed[:, -2:], framed[:, :, :2], framed[:, :, -2:]):
+        side.fill_(_GREY)
+    thumbnails[flat] = framed
+    return thumbnails
