@@ -27,15 +27,8 @@ from benchmarks.speed.tables import TABLES
 from lightning_cam.runtime.files import safe_name
 
 _ROOT = Path(__file__).parents[1]
-_PARTS = (
-    "stall",
-    "maps",
-    "variants",
-    "training",
-    "peers",
-    "growth",
-    "small",
-)  # the most important first
+# The most important first.
+_PARTS = ("stall", "maps", "variants", "training", "peers", "growth", "small")
 _LEAST = 20.0  # seconds that a part needs to be worth its start
 
 
@@ -61,16 +54,9 @@ def _steps(folder: Path, args: Any, end: float) -> Iterator[tuple[str, dict[str,
     """Yield the name and the result of each step."""
     quick = ["--quick"] * args.quick
     junit, compared = folder / "tests.xml", folder / "interference.json"
-    pytest = [
-        "pytest",
-        "-q",
-        "-m",
-        "gpu",
-        "tests/robustness/test_accelerator.py",
-        "-o",
-        "junit_family=xunit1",
-    ]
-    yield "tests", _run([*pytest, f"--junitxml={junit}"], end) | _tests_in(junit)
+    report = ["-o", "junit_family=xunit1", f"--junitxml={junit}"]
+    pytest = ["pytest", "-q", "-m", "gpu", "tests/robustness/test_accelerator.py", *report]
+    yield "tests", _run(pytest, end) | _tests_in(junit)
     few = ["--small", "--only", "fp32"] if args.quick else []
     command = ["robustness.non_interference", "--device", args.device, *few]
     yield "interference", _run([*command, "--json", str(compared)], end) | _read(compared)

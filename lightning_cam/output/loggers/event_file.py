@@ -16,7 +16,8 @@ import google_crc32c
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 _MASK, _ROTATED = 0xFFFFFFFF, 0xA282EAD8
-_QUEUED = 256  # events; an evaluation that logs all metrics of two probes has fewer
+_DEFAULT_QUEUE = 10  # events; any other number is the user's choice
+_QUEUED = 256  # an evaluation that logs all metrics of two probes has fewer
 
 
 class CompiledChecksums(RecordWriter):  # type: ignore[misc]  # TensorBoard has no types
@@ -42,7 +43,7 @@ def prepare_file_writer(file_writer: Any) -> None:
     if type(records) is RecordWriter:
         records.__class__ = CompiledChecksums
     waiting = getattr(writer, "_byte_queue", None)
-    if isinstance(waiting, Queue) and 0 < waiting.maxsize < _QUEUED:
+    if isinstance(waiting, Queue) and waiting.maxsize == _DEFAULT_QUEUE:
         waiting.maxsize = _QUEUED
 
 

@@ -37,8 +37,8 @@ def test_tensorboard_reads_what_was_written_before_and_after(tmp_path):
     assert [each.step for each in events.Images(picture().tag)] == [1]
 
 
-def test_the_queue_takes_all_metrics_of_an_evaluation_and_a_larger_one_is_kept(tmp_path):
-    for given, expected in ((10, 256), (1000, 1000), (0, 0)):  # 0 is without a limit
+def test_the_queue_takes_all_metrics_of_an_evaluation_and_one_that_is_given_is_kept(tmp_path):
+    for given, expected in ((10, 256), (1, 1), (1000, 1000)):  # 10 is the default
         logger = TensorBoardLogger(tmp_path / str(given), max_queue=given)
         writer = logger.experiment._get_file_writer()
         prepare_file_writer(writer)
