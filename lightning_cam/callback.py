@@ -14,9 +14,10 @@ from lightning_cam.probe.probe import PROBE_SIZE
 from lightning_cam.probe.sources import check_sources, sources_in
 from lightning_cam.probe.trainer_data import TrainerProbes
 from lightning_cam.runtime import lightning
-from lightning_cam.runtime.checks import OnAlert, check_alert_actions, check_count
+from lightning_cam.runtime.checks import OnAlert, check_alert_actions, check_type
 from lightning_cam.runtime.lightning_evaluation import evaluate, evaluate_test, set_probes
 from lightning_cam.runtime.lightning_metrics import BestMetric, require_metrics, restore_metrics
+from lightning_cam.runtime.lightning_other_data import OtherData
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
@@ -69,15 +70,13 @@ class CAMCallback(lightning.CallbackBase):
         on_alert: what an alert does beside its line in `alerts.jsonl` and the loggers: `"warn"`,
             `"stop"`, `"checkpoint"`, or a function `(alert, trainer, module)`; one or several.
         alert_error_rate: chance of an unfounded default alert in a whole training.
-        interventions_every: test by altered images (6.5 more passes of the probe) what the model
-            relies on, at the first five and every n-th evaluation, by default the 10th, 20th, 40th,
-            ..., and where it is suspicious; 0 for only where a rule's limit is passed.
+        interventions_every: test by altered images what the model relies on, at the first five and
+            every n-th evaluation, by default the 10th, 20th, ...; 0 for only beyond a rule's limit.
         estimate_masks: estimate masks by GrabCut where the probe has none; alerts say so.
         masks: the `masks.json` of `lightning-cam label`, for those of the images that are in it.
         panels: which images are drawn, of `lightning_cam.output.panels.PANELS`; by default
             `overlay`, `timeline`, `comparison`, `methods`, `worst` and `classes`.
-        scale: `image` draws each map up to its own maximum, `run` up to the largest value that
-            the image's map has reached, so that weaker maps look fainter.
+        scale: `image` draws each map up to its own maximum, `run` up to the image's largest so far.
         feature_layers: layers that the panel `features` shows; by default those of the maps.
         feature_channels: how many of their channels, or which.
         activation_maximization: what that panel maximises: class indices, `"layer:channel"`.
@@ -150,15 +149,15 @@ class CAMCallback(lightning.CallbackBase):
     ) -> None:
         options = {name: value for name, value in locals().items() if name in option_names()}
         super().__init__()
-        check_count("probe_size", probe_size)
-        self._actions = check_alert_actions(on_alert)
+        check_type("progress_bar", progress_bar or "", str)
+        actions = check_alert_actions(on_alert)
+        self._options: dict[str, Any] = {"actions": actions, "progress_bar": progress_bar}
         self._sources = check_sources(probe)
-        known = {"mean": mean, "std": std, "class_names": class_names}
-        self._probes = TrainerProbes(probe_size, seed, known)
-        self._progress_bar = progress_bar
+        self._probes = TrainerProbes(probe_size, seed, mean=mean, std=std, class_names=class_names)
         self._started = self._ready = False
         probes = dict.fromkeys(sources_in("fit", self._sources))
         self._monitor = CAMMonitor(probes, strict=strict, warn=lightning.warn, **options)
+        self._other_data = OtherData(self._probes, self._sources)
         self._best = BestMetric(monitor, mode, self.config.tag)
 
     @property
@@ -197,7 +196,8 @@ class CAMCallback(lightning.CallbackBase):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Sample probes from the validation data, which is loaded now."""
-        self._set_up_probes(trainer, pl_module)
+        if not self._other_data.begin(trainer, pl_module, self._monitor):
+            self._set_up_probes(trainer, pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Sample probes where there was no sanity check to do it at and the data is loaded."""
@@ -229,16 +229,17 @@ class CAMCallback(lightning.CallbackBase):
             for line in lines:
                 lightning.info(trainer, f"lightning_cam: {line}")
             if lines:
-                require_metrics(trainer, self._monitor, self._progress_bar)
+                require_metrics(trainer, self._monitor, self._options["progress_bar"])
             self._ready = True
 
     # --- at validation ---------------------------------------------------------------------------
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Evaluate, log, write."""
-        self._set_up_probes(trainer, pl_module)  # of batches that were collected
-        if not trainer.sanity_checking:
-            self._evaluate(trainer, pl_module, lightning.log_step(trainer))
+        if not self._other_data.evaluate(trainer, pl_module):
+            self._set_up_probes(trainer, pl_module)  # of batches that were collected
+            if not trainer.sanity_checking:
+                self._evaluate(trainer, pl_module, lightning.log_step(trainer))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Evaluate here where the module has no validation loop and the probe was given."""
@@ -248,15 +249,15 @@ class CAMCallback(lightning.CallbackBase):
             self._best.settle(trainer, self._monitor)
 
     def _evaluate(self, trainer: Trainer, pl_module: LightningModule, step: int) -> None:
-        options: dict[str, Any] = {"actions": self._actions, "progress_bar": self._progress_bar}
         fitting = lightning.is_fitting(trainer)  # else `validate()`: no part of the history
+        options = self._options | {"step": step, "update_history": fitting}
         if fitting:
             if self.config.max_overhead is not None:
                 lightning.synchronize(trainer)
             if not (self._ready and self._monitor.should_evaluate()):
                 return
             options["monitored_value"] = self._best.value_at_evaluation(trainer)
-        evaluate(trainer, pl_module, self._monitor, step=step, update_history=fitting, **options)
+        evaluate(trainer, pl_module, self._monitor, **options)
 
     def on_validation_end(self, trainer: Trainer, *_: Any) -> None:
         """Say which evaluation was the best; finish the images of `trainer.validate()`."""
@@ -267,9 +268,8 @@ class CAMCallback(lightning.CallbackBase):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Evaluate the test data under `<tag>/test`. A failure costs a warning."""
-        with self._monitor.errors.suppress("the evaluation of the test data"):
-            sources = sources_in("test", self._sources)
-            evaluate_test(trainer, pl_module, self._monitor, self._probes.sample, sources)
+        sources = sources_in("test", self._sources)
+        evaluate_test(trainer, pl_module, self._monitor, self._probes.sample, sources)
 
     # --- at the end, and in checkpoints ----------------------------------------------------------
 

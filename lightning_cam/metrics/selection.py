@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import TypeAlias
 
@@ -34,10 +34,13 @@ class MetricSelection:
                 )
             self.patterns: tuple[str, ...] = ()
         else:
-            self.patterns = tuple(option)
+            self.patterns = tuple(option) if isinstance(option, Iterable) else ()
             if not self.patterns or not all(isinstance(each, str) for each in self.patterns):
-                kind = TypeError if self.patterns else ValueError
-                raise kind(f"expected metrics as a list of one or more names, got {option!r}")
+                kind = ValueError if option in ([], ()) else TypeError
+                raise kind(
+                    "expected metrics as a list of one or more names, as 'headline' or as 'all', "
+                    f"got {option!r}"
+                )
         self._option = option
         self._known: dict[str, bool] = {}
 

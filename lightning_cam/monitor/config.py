@@ -15,7 +15,7 @@ from lightning_cam.monitor.probe_names import check_loggable
 from lightning_cam.monitor.rules import Rule
 from lightning_cam.output.config import OutputConfig
 from lightning_cam.probe.drawn_masks import read_masks
-from lightning_cam.runtime.checks import check_count
+from lightning_cam.runtime.checks import check_count, check_type
 from lightning_cam.runtime.messages import unknown_name
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class MonitorConfig:
     output_config: OutputConfig = field(default_factory=OutputConfig)
 
     def __post_init__(self) -> None:
+        self._check_types()
         if not self.tag.strip("/"):
             raise ValueError(f"expected a tag with letters, got {self.tag!r}")
         check_loggable("tag", self.tag)
@@ -87,6 +88,12 @@ class MonitorConfig:
                 "expected alert_error_rate between 0 and 1, such as 0.05, got "
                 f"{self.alert_error_rate!r}"
             )
+
+    def _check_types(self) -> None:
+        check_type("tag", self.tag, str)
+        check_type("seed", self.seed, int)
+        for name in ("aug_smooth", "eigen_smooth", "fuse_layers", "estimate_masks"):
+            check_type(name, getattr(self, name), bool)
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> MonitorConfig:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -130,9 +129,9 @@ class CAMMonitor:
         histories = {name: monitor.history for name, monitor in self._monitors.items()}
         return next(iter(histories.values())) if self._single and histories else histories
 
-    def of_test_data(self, names: Iterable[str]) -> CAMMonitor:
-        """Return a monitor of other probes under `<tag>/test`, without history, drift and rules."""
-        config = replace(self.config, tag=f"{self.config.tag}/test", alerts=(), max_overhead=None)
+    def of_other_data(self, names: Iterable[str], tag: str) -> CAMMonitor:
+        """Return a monitor of other probes under a tag, without history, drift and rules."""
+        config = replace(self.config, tag=tag, alerts=(), max_overhead=None)
         warn, strict = self.errors.warn_once, self.errors.strict
         monitor = CAMMonitor(dict.fromkeys(names), strict=strict, warn=warn, config=config)
         monitor._compares = monitor.probe_set.masks.required = False
@@ -207,7 +206,7 @@ class CAMMonitor:
             ValueError: at the first evaluation, whatever of probe, model and options does not fit
                 together.
         """
-        started = time.perf_counter()
+        self.schedule.budget.begin()
         forward_context = forward_context or ForwardContext.of(model)
         for line in self.setup(model, forward_context):
             _log.info("lightning_cam: %s", line)
@@ -235,7 +234,7 @@ class CAMMonitor:
         )
         if DistributedContext.current().rank == 0 and (self.log_dir is not None or self.loggers):
             self._write(evaluations, step, forward_context, update_history)
-        self.schedule.budget.spend(time.perf_counter() - started)
+        self.schedule.budget.end()
         return next(iter(evaluations.values())) if self._single and evaluations else evaluations
 
     def show(self) -> None:

@@ -19,8 +19,8 @@ from lightning_cam.monitor.state_check import check_probe_states, unusable
 from lightning_cam.probe import Probe
 from lightning_cam.runtime.chunking import is_out_of_memory
 from lightning_cam.runtime.distributed import DistributedContext
+from lightning_cam.runtime.identity import Identity
 from lightning_cam.runtime.messages import unknown_name
-from lightning_cam.runtime.model_state import ModelIdentity
 
 if TYPE_CHECKING:
     from torch import nn
@@ -59,7 +59,7 @@ class ProbeSet:
         self._origins: dict[str, ProbeOrigin | None] = {}
         self._restored: dict[str, Any] = {}  # of a checkpoint
         self._retired: dict[str, Any] = {}  # of the training before, in the same process
-        self._model = ModelIdentity()
+        self._model = Identity()
         self._judged: dict[str, Judgement] = {}  # by the last `evaluate`
         self._unsettled: list[str] = []  # probes whose last evaluation awaits `settle_best`
         self.monitors: dict[str, ProbeMonitor] = {}
@@ -137,7 +137,7 @@ class ProbeSet:
             monitor = self._monitor_of(name, probe, model, forward_context)
             if monitor is not None:
                 self.warn_about_memory(monitor)
-                self.monitors[name], self._model = monitor, ModelIdentity(model)
+                self.monitors[name], self._model = monitor, Identity(model)
                 self._restore(name, monitor)
                 summaries.append(monitor.summary)
         if summaries and self.gap is not None and len(self.monitors) == len(self._probes):

@@ -31,9 +31,13 @@ def interventions_due(count: int, every: int | None) -> bool:
 
 
 def noise_floor_due(count: int, every: int | None) -> bool:
-    """Return whether to measure the noise floor: at first, then between two interventions."""
+    """Return whether to measure the noise floor.
+
+    At each of the first five evaluations, between which it may change tenfold, since a network that
+    knows nothing yet has other maps; then between two interventions. See `interventions_due`.
+    """
     every = _NOISE_FLOOR_EVERY if every is None else every
-    return every > 0 and (count == 0 or count % every == every // 2)
+    return every > 0 and (count < _EARLY or count % every == every // 2)
 
 
 class Budget:
@@ -55,6 +59,7 @@ class Budget:
         self._started = time.perf_counter()
         self._spent = 0.0
         self._last = 0.0
+        self._running: float | None = None  # since when, while there is an evaluation
 
     def allows(self) -> bool:
         """Return whether there is time for an evaluation now; for the first there always is."""
@@ -62,15 +67,23 @@ class Budget:
             return True
         return self._spent + self._last <= self.max_overhead * (self._elapsed() + self._last)
 
-    def spend(self, seconds: float) -> None:
-        """Count an evaluation."""
-        self._last = seconds
-        self._spent += seconds
+    def begin(self) -> None:
+        """Count the time from now as an evaluation's, until `end`."""
+        self._running = time.perf_counter()
+
+    def end(self) -> None:
+        """Count the evaluation that began, if there is one."""
+        if self._running is not None:
+            self._last = time.perf_counter() - self._running
+            self._spent += self._last
+            self._running = None
 
     @property
     def share(self) -> float:
-        """The evaluations' share of the time so far, 0 to 1."""
-        return self._spent / max(self._elapsed(), 1e-9)
+        """The evaluations' share of the time so far, 0 to 1, that of the running one included."""
+        now = time.perf_counter()
+        running = 0.0 if self._running is None else now - self._running
+        return (self._spent + running) / max(now - self._started, 1e-9)
 
     def _elapsed(self) -> float:
         return time.perf_counter() - self._started

@@ -10,7 +10,7 @@ from lightning_cam.explain.activation_maximization import check_activation_targe
 from lightning_cam.explain.features import check_channels
 from lightning_cam.output.panels import PANELS
 from lightning_cam.render.colormaps import check_alpha, check_colormap
-from lightning_cam.runtime.checks import check_count
+from lightning_cam.runtime.checks import check_count, check_type
 from lightning_cam.runtime.messages import unknown_name
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class OutputConfig:
         for target in self.activation_maximization or ():
             check_activation_target(target)
         check_count("slow_panels_every", self.slow_panels_every)
+        check_type("report", self.report, bool)
 
     @property
     def panel_names(self) -> tuple[str, ...]:

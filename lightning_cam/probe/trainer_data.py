@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,9 @@ from lightning_cam.probe.sampling import (
     sample_source,
 )
 from lightning_cam.runtime.batch_hooks import feed_of
+from lightning_cam.runtime.checks import check_count
 from lightning_cam.runtime.containers import map_tensors
+from lightning_cam.runtime.identity import Identity
 
 if TYPE_CHECKING:
     from lightning_cam.probe.sources import ProbeSource
@@ -38,15 +40,23 @@ class TrainerProbes:
     Args:
         size: number of images of each.
         seed: of their choice.
-        known: arguments of `Probe` in place of what the data says; None for none.
+        **known: arguments of `Probe` in place of what the data says; None for none.
     """
 
-    def __init__(self, size: int, seed: int, known: Mapping[str, Any]) -> None:
+    def __init__(self, size: int, seed: int, **known: Any) -> None:
+        check_count("probe_size", size)
         self._size, self._seed, self._known = size, seed, known
         self._collected: list[Any] | None = None  # None while no loader needs it
+        self._sampled: dict[str, Identity] = {}  # the data set that a split's probe is of
 
     def sample(
-        self, source: ProbeSource, trainer: Any, module: Any, warn_once: Callable[[str], None]
+        self,
+        source: ProbeSource,
+        trainer: Any,
+        module: Any,
+        warn_once: Callable[[str], None],
+        *,
+        remember: bool = True,
     ) -> tuple[Probe, ProbeOrigin] | None:
         """Return a probe and how it was made, None while its data is not there.
 
@@ -55,6 +65,7 @@ class TrainerProbes:
             trainer: the trainer.
             module: its module, whose batch hooks the samples pass.
             warn_once: takes a warning.
+            remember: whether it becomes the data that `is_of_other_data` compares with.
 
         Raises:
             ValueError: the data holds no images.
@@ -72,11 +83,25 @@ class TrainerProbes:
         loaders = getattr(trainer, _LOADERS[source])
         if loaders is None:
             return None
-        return self._of_split(source, loaders_in(loaders), trainer, context)
+        loaders = loaders_in(loaders)
+        if remember and loaders:
+            self._sampled[source] = Identity(_data_of(loaders[0]))
+        return self._of_split(source, loaders, trainer, context)
+
+    def is_of_other_data(self, split: str, trainer: Any) -> bool:
+        """Return whether a split's data set is another object than the one that was sampled."""
+        known, given = self._sampled.get(split), getattr(trainer, _LOADERS[split])
+        loaders = [] if given is None else loaders_in(given)
+        return known is not None and bool(loaders) and not known.is_of(_data_of(loaders[0]))
 
     def _of_split(
         self, split: str, loaders: list[Any], trainer: Any, context: ProbeContext
     ) -> tuple[Probe, ProbeOrigin] | None:
+        if not loaders:
+            raise ValueError(
+                f"expected {_SPLITS[split]} data to choose a probe from, got an empty list of "
+                "loaders. Give CAMCallback(probe=Probe(images, targets)), or a data set."
+            )
         loader = loaders[0]
         together = split == "val" and _come_together(trainer)
         if can_be_sampled(loader) and not together:
@@ -108,6 +133,12 @@ class TrainerProbes:
         if sum(map(count_of, self._collected)) < ENOUGH:
             copy = map_tensors(batch, lambda _, tensor: tensor.detach().cpu().clone())
             self._collected.append(copy)
+
+
+def _data_of(loader: Any) -> object:
+    """Return the data set of a loader, the loader itself where it has none."""
+    data = getattr(loader, "dataset", None)
+    return loader if data is None else data
 
 
 def _come_together(trainer: Any) -> bool:

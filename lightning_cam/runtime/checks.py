@@ -21,6 +21,17 @@ def check_count(name: str, value: object, *, least: int = 1) -> None:
         raise ValueError(f"expected {name} as an integer of {least} or more, got {value!r}")
 
 
+def check_type(name: str, value: object, kind: type) -> None:
+    """Raise TypeError unless `value` is of a type: `str`, `int`, or for flags `bool`.
+
+    A text such as "no" would be taken for true.
+    """
+    fits = value in (True, False) if kind is bool else isinstance(value, kind)
+    if not fits or (kind is int and isinstance(value, bool)):
+        words = {str: "a text", int: "an integer", bool: "True or False"}
+        raise TypeError(f"expected {name} as {words[kind]}, got {value!r}")
+
+
 def check_images(images: Tensor) -> None:
     """Raise unless `images` is a floating point tensor (B, C, H, W) with at least one image.
 

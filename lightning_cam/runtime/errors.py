@@ -7,6 +7,8 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 
+from lightning_cam.runtime.checks import check_type
+
 _MAX_WARNINGS = 20
 _NUMBERS = re.compile(r"0x[0-9a-fA-F]+|\d+(\.\d+)?")
 
@@ -24,6 +26,7 @@ class ErrorPolicy:
     """
 
     def __init__(self, *, strict: bool = False, warn: Callable[[str], None] | None = None) -> None:
+        check_type("strict", strict, bool)
         self.strict = strict
         self._warn = warn or _warn
         self._warned: set[str] = set()
@@ -60,6 +63,8 @@ class ErrorPolicy:
         message = (
             f"lightning_cam skipped {what}; training goes on. {description} (strict=True raises)"
         )
+        if isinstance(error, OSError):  # a full disk is one cause of many failures
+            message += " What else fails for the same reason is not reported."
         self.warn_once(message, kind=_kind(error))
 
     def warn_once(self, message: str, kind: str = "") -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
+from lightning_cam.runtime.checks import check_type
 from lightning_cam.runtime.messages import unknown_name
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 # Of two names, from which one is a misspelling of the other: `val_los` and `val_loss`, but not
 # `train_loss` and `val_loss`.
 _MISSPELT = 0.85
+_IN_TEMPLATE = re.compile(r"\{([^{}:]+)")  # names in `{epoch}-{cam/enrichment:.2f}`
 
 
 class Monitored(NamedTuple):
@@ -77,6 +80,9 @@ def _read_by(trainer: Trainer, callbacks: Iterable[object]) -> Iterator[Monitore
         name = getattr(callback, "monitor", None)
         if isinstance(name, str):
             yield Monitored(type(callback).__name__, name, bool(getattr(callback, "strict", True)))
+        for name in _IN_TEMPLATE.findall(str(getattr(callback, "filename", None) or "")):
+            # Of a metric that is not there Lightning writes 0 into the name.
+            yield Monitored(f"{type(callback).__name__}(filename=)", name, needed=True)
     for config in trainer.lr_scheduler_configs:
         if config.reduce_on_plateau and config.monitor:
             yield Monitored(type(config.scheduler).__name__, config.monitor, config.strict)
@@ -107,9 +113,11 @@ class BestMetric:
 
     Raises:
         ValueError: another mode.
+        TypeError: no name.
     """
 
     def __init__(self, name: str | None, mode: str, tag: str) -> None:
+        check_type("monitor", name or "", str)
         if mode not in ("min", "max"):
             raise ValueError(f"expected mode 'min' or 'max', got {mode!r}")
         self._given = (name, mode) if name else None

@@ -7,7 +7,6 @@ import itertools
 import operator
 import random
 import sys
-import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,24 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from torch import Tensor, nn
-
-
-class ModelIdentity:
-    """Remembers which model it was, without keeping it alive; a copy or a pickle forgets it.
-
-    Args:
-        model: the model; by default none.
-    """
-
-    def __init__(self, model: nn.Module | None = None) -> None:
-        self._model = None if model is None else weakref.ref(model)
-
-    def is_of(self, model: nn.Module) -> bool:
-        """Return whether it was this model, the same object."""
-        return self._model is not None and self._model() is model
-
-    def __reduce__(self) -> tuple[type[ModelIdentity], tuple[()]]:
-        return ModelIdentity, ()
 
 
 @contextlib.contextmanager

@@ -266,3 +266,22 @@ def test_the_value_at_a_failed_evaluation_is_not_that_of_the_one_before(tmp_path
     assert log.of("val_loss")[-1] < log.of("val_loss")[0]
     assert history_of(callback).count == 1
     assert history_of(callback).best_value == pytest.approx(-log.of("val_loss")[0])
+
+
+def test_a_metric_in_the_name_of_a_checkpoint_is_logged(tmp_path):
+    checkpoint = ModelCheckpoint(tmp_path, filename="{epoch}-{cam/border_mass:.2f}")
+    callbacks = small(), checkpoint
+    known = {"max_epochs": 1, "enable_checkpointing": True}
+    _, events = fit_with_tensorboard(tmp_path, *callbacks, **known)
+    assert "cam/border_mass" in events.Tags()["scalars"]
+    (path,) = (tmp_path / "epoch=0-cam").glob("border_mass=*.ckpt")
+    assert "=0.00" not in path.name
+
+
+def test_a_metric_in_the_name_of_a_checkpoint_that_is_never_measured_is_refused(tmp_path):
+    """Lightning would write 0 into the name."""
+    checkpoint = ModelCheckpoint(tmp_path, filename="{epoch}-{cam/enrichment:.2f}")
+    module, known = Module(), {"enable_checkpointing": True, "val": loader(WithoutMasks())}
+    with pytest.raises(ValueError, match=r"ModelCheckpoint\(filename=\): cam/enrichment needs"):
+        fit(tmp_path, small(), checkpoint, module=module, **known)
+    assert module.trained == 0

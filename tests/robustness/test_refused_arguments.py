@@ -54,7 +54,22 @@ def test_wrong_arguments_are_refused_by_the_constructor(arguments, words):
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"alpha": "0.5"}, {"every_n_validations": "2"}, {"num_pictures": None}], ids=str
+    "arguments",
+    [
+        {"alpha": "0.5"},
+        {"every_n_validations": "2"},
+        {"num_pictures": None},
+        {"metrics": None},
+        {"metrics": 3},
+        {"tag": 3},
+        {"seed": "x"},
+        {"monitor": 3},
+        {"progress_bar": 3},
+        {"report": "no"},
+        {"strict": "no"},
+        {"estimate_masks": "yes"},
+    ],
+    ids=str,
 )
 def test_arguments_of_the_wrong_type_are_named(arguments):
     with pytest.raises((ValueError, TypeError), match="expected " + next(iter(arguments))):
@@ -169,6 +184,14 @@ def test_validation_without_data_is_refused(tmp_path):
     module = Module()
     with pytest.raises(ValueError, match="expected validation data"):
         make_trainer(tmp_path, [CAMCallback()]).fit(module, loader())
+    assert module.trained == 0
+
+
+@pytest.mark.filterwarnings("ignore:Total length of `list`")
+def test_an_empty_list_of_loaders_is_refused(tmp_path):
+    module = Module()
+    with pytest.raises(ValueError, match=r"validation data .* an empty list.*Probe\("):
+        make_trainer(tmp_path, [CAMCallback()]).fit(module, loader(), [])
     assert module.trained == 0
 
 

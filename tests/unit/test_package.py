@@ -141,7 +141,8 @@ def test_only_the_callback_and_modules_named_after_it_import_lightning():
         if LIGHTNING & {name.partition(".")[0] for name in imported_by(path)}
         or LIGHTNING & {name.partition(".")[0] for name in imported_by_name(path)}
     }
-    beside = {f"runtime/lightning{part}.py" for part in ("", "_evaluation", "_metrics")}
+    parts = ("", "_evaluation", "_metrics", "_other_data")
+    beside = {f"runtime/lightning{part}.py" for part in parts}
     assert found <= {"callback.py", *beside}
 
 

@@ -1,0 +1,28 @@
+"""`Identity`: which object it was."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+
+
+class Identity:
+    """Remembers which object it was, without keeping it alive; a copy or a pickle forgets it.
+
+    Args:
+        known: the object, such as a model or a data set; by default none.
+    """
+
+    def __init__(self, known: object | None = None) -> None:
+        self._known: Callable[[], object | None]
+        try:
+            self._known = weakref.ref(known)
+        except TypeError:  # None, lists, tuples and dicts
+            self._known = lambda: known
+
+    def is_of(self, one: object) -> bool:
+        """Return whether it was this one, the same object."""
+        return one is not None and self._known() is one
+
+    def __reduce__(self) -> tuple[type[Identity], tuple[()]]:
+        return Identity, ()
