@@ -192,7 +192,8 @@ def prediction_metrics(
         values["label_confidence"] = confidences.gather(1, targets[:, None])[:, 0]
     elif targets is not None:
         values["label_confidence"] = confidences[targets]
-    values["prediction_flips"] = _flips(before, predicted).float()
+    known = confidences.isfinite().all(dim=1)  # the largest of NaN would be no prediction
+    values["prediction_flips"] = _flips(before, predicted).float().masked_fill(~known, math.nan)
     return values
 
 

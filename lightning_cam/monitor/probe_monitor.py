@@ -161,6 +161,8 @@ class ProbeMonitor:
         if exchanges is not None and answers is not None:
             self._collected = exchanges.evidence_after(self.evidence, answers, result.logits)
             found = self._collected.metrics()
+            if not result.logits.isfinite().any():  # what was known before is no news of this one
+                found = dict.fromkeys(found, math.nan)
             metrics = {**metrics, **found}
             evidence = {name: value for name, value in found.items() if math.isfinite(value)}
         snapshot = Snapshot(

@@ -147,8 +147,7 @@ def test_with_time_left_every_validation_is_evaluated_and_the_overhead_is_logged
     fit(tmp_path, callback, log, max_epochs=3)
     assert history_of(callback).count == 3
     shares = log.of("cam/overhead")
-    assert shares[0] == 0
-    assert 0 < shares[-1] < 1
+    assert all(0 < share < 1 for share in shares)
 
 
 @pytest.mark.parametrize("max_overhead", [0, 1, -0.5, 2])
@@ -158,11 +157,12 @@ def test_an_overhead_outside_of_0_to_1_is_refused(max_overhead):
 
 
 def test_the_budget_waits_until_the_next_evaluation_fits(monkeypatch):
-    clock = iter([0.0, 0.0, 0.5, 99.0, 99.5])
+    clock = iter([0.0, 0.0, 0.0, 1.0, 1.5, 100.0])
     monkeypatch.setattr("lightning_cam.monitor.schedule.time.perf_counter", lambda: next(clock))
     budget = Budget(0.02)
     budget.start()
     assert budget.allows()  # the first evaluation always
-    budget.spend(1.0)
-    assert not budget.allows()  # 2 of 1.5 seconds
-    assert budget.allows()  # 2 of 100 seconds
+    budget.begin()
+    budget.end()
+    assert not budget.allows()  # 2 of 2.5 seconds
+    assert budget.allows()  # 2 of 101 seconds

@@ -144,7 +144,7 @@ def test_log_scalars_takes_the_place_of_the_loggers():
     monitor = CAMMonitor(probe_of(), loggers=[logger], draw=False, max_overhead=0.5)
     monitor.evaluate(ConvNet(), log_scalars=taken.append)
     assert logger.logged == []
-    assert taken[0]["cam/overhead"] == 0
+    assert 0 < taken[0]["cam/overhead"] < 1
     assert "cam/enrichment" in taken[0]
 
 

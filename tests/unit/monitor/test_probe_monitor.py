@@ -65,6 +65,23 @@ def test_names_of_metrics_are_the_same_at_every_evaluation():
         assert bool(evaluation.evidence) is (epoch < 5 or epoch % 3 == 0)
 
 
+def test_a_network_that_became_nan_has_no_reliance_and_no_flips():
+    """What earlier evaluations found of it is no news of this one."""
+    model = RegionReader(PATCH)
+    monitor = probe_monitor(model, Probe(coloured(PATCH), LABELS), method="layercam")
+    for epoch in range(4):
+        before, _ = evaluate(monitor, model, epoch)
+    assert math.isfinite(before.metrics["shortcut_score"])
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights.fill_(math.nan)
+    now, _ = evaluate(monitor, model, 4)
+    names = ["shortcut_score", "prediction_flips", "label_confidence", "entropy"]
+    names += [name for name in now.metrics if "reliance" in name]
+    assert all(math.isnan(now.metrics[name]) for name in names)
+    assert not now.evidence
+
+
 def test_movement_is_measured_against_the_history():
     model = net()
     monitor = probe_monitor(model, probe_of(), interventions_every=0)
@@ -199,7 +216,9 @@ def test_drift_is_divergence_over_the_noise_floor():
         model.fc.weight[:, 0] = -1.0
     later, _ = evaluate(monitor, model, 1)
     assert later.metrics["jsd_previous"] > 0.001
-    assert later.metrics["drift_previous"] == pytest.approx(later.metrics["jsd_previous"] / floor)
+    now = later.metrics["noise_floor"]  # of the weights of this evaluation
+    assert now != floor
+    assert later.metrics["drift_previous"] == pytest.approx(later.metrics["jsd_previous"] / now)
 
 
 def test_the_noise_floor_is_of_maps_smoothed_as_those_of_the_evaluation():

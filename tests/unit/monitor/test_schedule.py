@@ -20,6 +20,12 @@ def clock(monkeypatch):
     return now
 
 
+def spend(budget, clock, seconds):
+    budget.begin()
+    clock[0] += seconds
+    budget.end()
+
+
 def run(clock, max_overhead, validations, between, cost):
     """Return at which validations there was an evaluation, and the budget after them."""
     budget = Budget(max_overhead)
@@ -27,8 +33,7 @@ def run(clock, max_overhead, validations, between, cost):
     for validation in range(validations):
         clock[0] += between
         if budget.allows():
-            clock[0] += cost
-            budget.spend(cost)
+            spend(budget, clock, cost)
             evaluated.append(validation)
     return evaluated, budget
 
@@ -58,17 +63,29 @@ def test_without_a_limit_all_evaluations_are_made(clock):
 def test_after_an_expensive_evaluation_the_next_one_waits(clock):
     budget = Budget(0.1)
     clock[0] += 10
-    budget.spend(0.1)
+    spend(budget, clock, 0.1)
     assert budget.allows()
-    budget.spend(2.0)
+    spend(budget, clock, 2.0)
     assert not budget.allows()
     clock[0] += 100
     assert budget.allows()
 
 
+def test_an_evaluation_that_is_running_counts(clock):
+    budget = Budget(0.1)
+    clock[0] += 6
+    budget.begin()
+    clock[0] += 2
+    assert budget.share == 0.25
+    budget.end()
+    assert budget.share == 0.25
+    clock[0] += 2
+    assert budget.share == 0.2
+
+
 def test_a_new_training_starts_with_an_empty_budget(clock):
     budget = Budget(0.1)
-    budget.spend(50)
+    spend(budget, clock, 50)
     clock[0] += 1
     assert not budget.allows()
     budget.start()
@@ -114,7 +131,14 @@ def test_by_default_interventions_become_ever_rarer():
 
 
 @pytest.mark.parametrize(
-    ("every", "expected"), [(5, [0, 2, 7, 12, 17]), (10, [0, 5, 15]), (1, list(range(20))), (0, [])]
+    ("every", "expected"),
+    [
+        (5, [0, 1, 2, 3, 4, 7, 12, 17]),
+        (10, [0, 1, 2, 3, 4, 5, 15]),
+        (1, list(range(20))),
+        (0, []),
+        (None, [0, 1, 2, 3, 4, 7, 12, 17]),
+    ],
 )
-def test_the_noise_floor_is_due_at_first_and_between_interventions(every, expected):
+def test_the_noise_floor_is_due_at_the_first_five_and_between_interventions(every, expected):
     assert [count for count in range(20) if noise_floor_due(count, every)] == expected

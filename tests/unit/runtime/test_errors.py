@@ -82,6 +82,7 @@ def test_errors_that_differ_in_numbers_addresses_and_paths_are_of_one_kind(polic
         "lightning_cam skipped an evaluation",
         "lightning_cam skipped a file",
     ]
+    assert messages[1].endswith("What else fails for the same reason is not reported.")
 
 
 def test_errors_of_different_types_and_codes_are_of_different_kinds(policy, messages):
