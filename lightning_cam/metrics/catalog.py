@@ -166,8 +166,8 @@ for _metric in (
     ),
     Metric(
         "noise_floor", "Noise floor",
-        "divergence that a flip and a small jitter cause at the same weights, or those of at most "
-        "five evaluations before",
+        "divergence that a flip and a small jitter cause at the same weights; measured at the "
+        "first five evaluations, then at every fifth, and kept in between",
         bounds=UNIT, group="movement", kind="evaluation", chart="Drift", headline=_NOT,
     ),
     Metric(

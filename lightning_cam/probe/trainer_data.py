@@ -83,16 +83,14 @@ class TrainerProbes:
         loaders = getattr(trainer, _LOADERS[source])
         if loaders is None:
             return None
-        loaders = loaders_in(loaders)
-        if remember and loaders:
-            self._sampled[source] = Identity(_data_of(loaders[0]))
-        return self._of_split(source, loaders, trainer, context)
+        if remember:
+            self._sampled[source] = Identity(_data_of(source, trainer))
+        return self._of_split(source, loaders_in(loaders), trainer, context)
 
     def is_of_other_data(self, split: str, trainer: Any) -> bool:
         """Return whether a split's data set is another object than the one that was sampled."""
-        known, given = self._sampled.get(split), getattr(trainer, _LOADERS[split])
-        loaders = [] if given is None else loaders_in(given)
-        return known is not None and bool(loaders) and not known.is_of(_data_of(loaders[0]))
+        known, data = self._sampled.get(split), _data_of(split, trainer)
+        return known is not None and data is not None and not known.is_of(data)
 
     def _of_split(
         self, split: str, loaders: list[Any], trainer: Any, context: ProbeContext
@@ -135,10 +133,13 @@ class TrainerProbes:
             self._collected.append(copy)
 
 
-def _data_of(loader: Any) -> object:
-    """Return the data set of a loader, the loader itself where it has none."""
-    data = getattr(loader, "dataset", None)
-    return loader if data is None else data
+def _data_of(split: str, trainer: Any) -> object | None:
+    """Return the data set of a split's first loader, or a loader that has none; None without."""
+    loaders = getattr(trainer, _LOADERS[split])
+    if loaders is None or not (found := loaders_in(loaders)):
+        return None
+    data = getattr(found[0], "dataset", None)
+    return found[0] if data is None else data
 
 
 def _come_together(trainer: Any) -> bool:

@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 
 class Identity:
-    """Remembers which object it was, without keeping it alive; a copy or a pickle forgets it.
+    """Remembers which object it was; a copy or a pickle forgets it.
+
+    Keeps alive only what no weak reference can be made to, such as a list.
 
     Args:
         known: the object, such as a model or a data set; by default none.
@@ -17,7 +19,7 @@ class Identity:
         self._known: Callable[[], object | None]
         try:
             self._known = weakref.ref(known)
-        except TypeError:  # None, lists, tuples and dicts
+        except TypeError:
             self._known = lambda: known
 
     def is_of(self, one: object) -> bool:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_cam.runtime import lightning
 from lightning_cam.runtime.distributed import DistributedContext
-from lightning_cam.runtime.lightning_evaluation import evaluate, set_probes
+from lightning_cam.runtime.lightning_evaluation import evaluate_apart, set_probes
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
+
+_WHAT = "the evaluation of other validation data"
 
 
 class OtherData:
@@ -40,35 +42,39 @@ class OtherData:
             monitor: the `CAMMonitor` of the training.
         """
         self._is_here, self._monitor = False, None
-        if lightning.is_fitting(trainer):
+        other = not lightning.is_fitting(trainer) and self._probes.is_of_other_data("val", trainer)
+        if not DistributedContext.current().broadcast(other):
             return False
-        other = self._probes.is_of_other_data("val", trainer)
-        self._is_here = DistributedContext.current().broadcast(other)
-        with monitor.errors.suppress("the evaluation of other validation data"):
-            self._monitor = self._sampled(trainer, module, monitor) if self._is_here else None
+        self._is_here = True
+        with monitor.errors.suppress(_WHAT):
+            apart = self._sampled(trainer, module, monitor)
+            self._is_here = not _has_probes_of(apart, monitor)  # but in a data set made again
+            self._monitor = apart if self._is_here else None
+        if self._monitor is not None:
+            lightning.info(trainer, "lightning_cam: validates other data than the probe's, apart.")
         return self._is_here
 
     def _sampled(self, trainer: Trainer, module: LightningModule, monitor: Any) -> Any:
-        """Return a monitor of the data; None where it is the probe's, in a data set made again."""
+        """Return a monitor of the data's own probes."""
         apart = monitor.of_other_data(self._sources, monitor.config.tag)
         apart.scalars.required = monitor.scalars.required
         set_probes(trainer, module, apart, self._sample, self._sources)
         apart.setup(module, lightning.forward_context(trainer, module))
-        found = {name: each.fingerprint for name, each in apart.probes.items()}
-        known = {name: each.fingerprint for name, each in monitor.probes.items()}
-        if found and found.items() <= known.items():
-            self._is_here = False
-            return None
-        lightning.info(trainer, "lightning_cam: validates other data than the probe's, apart.")
         return apart
 
     def evaluate(self, trainer: Trainer, module: LightningModule) -> bool:
         """Evaluate such data; return whether it was here."""
         if self._monitor is not None:
             monitor, self._monitor = self._monitor, None
-            with monitor.errors.suppress("the evaluation of other validation data"):
-                set_probes(trainer, module, monitor, self._sample, self._sources)
-                step = lightning.log_step(trainer)
-                evaluate(trainer, module, monitor, step=step, update_history=False)
-                monitor.close(report=False)
+            with monitor.errors.suppress(_WHAT):
+                evaluate_apart(trainer, module, monitor, self._sample, self._sources)
         return self._is_here
+
+
+def _has_probes_of(apart: Any, monitor: Any) -> bool:
+    """Return whether all probes that a monitor has are those of another one."""
+    found, known = (
+        {name: probe.fingerprint for name, probe in each.probes.items()}
+        for each in (apart, monitor)
+    )
+    return bool(found) and found.items() <= known.items()
