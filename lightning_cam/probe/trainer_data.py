@@ -138,7 +138,7 @@ def _data_of(split: str, trainer: Any) -> object | None:
     loaders = getattr(trainer, _LOADERS[split])
     if loaders is None or not (found := loaders_in(loaders)):
         return None
-    data = getattr(found[0], "dataset", None)
+    data: object | None = getattr(found[0], "dataset", None)
     return found[0] if data is None else data
 
 
