@@ -16,7 +16,9 @@ from lightning_cam.integrations.transformers_trainer import (
     call_with_keyword,
     calling_trainer,
     check_sharding,
+    log_apart,
     packed,
+    prefixed,
     sample_probe,
     unpacked,
 )
@@ -27,10 +29,12 @@ from lightning_cam.probe.probe import PROBE_SIZE
 from lightning_cam.probe.sources import check_sources, sources_in
 from lightning_cam.runtime.checks import OnAlert, check_alert_actions, check_count
 from lightning_cam.runtime.distributed import DistributedContext
+from lightning_cam.runtime.identity import same_fingerprints
 
 if TYPE_CHECKING:
     from lightning_cam.monitor import Evaluation
     from lightning_cam.monitor.config import MonitorConfig
+    from lightning_cam.output.scalars import LogScalars
     from lightning_cam.probe import Probe
     from lightning_cam.probe.sources import ProbeSource
 
@@ -57,7 +61,8 @@ class CAMTrainerCallback(TrainerCallback):  # type: ignore[misc]  # transformers
 
     With `eval_strategy="no"` it evaluates at the end of each epoch. Of several evaluation data sets
     the first is sampled. `trainer.evaluate()` outside of training evaluates too, and is no part of
-    the history.
+    the history; other data that it is given is sampled anew, and its metrics start with the
+    `metric_key_prefix` of the call.
 
     Args:
         probe: as in `CAMCallback`; `"val"` is the trainer's `eval_dataset`, `"train"` its
@@ -144,19 +149,23 @@ class CAMTrainerCallback(TrainerCallback):  # type: ignore[misc]  # transformers
         self._restore(state)
         self._monitor.start_run()
         self._last_step = -1
-        self._set_up_probes(trainer)
+        self._set_up_probes(trainer, self._monitor, self._sources)
 
     def on_evaluate(
-        self, _args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any
+        self,
+        _args: Any,
+        state: Any,
+        control: Any,
+        metrics: dict[str, float],
+        eval_dataloader: Any = None,
+        **_: Any,
     ) -> None:
         """Evaluate, log, write; add the scalars to the trainer's metrics."""
         trainer = calling_trainer()
         if not trainer.is_in_train:
-            self._set_up_probes(trainer)  # no training is there that an error could end
-            with self._monitor.errors.suppress("an evaluation"):
-                self._evaluate(trainer, control, update_history=False)
-                self._close(state, report=False)
-        elif state.global_step != self._last_step:
+            self._evaluate_outside(trainer, control, metrics, eval_dataloader)
+            return
+        if state.global_step != self._last_step:
             self._evaluate_in_training(trainer, control, metrics)
         metrics.update(self._scalars_to_show())
 
@@ -172,14 +181,14 @@ class CAMTrainerCallback(TrainerCallback):  # type: ignore[misc]  # transformers
 
     def on_train_end(self, _args: Any, state: Any, *_: Any, **__: Any) -> None:
         """Finish the last images and write the report."""
-        self._close(state)
+        self._close(state, self._monitor)
 
     # --- before the first batch -------------------------------------------------------------------
 
-    def _set_up_probes(self, trainer: Any) -> None:
-        monitor, size, seed = self._monitor, self._probe_size, self.config.seed
+    def _set_up_probes(self, trainer: Any, monitor: CAMMonitor, sources: Mapping[str, Any]) -> None:
+        size, seed = self._probe_size, self.config.seed
         for name in monitor.probe_set.unset:
-            work = partial(sample_probe, trainer, self._sources[name], size, seed, self._known)
+            work = partial(sample_probe, trainer, sources[name], size, seed, self._known)
             monitor.set_probe(name, *DistributedContext.current().run_on_all(work))
         for line in monitor.setup(trainer.model):
             if trainer.is_world_process_zero():
@@ -220,13 +229,56 @@ class CAMTrainerCallback(TrainerCallback):  # type: ignore[misc]  # transformers
         if not self._monitor.should_evaluate():
             return
         with self._monitor.errors.suppress("an evaluation"):
-            self._evaluate(trainer, control, update_history=True)
+            log = partial(self._log, trainer)
+            self._evaluate(trainer, control, self._monitor, log, update_history=True)
             self._monitor.settle_best(self._monitored(trainer.args, metrics))
             # Not in a file: hooks are not told which folder a training is resumed from.
             state.stateful_callbacks[self._state_key] = packed(self._monitor.state_dict())
 
-    def _evaluate(self, trainer: Any, control: Any, *, update_history: bool) -> None:
-        monitor, state = self._monitor, trainer.state
+    def _evaluate_outside(
+        self, trainer: Any, control: Any, metrics: dict[str, float], loader: Any
+    ) -> None:
+        """Evaluate what `trainer.evaluate` was given, apart where it is not the probes' data."""
+        own, monitor = self._monitor, None
+        given = {
+            name: each if each != "val" or loader is None else loader
+            for name, each in self._sources.items()
+        }
+        if own.probe_set.unset:  # no training is there that an error could end
+            self._set_up_probes(trainer, own, given)
+            monitor = own
+        with own.errors.suppress("the evaluation of other data"):
+            monitor = monitor or self._monitor_of(trainer, given)
+        if monitor is None:
+            return
+        log = partial(self._log, trainer)
+        if monitor is not own:
+            log = partial(log_apart, trainer, metrics)
+        with own.errors.suppress("an evaluation"):
+            self._evaluate(trainer, control, monitor, log, update_history=False)
+            self._close(trainer.state, monitor, report=False)
+        if monitor is own:
+            metrics.update(self._scalars_to_show())
+
+    def _monitor_of(self, trainer: Any, sources: Mapping[str, Any]) -> CAMMonitor:
+        """Return the training's monitor where it has the probes of some data, else another one."""
+        if sources == self._sources:
+            return self._monitor
+        other = self._monitor.of_other_data(sources, self.config.tag)
+        self._set_up_probes(trainer, other, sources)
+        same = same_fingerprints(other.probes, self._monitor.probes)
+        return self._monitor if DistributedContext.current().broadcast(same) else other
+
+    def _evaluate(
+        self,
+        trainer: Any,
+        control: Any,
+        monitor: CAMMonitor,
+        log_scalars: LogScalars,
+        *,
+        update_history: bool,
+    ) -> None:
+        state = trainer.state
         monitor.log_dir = Path(trainer.args.output_dir)
         monitor.loggers = loggers_of(trainer.callback_handler.callbacks)
         evaluations: dict[str, Evaluation] = monitor.evaluate(
@@ -234,7 +286,7 @@ class CAMTrainerCallback(TrainerCallback):  # type: ignore[misc]  # transformers
             epoch=int(state.epoch or 0),
             step=state.global_step,
             monitored_value=None,
-            log_scalars=partial(self._log, trainer),
+            log_scalars=log_scalars,
             update_history=update_history,
         )
         warn = _warn if state.is_world_process_zero else _ignore
@@ -248,7 +300,7 @@ class CAMTrainerCallback(TrainerCallback):  # type: ignore[misc]  # transformers
         if scalars:
             self._logged = dict(scalars)
             with self._monitor.errors.suppress("scalars in a logger"):
-                trainer.log(_prefixed(scalars))
+                trainer.log(prefixed(scalars))
 
     def _scalars_to_show(self) -> dict[str, float]:
         """Return the scalars among the trainer's metrics.
@@ -257,7 +309,7 @@ class CAMTrainerCallback(TrainerCallback):  # type: ignore[misc]  # transformers
         """
         scalars = self._monitor.scalars
         required = {name: scalars.last.get(name, math.nan) for name in scalars.required}
-        return _prefixed({**required, **self._logged})
+        return prefixed({**required, **self._logged})
 
     def _monitored(self, args: Any, metrics: Mapping[str, float]) -> float:
         """Return what `metric_for_best_model` says of this evaluation, the higher the better."""
@@ -265,17 +317,13 @@ class CAMTrainerCallback(TrainerCallback):  # type: ignore[misc]  # transformers
         value = self._monitor.scalars.latest.get(name, metrics.get(f"{PREFIX}_{name}", math.nan))
         return value if args.greater_is_better else -value
 
-    def _close(self, state: Any, *, report: bool | None = None) -> None:
+    def _close(self, state: Any, monitor: CAMMonitor, *, report: bool | None = None) -> None:
         if not state.is_world_process_zero:
             return
-        self._monitor.close(report=report)
-        for logger in self._monitor.loggers:
-            with self._monitor.errors.suppress("the end of a logger"):
+        monitor.close(report=report)
+        for logger in monitor.loggers:
+            with monitor.errors.suppress("the end of a logger"):
                 logger.finish()
-
-
-def _prefixed(scalars: Mapping[str, float]) -> dict[str, float]:
-    return {f"{PREFIX}_{name}": value for name, value in scalars.items()}
 
 
 def _warn(message: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_cam.integrations.transformers_loggers import PREFIX
 from lightning_cam.probe import Probe
 from lightning_cam.probe.build import ProbeContext
 from lightning_cam.probe.origin import ProbeOrigin
@@ -23,6 +24,7 @@ from lightning_cam.runtime.generators import preserve_generators
 from lightning_cam.runtime.model_state import isolated_rng
 
 _IMAGES = "pixel_values"
+_SPEED = "_samples_per_second"
 _ZERO_3 = 3
 
 
@@ -121,6 +123,28 @@ def _loader(trainer: Any, source: Any) -> Any:
         )
     first = next(iter(dataset.values())) if isinstance(dataset, dict) else None
     return trainer.get_eval_dataloader(first)
+
+
+# --- scalars --------------------------------------------------------------------------------------
+
+
+def prefixed(scalars: Mapping[str, float], prefix: str = PREFIX) -> dict[str, float]:
+    """Return scalars under the names that the `Trainer` gives those of an evaluation."""
+    return {f"{prefix}_{name}": value for name, value in scalars.items()}
+
+
+def log_apart(trainer: Any, metrics: dict[str, float], scalars: Mapping[str, float]) -> None:
+    """Log scalars of data that is not the training's, and add them to the metrics of that data.
+
+    Args:
+        trainer: the `Trainer`.
+        metrics: what it measured, among them its speed, with the prefix of that data.
+        scalars: by full name.
+    """
+    prefixes = (name.removesuffix(_SPEED) for name in metrics if name.endswith(_SPEED))
+    found = prefixed(scalars, next(prefixes, PREFIX))
+    metrics.update(found)
+    trainer.log(found)
 
 
 # --- the state in a checkpoint --------------------------------------------------------------------

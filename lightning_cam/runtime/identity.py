@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 
 class Identity:
@@ -28,3 +29,11 @@ class Identity:
 
     def __reduce__(self) -> tuple[type[Identity], tuple[()]]:
         return Identity, ()
+
+
+def same_fingerprints(found: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+    """Return whether there are probes, and each is that of the same name among some known ones."""
+    return bool(found) and all(
+        name in known and each.fingerprint == known[name].fingerprint
+        for name, each in found.items()
+    )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_cam.runtime import lightning
 from lightning_cam.runtime.distributed import DistributedContext
+from lightning_cam.runtime.identity import same_fingerprints
 from lightning_cam.runtime.lightning_evaluation import evaluate_apart, set_probes
 
 if TYPE_CHECKING:
@@ -48,7 +49,9 @@ class OtherData:
         self._is_here = True
         with monitor.errors.suppress(_WHAT):
             apart = self._sampled(trainer, module, monitor)
-            self._is_here = not _has_probes_of(apart, monitor)  # but in a data set made again
+            self._is_here = not same_fingerprints(
+                apart.probes, monitor.probes
+            )  # but in a data set made again
             self._monitor = apart if self._is_here else None
         if self._monitor is not None:
             lightning.info(trainer, "lightning_cam: validates other data than the probe's, apart.")
@@ -69,12 +72,3 @@ class OtherData:
             with monitor.errors.suppress(_WHAT):
                 evaluate_apart(trainer, module, monitor, self._sample, self._sources)
         return self._is_here
-
-
-def _has_probes_of(apart: Any, monitor: Any) -> bool:
-    """Return whether all probes that a monitor has are those of another one."""
-    found, known = (
-        {name: probe.fingerprint for name, probe in each.probes.items()}
-        for each in (apart, monitor)
-    )
-    return bool(found) and found.items() <= known.items()

@@ -69,6 +69,60 @@ def test_scalars_are_in_the_trainers_history_and_metrics(tmp_path):
     assert (tmp_path / "report.html").exists()
 
 
+def test_other_data_is_evaluated_apart(tmp_path):
+    other = hf_training.Samples(16, seed=5)
+    callback = small("val", strict=True)
+    trainer = train(tmp_path / "a", callback, num_train_epochs=2)
+    found = trainer.evaluate(other, metric_key_prefix="test")
+    assert not [name for name in found if name.startswith("eval_")]
+    assert "test_cam/drift_previous" not in found
+    fresh = hf_training.make_trainer(
+        tmp_path / "b",
+        small("val", strict=True),
+        model=trainer.model,
+        eval_dataset=None,
+        eval_strategy="no",
+    )
+    alone = fresh.evaluate(other)
+    assert found["test_cam/entropy"] == pytest.approx(alone["eval_cam/entropy"], rel=1e-5)
+    own = trainer.evaluate()["eval_cam/entropy"]
+    assert own == pytest.approx(logged(trainer, "cam/entropy")[1])
+    assert found["test_cam/entropy"] != pytest.approx(own, rel=1e-3)
+    assert callback.metrics["cam/entropy"] == pytest.approx(own)
+
+
+def test_the_same_data_made_again_is_no_other_data(tmp_path):
+    trainer = train(tmp_path, small("val", strict=True))
+    again = trainer.evaluate(hf_training.Samples(16, seed=0), metric_key_prefix="test")
+    assert again["eval_cam/entropy"] == pytest.approx(logged(trainer, "cam/entropy")[0])
+
+
+def test_each_of_several_data_sets_has_its_metrics_outside_of_a_training(tmp_path):
+    sets = {"near": hf_training.Samples(16, seed=0), "far": hf_training.Samples(16, seed=5)}
+    trainer = train(tmp_path, small("val", strict=True), eval_dataset=sets)
+    found = trainer.evaluate()
+    assert found["eval_cam/entropy"] == pytest.approx(logged(trainer, "cam/entropy")[0])
+    assert found["eval_far_cam/entropy"] != pytest.approx(found["eval_cam/entropy"], rel=1e-3)
+
+
+def test_data_without_images_costs_one_warning(tmp_path):
+    class Texts(hf_training.Samples):
+        def __getitem__(self, index):
+            return {"pixel_values": torch.zeros(4), "labels": 0}
+
+    class Answers(hf_training.Classifier):
+        def forward(self, pixel_values, labels=None):
+            if pixel_values.ndim < 4:
+                return {"loss": torch.zeros(()), "logits": torch.zeros(len(pixel_values), 4)}
+            return super().forward(pixel_values, labels)
+
+    trainer = train(tmp_path, small("val"), model=Answers())
+    with pytest.warns(RuntimeWarning, match="the evaluation of other data"):
+        found = trainer.evaluate(Texts(8))
+    assert "eval_loss" in found
+    assert not [name for name in found if "cam/" in name]
+
+
 def test_the_best_model_is_chosen_by_a_metric_of_the_callback(tmp_path):
     settings = {"metric_for_best_model": "cam/entropy", "greater_is_better": False}
     trainer = train(tmp_path, small(), num_train_epochs=3, save_strategy="epoch", **settings)
