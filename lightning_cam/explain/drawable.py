@@ -169,11 +169,12 @@ class DrawableMaps:
         several = len(self.rows) > len(self.logits)
         used: set[str] = set()
         for n in range(len(self.rows)):
-            name = self._id_of(n)
+            name, label = self._id_of(n), int(self.classes[n])
             path = Path(name)
-            stem = safe_name(path.stem if path.suffix.lower() in IMAGE_SUFFIXES else name)
+            name = path.stem if path.suffix.lower() in IMAGE_SUFFIXES else name
+            stem = safe_name(name, f"image_{int(self.rows[n])}")
             if several:
-                stem = f"{stem}.{safe_name(self.name_of(int(self.classes[n])))}"
+                stem = f"{stem}.{safe_name(self.name_of(label), f'class_{label}')}"
             unique, count = stem, 1
             while unique.casefold() in used:  # some file systems do not tell A from a
                 count += 1

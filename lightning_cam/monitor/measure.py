@@ -283,5 +283,5 @@ def _per_class(
         return {}
     of_class = classes[:, None] == torch.tensor(known)
     values = torch.where(of_class, per_image["enrichment"].double()[:, None], math.nan)
-    names = [f"{OF_CLASS}/{safe_name(probe.name_of(label))}" for label in known]
+    names = [f"{OF_CLASS}/{safe_name(probe.name_of(label), f'class_{label}')}" for label in known]
     return dict(zip(names, values.nanmean(dim=0).tolist(), strict=True))

@@ -15,16 +15,26 @@ _MAX_LENGTH = 80
 
 
 @functools.lru_cache(maxsize=1024)  # the classes of a probe are named at every evaluation
-def safe_name(text: str) -> str:
-    """Return `text` as one harmless path component: letters, digits and `._-@`.
+def safe_name(text: str, instead: str = "") -> str:
+    """Return `text` as one harmless path component: Latin letters, digits and `._-@`.
 
     A name that had to be changed ends in a short hash of the original, so that different texts give
-    different names.
+    different names. Other letters are left out: some loggers cannot write them.
+
+    Args:
+        text: whatever a user calls a class, a sample or a tag.
+        instead: a safe name that stands before the hash where no letter or digit is left.
+
+    Example:
+        >>> safe_name("Fußgänger"), safe_name("猫", "class_3")
+        ('Fuganger-d1e14a', 'class_3-a810bf')
     """
     ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
     name = re.sub(r"[^A-Za-z0-9._@-]+", "_", ascii_text).lstrip(".")[:_MAX_LENGTH]
     if name == text and name:
         return name
+    if not any(map(str.isalnum, name)):
+        name = instead or name
     return f"{name}-{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:6]}".lstrip("-")
 
 

@@ -75,11 +75,12 @@ def _name(scene: Scene, n: int) -> str:
     """Return the last part of a map's tag: the image, and the class where it has several."""
     probe, snapshot = scene.displayed.probe, scene.snapshot
     row = int(snapshot.rows[n])
-    name = safe_name(probe.ids[row])
+    name = safe_name(probe.ids[row], f"image_{row}")
     of_image = (snapshot.rows == row).nonzero()[:, 0].tolist()
     if len(of_image) == 1 and not probe.multi_label:
         return name
-    label = safe_name(probe.name_of(int(snapshot.classes[n])))
+    explained = int(snapshot.classes[n])
+    label = safe_name(probe.name_of(explained), f"class_{explained}")
     same_class = [m for m in of_image if snapshot.classes[m] == snapshot.classes[n]]
     return f"{name}/{label}" + (f"-{same_class.index(n)}" if len(same_class) > 1 else "")
 

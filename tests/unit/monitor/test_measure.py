@@ -181,16 +181,17 @@ def test_every_measured_name_is_in_the_catalog_or_of_a_family():
         assert find_metric(plain)[0] is not None or plain.startswith("enrichment_of/")
 
 
-def test_enrichment_of_each_class():
-    own = probe(class_names=["cat", "a dog"])
+@pytest.mark.parametrize(("dog", "start"), [("a dog", "a_dog-"), ("犬", "class_1-")])
+def test_enrichment_of_each_class(dog, start):
+    own = probe(class_names=["cat", dog])
     found = compute_metrics(own, result(torch.rand(4, 3)), History())
     each = found.per_image["enrichment"]
     classes = {n: v for n, v in found.metrics.items() if n.startswith("enrichment_of/")}
     assert len(classes) == 2
     assert classes["enrichment_of/cat"] == pytest.approx(each[[0, 2]].mean().item())
-    (dog,) = set(classes) - {"enrichment_of/cat"}
-    assert dog.startswith("enrichment_of/a_dog-")  # safe as a path
-    assert classes[dog] == pytest.approx(each[[1, 3]].mean().item())
+    (other,) = set(classes) - {"enrichment_of/cat"}
+    assert other.startswith(f"enrichment_of/{start}")  # safe as a path
+    assert classes[other] == pytest.approx(each[[1, 3]].mean().item())
 
 
 @pytest.mark.parametrize(("classes", "measured"), [(1, False), (2, True), (20, True), (21, False)])

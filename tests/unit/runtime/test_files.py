@@ -73,6 +73,13 @@ def test_a_changed_name_ends_in_a_hash():
 
 
 @pytest.mark.parametrize(
+    ("text", "start"), [("猫", "x-"), ("犬 猫", "x-"), ("犬 2", "_2-"), ("x", "x")]
+)
+def test_a_name_without_any_letter_left_is_replaced(text, start):
+    assert safe_name(text, "x").startswith(start)
+
+
+@pytest.mark.parametrize(
     ("tag", "expected"),
     [
         ("cam/overlay/00012", "cam/overlay/00012"),
