@@ -25,7 +25,7 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 demo: $(VENV)/.demo
 	$(RUN) examples/demo.py
 
-# Files in the order of their names: the slowest are among the first, and none is left for the end.
+# Files in the order of tests/conftest.py: the slowest are among the first, and none is left for the end.
 test: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not zoo and not sweep"
 

@@ -15,6 +15,14 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("repeatable")
 
 
+def pytest_collection_modifyitems(items):
+    """Put the files directly in `tests/unit` first, which start many processes.
+
+    Two workers take files in order: a long one that comes last is waited for by the other.
+    """
+    items.sort(key=lambda item: item.path.parent.name != "unit")
+
+
 def pytest_collection_finish():
     """Leave modules and tests out of every later garbage collection, to shorten it."""
     gc.collect()
