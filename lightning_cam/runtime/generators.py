@@ -59,7 +59,8 @@ def _generators(root: Any) -> Iterator[Any]:
         if isinstance(each, GENERATORS):
             yield each
         else:
-            waiting.extend(_parts(each))
+            with contextlib.suppress(Exception):  # a mapping may refuse to be iterated over
+                waiting.extend(_parts(each))
 
 
 def _parts(value: Any) -> list[Any]:

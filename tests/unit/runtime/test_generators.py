@@ -76,6 +76,17 @@ def test_generators_are_restored_after_an_error():
     assert augment.draw() == Augment().draw()
 
 
+def test_a_mapping_that_refuses_to_be_read_hides_no_other_generator():
+    class Pool(dict):
+        def values(self):
+            raise NotImplementedError("iteration is not safe here")
+
+    augment = Augment()
+    with preserve_generators(Data(pool=Pool(a=1), transform=augment)):
+        augment.draw()
+    assert augment.draw() == Augment().draw()
+
+
 def test_a_dataset_that_holds_itself_is_searched_once():
     data = Data(transform=Augment())
     data.itself = data
