@@ -89,20 +89,21 @@ def host(bench: Bench) -> dict[str, Any]:
     same training without the callback is subtracted; that of one which computes the maps alone is
     told apart.
     """
-    net, rounds = tiny(), bench.pairs(4)
+    net = tiny()
     probe = probe_for(net, 2 if bench.quick else 16, 64)
     options: dict[str, Any] = {"interventions_every": 0, "alerts": (), "metrics": "all"}
     seconds: list[list[float]] = [[], [], []]
     metrics, threads = 0, torch.get_num_threads()
     torch.set_num_threads(1)
-    for turn in range(3 * rounds):  # in turns, since machines grow faster and slower
-        monitored = ([CAMCallback(probe, **options)], [_MapsAlone(probe)], [])[turn % 3]
-        timer, data = _CPUTimer(0.0 if bench.quick else 0.3), loader(2, 64, 2)
-        with tempfile.TemporaryDirectory() as folder:
-            fitting = trainer(folder, [*monitored, timer], max_epochs=4 if bench.quick else 14)
-            fitting.fit(Classifier(net, 0.0), data, data)
-        seconds[turn % 3] += timer.seconds[2:]
-        metrics = metrics or sum(name.startswith("cam/") for name in fitting.callback_metrics)
+    for _ in range(bench.pairs(4)):  # in turns, since machines grow faster and slower
+        callbacks = ([CAMCallback(probe, **options)], [_MapsAlone(probe)], [])
+        for found, monitored in zip(seconds, callbacks, strict=True):
+            timer, data = _CPUTimer(0.0 if bench.quick else 0.3), loader(2, 64, 2)
+            with tempfile.TemporaryDirectory() as folder:
+                fitting = trainer(folder, [*monitored, timer], max_epochs=4 if bench.quick else 14)
+                fitting.fit(Classifier(net, 0.0), data, data)
+            found.extend(timer.seconds[2:])
+            metrics = metrics or sum(name.startswith("cam/") for name in fitting.callback_metrics)
     torch.set_num_threads(threads)
     what = f"CPU time of an evaluation in the training's thread, tiny network, {metrics} metrics"
     of_all, of_maps, of_none = (statistics.median(each) * 1000 for each in seconds)

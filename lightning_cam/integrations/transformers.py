@@ -9,15 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_cam.cli.console import say
 from lightning_cam.integrations.transformers_loggers import PREFIX, loggers_of
 from lightning_cam.integrations.transformers_trainer import (
     act_on_alert,
+    announce,
     call_with_keyword,
     calling_trainer,
     check_sharding,
-    log_apart,
     packed,
+    prefix_of,
     prefixed,
     sample_probe,
     unpacked,
@@ -149,7 +149,7 @@ class CAMTrainerCallback(TrainerCallback):  # type: ignore[misc]  # transformers
         self._restore(state)
         self._monitor.start_run()
         self._last_step = -1
-        self._set_up_probes(trainer, self._monitor, self._sources)
+        announce(trainer, self._set_up_probes(trainer, self._monitor, self._sources))
 
     def on_evaluate(
         self,
@@ -185,15 +185,17 @@ class CAMTrainerCallback(TrainerCallback):  # type: ignore[misc]  # transformers
 
     # --- before the first batch -------------------------------------------------------------------
 
-    def _set_up_probes(self, trainer: Any, monitor: CAMMonitor, sources: Mapping[str, Any]) -> None:
+    def _set_up_probes(
+        self, trainer: Any, monitor: CAMMonitor, sources: Mapping[str, Any]
+    ) -> list[str]:
+        """Set the probes that a monitor lacks; return what was taken for what."""
         size, seed = self._probe_size, self.config.seed
         for name in monitor.probe_set.unset:
             work = partial(sample_probe, trainer, sources[name], size, seed, self._known)
             monitor.set_probe(name, *DistributedContext.current().run_on_all(work))
-        for line in monitor.setup(trainer.model):
-            if trainer.is_world_process_zero():
-                say(f"lightning_cam: {line}")
+        lines = monitor.setup(trainer.model)
         monitor.scalars.required = self._required(trainer)
+        return lines
 
     def _required(self, trainer: Any) -> set[str]:
         """Return what `metric_for_best_model` names of this callback's metrics, by full name.
@@ -245,7 +247,7 @@ class CAMTrainerCallback(TrainerCallback):  # type: ignore[misc]  # transformers
             for name, each in self._sources.items()
         }
         if own.probe_set.unset:  # no training is there that an error could end
-            self._set_up_probes(trainer, own, given)
+            announce(trainer, self._set_up_probes(trainer, own, given))
             monitor = own
         with own.errors.suppress("the evaluation of other data"):
             monitor = monitor or self._monitor_of(trainer, given)
@@ -253,7 +255,7 @@ class CAMTrainerCallback(TrainerCallback):  # type: ignore[misc]  # transformers
             return
         log = partial(self._log, trainer)
         if monitor is not own:
-            log = partial(log_apart, trainer, metrics)
+            log = partial(self._log_apart, trainer, metrics)
         with own.errors.suppress("an evaluation"):
             self._evaluate(trainer, control, monitor, log, update_history=False)
             self._close(trainer.state, monitor, report=False)
@@ -265,9 +267,12 @@ class CAMTrainerCallback(TrainerCallback):  # type: ignore[misc]  # transformers
         if sources == self._sources:
             return self._monitor
         other = self._monitor.of_other_data(sources, self.config.tag)
-        self._set_up_probes(trainer, other, sources)
+        lines = self._set_up_probes(trainer, other, sources)
         same = same_fingerprints(other.probes, self._monitor.probes)
-        return self._monitor if DistributedContext.current().broadcast(same) else other
+        if DistributedContext.current().broadcast(same):
+            return self._monitor
+        announce(trainer, lines)
+        return other
 
     def _evaluate(
         self,
@@ -299,8 +304,19 @@ class CAMTrainerCallback(TrainerCallback):  # type: ignore[misc]  # transformers
     def _log(self, trainer: Any, scalars: Mapping[str, float]) -> None:
         if scalars:
             self._logged = dict(scalars)
-            with self._monitor.errors.suppress("scalars in a logger"):
-                trainer.log(prefixed(scalars))
+            self._send(trainer, prefixed(scalars))
+
+    def _log_apart(
+        self, trainer: Any, metrics: dict[str, float], scalars: Mapping[str, float]
+    ) -> None:
+        """Log scalars of other data under the prefix that its own metrics have, and add them."""
+        found = prefixed(scalars, prefix_of(metrics))
+        metrics.update(found)
+        self._send(trainer, found)
+
+    def _send(self, trainer: Any, named: dict[str, float]) -> None:
+        with self._monitor.errors.suppress("scalars in a logger"):
+            trainer.log(named)
 
     def _scalars_to_show(self) -> dict[str, float]:
         """Return the scalars among the trainer's metrics.

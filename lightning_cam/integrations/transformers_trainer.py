@@ -6,13 +6,14 @@ import base64
 import inspect
 import io
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lightning_cam.cli.console import say
 from lightning_cam.integrations.transformers_loggers import PREFIX
 from lightning_cam.probe import Probe
 from lightning_cam.probe.build import ProbeContext
@@ -125,6 +126,12 @@ def _loader(trainer: Any, source: Any) -> Any:
     return trainer.get_eval_dataloader(first)
 
 
+def announce(trainer: Any, lines: Iterable[str]) -> None:
+    """Print what was taken for what, on the process that prints."""
+    for line in lines if trainer.is_world_process_zero() else ():
+        say(f"lightning_cam: {line}")
+
+
 # --- scalars --------------------------------------------------------------------------------------
 
 
@@ -133,18 +140,10 @@ def prefixed(scalars: Mapping[str, float], prefix: str = PREFIX) -> dict[str, fl
     return {f"{prefix}_{name}": value for name, value in scalars.items()}
 
 
-def log_apart(trainer: Any, metrics: dict[str, float], scalars: Mapping[str, float]) -> None:
-    """Log scalars of data that is not the training's, and add them to the metrics of that data.
-
-    Args:
-        trainer: the `Trainer`.
-        metrics: what it measured, among them its speed, with the prefix of that data.
-        scalars: by full name.
-    """
+def prefix_of(metrics: Mapping[str, float]) -> str:
+    """Return the `metric_key_prefix` of an evaluation, of which hooks are told the metrics only."""
     prefixes = (name.removesuffix(_SPEED) for name in metrics if name.endswith(_SPEED))
-    found = prefixed(scalars, next(prefixes, PREFIX))
-    metrics.update(found)
-    trainer.log(found)
+    return next(prefixes, PREFIX)
 
 
 # --- the state in a checkpoint --------------------------------------------------------------------

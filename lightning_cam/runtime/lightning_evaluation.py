@@ -97,17 +97,11 @@ def evaluate_test(
     """
     with monitor.errors.suppress("the evaluation of the test data"):
         tester = monitor.of_other_data(sources, f"{monitor.config.tag}/test")
-        evaluate_apart(trainer, module, tester, sample, sources)
+        set_probes(trainer, module, tester, sample, sources)
+        evaluate_once(trainer, module, tester)
 
 
-def evaluate_apart(
-    trainer: Trainer,
-    module: LightningModule,
-    monitor: Any,
-    sample: Callable[..., Any],
-    sources: Mapping[str, Any],
-) -> None:
-    """Evaluate probes that no training has, once, by a monitor of their own; see `set_probes`."""
-    set_probes(trainer, module, monitor, sample, sources)
+def evaluate_once(trainer: Trainer, module: LightningModule, monitor: Any) -> None:
+    """Evaluate probes that no training has, by a monitor of their own, and finish its images."""
     evaluate(trainer, module, monitor, step=lightning.log_step(trainer), update_history=False)
     monitor.close(report=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_cam.runtime import lightning
 from lightning_cam.runtime.distributed import DistributedContext
 from lightning_cam.runtime.identity import same_fingerprints
-from lightning_cam.runtime.lightning_evaluation import evaluate_apart, set_probes
+from lightning_cam.runtime.lightning_evaluation import evaluate_once, set_probes
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
@@ -49,9 +49,8 @@ class OtherData:
         self._is_here = True
         with monitor.errors.suppress(_WHAT):
             apart = self._sampled(trainer, module, monitor)
-            self._is_here = not same_fingerprints(
-                apart.probes, monitor.probes
-            )  # but in a data set made again
+            # The same images may be in a data set that was made again.
+            self._is_here = not same_fingerprints(apart.probes, monitor.probes)
             self._monitor = apart if self._is_here else None
         if self._monitor is not None:
             lightning.info(trainer, "lightning_cam: validates other data than the probe's, apart.")
@@ -70,5 +69,6 @@ class OtherData:
         if self._monitor is not None:
             monitor, self._monitor = self._monitor, None
             with monitor.errors.suppress(_WHAT):
-                evaluate_apart(trainer, module, monitor, self._sample, self._sources)
+                set_probes(trainer, module, monitor, self._sample, self._sources)
+                evaluate_once(trainer, module, monitor)
         return self._is_here

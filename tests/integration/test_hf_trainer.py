@@ -91,10 +91,12 @@ def test_other_data_is_evaluated_apart(tmp_path):
     assert callback.metrics["cam/entropy"] == pytest.approx(own)
 
 
-def test_the_same_data_made_again_is_no_other_data(tmp_path):
+def test_the_same_data_made_again_is_no_other_data(tmp_path, capsys):
     trainer = train(tmp_path, small("val", strict=True))
+    capsys.readouterr()
     again = trainer.evaluate(hf_training.Samples(16, seed=0), metric_key_prefix="test")
     assert again["eval_cam/entropy"] == pytest.approx(logged(trainer, "cam/entropy")[0])
+    assert "monitors" not in capsys.readouterr().out  # what is known is not said again
 
 
 def test_each_of_several_data_sets_has_its_metrics_outside_of_a_training(tmp_path):
